@@ -1,0 +1,49 @@
+// Package require decides whether a test that needs a real part (a Redis, a
+// kernel with eBPF, a browser) runs, skips or fails. It is for tests only, and
+// must never start or install anything itself.
+package require
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// programs names what each part is made of: all of its programs must be on
+// PATH. A part that is not a program (ebpf) is checked by its own test package,
+// which calls Missing.
+var programs = map[string][]string{
+	"redis":    {"redis-server", "redis-cli", "redis-benchmark"},
+	"bpftrace": {"bpftrace"},
+	"chromium": {"chromium"},
+	"python":   {"python3"},
+	"go":       {"go"},
+}
+
+// Tool skips the test, naming the reason, when the part called name is not on
+// this machine. When the environment variable REDSCOPE_REQUIRE lists name, the
+// test fails instead.
+func Tool(t testing.TB, name string) {
+	t.Helper()
+	needed, ok := programs[name]
+	if !ok {
+		t.Fatalf("require: no part is called %q", name)
+	}
+	for _, p := range needed {
+		if _, err := exec.LookPath(p); err != nil {
+			Missing(t, name, p+" is not on PATH")
+		}
+	}
+}
+
+// Missing ends the test because the part called name is absent for the given
+// reason: as skipped, or as failed when REDSCOPE_REQUIRE lists name.
+func Missing(t testing.TB, name, reason string) {
+	t.Helper()
+	if slices.Contains(strings.Split(os.Getenv("REDSCOPE_REQUIRE"), ","), name) {
+		t.Fatalf("REDSCOPE_REQUIRE names %s, but %s", name, reason)
+	}
+	t.Skipf("needs %s: %s", name, reason)
+}
