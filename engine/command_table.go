@@ -85,8 +85,8 @@ func (cmd *command) populateLegacyKeys() {
 	cmd.legacyKeys = legacy
 }
 
-// commandIndex finds commands by name: a table of linear probing, at most half
-// full, so that a lookup is one hash and mostly one comparison. Go's map would
+// commandIndex finds commands by name: a table of linear probing, at most a
+// quarter full, so that a lookup is one hash and mostly one comparison. A map would
 // need a lower-cased copy of the name first.
 type commandIndex struct {
 	slots   []*command // length a power of two, or 0
@@ -98,7 +98,7 @@ func newCommandIndex(commands []*command) commandIndex {
 		return commandIndex{}
 	}
 	size := 1
-	for size < 2*len(commands) {
+	for size < 4*len(commands) {
 		size *= 2
 	}
 	x := commandIndex{slots: make([]*command, size)}
@@ -126,14 +126,17 @@ func (x *commandIndex) find(name []byte) *command {
 	}
 }
 
-// hashCommandName is FNV-1a over the bytes with bit 5 set, which makes letters
-// lower case; that it also merges other bytes costs at most a comparison.
+// hashCommandName mixes the length and three bytes of the name, with bit 5 set,
+// which makes letters lower case. The names are known, so it need not be good on
+// others, and reading every byte costs more than a second comparison now and then.
 func hashCommandName(name []byte) int {
-	h := uint32(2166136261)
-	for _, b := range name {
-		h = (h ^ uint32(b|0x20)) * 16777619
+	n := uint32(len(name))
+	if n == 0 {
+		return 0
 	}
-	return int(h ^ h>>15)
+	first, middle, last := name[0]|0x20, name[n/2]|0x20, name[n-1]|0x20
+	h := (n | uint32(first)<<8 | uint32(middle)<<16 | uint32(last)<<24) * 2654435769
+	return int(h >> 16)
 }
 
 // equalFoldASCII reports whether b is lower, which is in lower case, in any
@@ -144,10 +147,10 @@ func equalFoldASCII(b []byte, lower string) bool {
 		return false
 	}
 	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
+		if c == lower[i] {
+			continue
 		}
-		if c != lower[i] {
+		if c < 'A' || c > 'Z' || c|0x20 != lower[i] {
 			return false
 		}
 	}
