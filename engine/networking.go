@@ -46,6 +46,7 @@ type client struct {
 	softLimited   int64 // Unix time, s, since when the reply is above the soft limit; 0 if not
 	index         int   // in clients.list
 
+	batch int // commands executed since the last read
 	trace clientTrace
 }
 
@@ -208,7 +209,7 @@ func readQueryFromClient(conn *connection) {
 	}
 	c.trace.readDone(n)
 	if probe.SocketReadEnabled() {
-		probe.SocketRead(c.id, int64(c.fd), int64(n))
+		probe.SocketRead(c.id, c.fd, n)
 	}
 	s.stat.readEvents++
 	s.stat.netInput += int64(n)
@@ -260,6 +261,7 @@ func (c *client) keepQuery(shared bool) {
 //go:noinline
 func processInputBuffer(c *client) {
 	s := c.srv
+	c.batch = 0
 	options := resp.Options{MaxBulk: s.config.ProtoMaxBulkLen, Unauthenticated: c.mustAuthenticate()}
 	for c.pos < len(c.query) {
 		if c.flags&(clientCloseAfterReply|clientCloseASAP) != 0 {
@@ -279,7 +281,9 @@ func processInputBuffer(c *client) {
 		if len(argv) == 0 {
 			continue
 		}
-		if !processCommandAndResetClient(c) {
+		goOn := processCommandAndResetClient(c)
+		c.batch++
+		if !goOn {
 			break
 		}
 		options.Unauthenticated = c.mustAuthenticate()
@@ -373,7 +377,7 @@ func writeToClient(c *client) bool {
 			return false
 		}
 		if probe.ReplyWrittenEnabled() {
-			probe.ReplyWritten(c.id, int64(c.fd), int64(n))
+			probe.ReplyWritten(c.id, c.fd, n)
 		}
 		c.sent += n
 		total += n
@@ -720,27 +724,13 @@ func rejectUnknown(c *client) {
 
 // isSecurityTrap recognises a web browser that was made to send its request
 // here (cross-protocol scripting).
-func isSecurityTrap(name []byte) bool { return equalFold(name, "host:") || equalFold(name, "post") }
+func isSecurityTrap(name []byte) bool {
+	return equalFoldASCII(name, "host:") || equalFoldASCII(name, "post")
+}
 
 func securityWarningCommand(c *client) {
 	c.srv.log.warning("Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise your Redis instance. Connection from %s aborted.", c.peer)
 	freeClientAsync(c)
-}
-
-// equalFold compares b with a lower-case ASCII word, whatever b's case.
-func equalFold(b []byte, lower string) bool {
-	if len(b) != len(lower) {
-		return false
-	}
-	for i, ch := range b {
-		if ch >= 'A' && ch <= 'Z' {
-			ch += 'a' - 'A'
-		}
-		if ch != lower[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // clientsCron looks at so many clients that each is seen once a second, and
