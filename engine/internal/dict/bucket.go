@@ -88,6 +88,11 @@ func (b *bucket) setTag(i int, tag uint64) {
 	}
 }
 
+// ref is &b.refs[i] without the check that a slot of a slotSet does not need.
+func (b *bucket) ref(i int) *Ref {
+	return (*Ref)(unsafe.Add(unsafe.Pointer(&b.refs), i*4))
+}
+
 func (b *bucket) tag(i int) uint64 {
 	if i < 8 {
 		return b.tags0 >> (8 * i) & 0xff
