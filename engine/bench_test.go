@@ -27,7 +27,7 @@ func benchmarkServer(b testing.TB) (*Server, *client) {
 		b.Fatal(err)
 	}
 	b.Cleanup(s.Close)
-	c := &client{srv: s, id: 1, db: s.db[0], resp: 2, argv: make([][]byte, 0, 8), authenticated: true}
+	c := &client{srv: s, id: 1, db: s.db[0], resp: 2, authenticated: true}
 	c.fd = -1
 	c.client = c
 	return s, c
