@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"flag"
@@ -35,7 +36,8 @@ import (
 // What varies is expected so, in place of one value or as the head of an
 // aggregate, whose items follow, indented:
 //
-//	~ :[0-9]+                    the rendering matches this regular expression in full
+//	~ :(?P<id>[0-9]+)            the rendering matches this regular expression in full;
+//	                             what a named group matched later steps send for ${id}
 //	:100..120                    an integer in this range
 //	*3 unordered                 these items in any order; of a map (%3), these entries
 //	silent                       no reply
@@ -143,8 +145,8 @@ type scriptStep struct {
 	line    int // in the file, from 1
 	text    string
 	client  int    // that sends; 0 for sleep
-	data    []byte // what it sends
-	command bool   // data is a command, which has one reply
+	args    string // that it sends, as written
+	command bool   // args are those of a command, which has one reply
 	sleep   time.Duration
 	want    []expectation
 	silent  bool
@@ -162,7 +164,10 @@ func (s *script) name() string {
 	return strings.TrimSuffix(strings.TrimPrefix(filepath.ToSlash(s.file), "testdata/"), ".txt")
 }
 
-var stepLine = regexp.MustCompile(`^(\d*)(>>?) (.*)$`)
+var (
+	stepLine = regexp.MustCompile(`^(\d*)(>>?) (.*)$`)
+	variable = regexp.MustCompile(`\$\{\w+\}`)
+)
 
 func readScripts(t *testing.T) []*script {
 	t.Helper()
@@ -227,15 +232,10 @@ func readScript(file string) (*script, error) {
 			if m[1] != "" {
 				step.client, _ = strconv.Atoi(m[1])
 			}
-			args, err := splitArgs(m[3])
-			if err != nil {
-				return nil, fail(err)
-			}
 			step.command = m[2] == ">"
-			if step.command {
-				step.data = multibulk(args)
-			} else {
-				step.data = []byte(strings.Join(args, ""))
+			step.args = m[3]
+			if _, err := splitArgs(step.args); err != nil {
+				return nil, fail(err)
 			}
 		case line == "" || line == "#" || strings.HasPrefix(line, "# "):
 			if len(s.steps) == 0 {
@@ -260,6 +260,23 @@ func readScript(file string) (*script, error) {
 		return nil, fmt.Errorf("%s: %v", file, err)
 	}
 	return s, nil
+}
+
+// data returns the bytes that the step sends.
+func (step *scriptStep) data(vars map[string]string) ([]byte, error) {
+	var unknown error
+	args, err := splitArgs(variable.ReplaceAllStringFunc(step.args, func(name string) string {
+		name = name[2 : len(name)-1]
+		v, ok := vars[name]
+		if !ok {
+			unknown = fmt.Errorf("nothing has matched (?P<%s>…)", name)
+		}
+		return v
+	}))
+	if !step.command {
+		return []byte(strings.Join(args, "")), errors.Join(unknown, err)
+	}
+	return multibulk(args), errors.Join(unknown, err)
 }
 
 // parseExpectations turns lines into trees by their indentation.
@@ -288,10 +305,18 @@ func parseExpectations(lines []string) ([]expectation, error) {
 
 var rangeExpectation = regexp.MustCompile(`^:(-?\d+)\.\.(-?\d+)$`)
 
-// matches reports whether v is what e expects.
-func (e expectation) matches(v reply) bool {
-	if re, ok := strings.CutPrefix(e.text, "~ "); ok {
-		return regexp.MustCompile(`^(?s:` + re + `)$`).MatchString(v.String())
+// matches reports whether v is what e expects, and sets in vars what named
+// groups matched.
+func (e expectation) matches(v reply, vars map[string]string) bool {
+	if pattern, ok := strings.CutPrefix(e.text, "~ "); ok {
+		re := regexp.MustCompile(`^(?s:` + pattern + `)$`)
+		m := re.FindStringSubmatch(v.String())
+		for i, name := range re.SubexpNames() {
+			if m != nil && name != "" {
+				vars[name] = m[i]
+			}
+		}
+		return m != nil
 	}
 	if m := rangeExpectation.FindStringSubmatch(e.text); m != nil {
 		low, err1 := strconv.ParseInt(m[1], 10, 64)
@@ -305,7 +330,7 @@ func (e expectation) matches(v reply) bool {
 	}
 	if !unordered {
 		for i, item := range e.items {
-			if !item.matches(v.items[i]) {
+			if !item.matches(v.items[i], vars) {
 				return false
 			}
 		}
@@ -319,7 +344,7 @@ func (e expectation) matches(v reply) bool {
 	for want := range slices.Chunk(e.items, size) {
 		i := slices.IndexFunc(left, func(got []reply) bool {
 			for j := range got {
-				if !want[j].matches(got[j]) {
+				if !want[j].matches(got[j], vars) {
 					return false
 				}
 			}
@@ -418,6 +443,7 @@ func (s *script) run(t *testing.T, addr string, send func(net.Conn, []byte) erro
 		control.Close()
 	}
 	clients := map[int]*testConn{}
+	vars := map[string]string{}
 	for _, step := range s.steps {
 		if step.client == 0 {
 			time.Sleep(step.sleep)
@@ -429,12 +455,16 @@ func (s *script) run(t *testing.T, addr string, send func(net.Conn, []byte) erro
 			clients[step.client] = c
 		}
 		c.SetDeadline(time.Now().Add(20 * time.Second))
-		if err := send(c, step.data); err != nil && !isClosed(err) {
+		data, err := step.data(vars)
+		if err != nil {
+			t.Fatalf("%s:%d: %s: %v", s.file, step.line, step.text, err)
+		}
+		if err := send(c, data); err != nil && !isClosed(err) {
 			t.Fatalf("%s:%d: %s: %v", s.file, step.line, step.text, err)
 		}
 		if update {
-			s.updateStep(t, step, c)
-		} else if !s.checkStep(t, step, c) {
+			s.updateStep(t, step, c, vars)
+		} else if !s.checkStep(t, step, c, vars) {
 			return // what follows would be out of step
 		}
 		if step.closed {
@@ -452,7 +482,7 @@ func (s *script) run(t *testing.T, addr string, send func(net.Conn, []byte) erro
 
 // checkStep compares what comes with what the step expects; false means that
 // the connection is no longer usable.
-func (s *script) checkStep(t *testing.T, step *scriptStep, c *testConn) bool {
+func (s *script) checkStep(t *testing.T, step *scriptStep, c *testConn, vars map[string]string) bool {
 	if step.command && len(step.want) == 0 && !step.silent && !step.closed {
 		t.Errorf("%s:%d: %s: expects nothing: fill in with -update", s.file, step.line, step.text)
 		return false
@@ -463,7 +493,7 @@ func (s *script) checkStep(t *testing.T, step *scriptStep, c *testConn) bool {
 			t.Errorf("%s:%d: %s\ngot  %v\nwant %s", s.file, step.line, step.text, err, strings.Join(want.lines(""), "\n     "))
 			return false
 		}
-		if !want.matches(v) {
+		if !want.matches(v, vars) {
 			t.Errorf("%s:%d: %s\ngot  %s\nwant %s", s.file, step.line, step.text,
 				strings.Join(v.lines(""), "\n     "), strings.Join(want.lines(""), "\n     "))
 		}
@@ -487,15 +517,12 @@ func (s *script) checkStep(t *testing.T, step *scriptStep, c *testConn) bool {
 }
 
 // updateStep reads what comes and makes it the expectation.
-func (s *script) updateStep(t *testing.T, step *scriptStep, c *testConn) {
+func (s *script) updateStep(t *testing.T, step *scriptStep, c *testConn, vars map[string]string) {
 	var got []reply
 	var err error
-	replies := 1 // that must come
-	switch {
-	case step.silent || !step.command:
-		replies = 0
-	case len(step.want) > 1:
-		replies = len(step.want)
+	replies := len(step.want) // that must come
+	if step.command && !step.silent && !step.closed {
+		replies = max(1, replies)
 	}
 	for len(got) < replies && err == nil {
 		var v reply
@@ -519,7 +546,7 @@ func (s *script) updateStep(t *testing.T, step *scriptStep, c *testConn) {
 	if len(got) == len(step.want) {
 		ok := true
 		for i, want := range step.want {
-			ok = ok && want.matches(got[i])
+			ok = ok && want.matches(got[i], vars)
 		}
 		if ok {
 			return
@@ -571,5 +598,56 @@ func (s *script) write(t *testing.T) {
 	}
 	if err := os.WriteFile(s.file, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestExpectations shows that expectations can fail.
+func TestExpectations(t *testing.T) {
+	for _, test := range []struct {
+		want, wire string
+		ok         bool
+	}{
+		{"+OK", "+OK\r\n", true},
+		{"+OK", "$2\r\nOK\r\n", false},
+		{"+OK", "+OK!\r\n", false},
+		{`"OK"`, "$2\r\nOK\r\n", true},
+		{`"a\r\n\x00\""`, "$5\r\na\r\n\x00\"\r\n", true},
+		{`"x"*40`, "$40\r\n" + strings.Repeat("x", 40) + "\r\n", true},
+		{`"x"*40`, "$41\r\n" + strings.Repeat("x", 41) + "\r\n", false},
+		{"(nil)", "$-1\r\n", true},
+		{"(nil)", "*-1\r\n", false},
+		{"(nil)", "_\r\n", false},
+		{"(nil array)", "*-1\r\n", true},
+		{":1", ":1\r\n", true},
+		{":1", ":01\r\n", false},
+		{":-5..5", ":-5\r\n", true},
+		{":-5..5", ":6\r\n", false},
+		{":1..5", "+3\r\n", false},
+		{`~ "[ab]+"`, "$2\r\nab\r\n", true},
+		{`~ "[ab]+"`, "$3\r\nabc\r\n", false},
+		{`~ "[ab]+"`, "+ab\r\n", false},
+		{"*0", "*0\r\n", true},
+		{"*0", "~0\r\n", false},
+		{"*2\n  :1\n  :2", "*2\r\n:1\r\n:2\r\n", true},
+		{"*2\n  :1\n  :2", "*2\r\n:2\r\n:1\r\n", false},
+		{"*2 unordered\n  :1\n  :2", "*2\r\n:2\r\n:1\r\n", true},
+		{"*2 unordered\n  :1\n  :2", "*2\r\n:2\r\n:2\r\n", false},
+		{"*2 unordered\n  :1\n  :2", "*3\r\n:1\r\n:2\r\n:3\r\n", false},
+		{"%2 unordered\n  +a\n  :1\n  +b\n  :2", "%2\r\n+b\r\n:2\r\n+a\r\n:1\r\n", true},
+		{"%2 unordered\n  +a\n  :1\n  +b\n  :2", "%2\r\n+b\r\n:1\r\n+a\r\n:2\r\n", false},
+		{"*1\n  *1\n    :1", "*1\r\n*1\r\n:1\r\n", true},
+		{"*1\n  *1\n    :1", "*1\r\n*1\r\n:2\r\n", false},
+	} {
+		want, err := parseExpectations(strings.Split(test.want, "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := readReply(bufio.NewReader(strings.NewReader(test.wire)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(want) == 1 && want[0].matches(v, nil); got != test.ok {
+			t.Errorf("%q matches %q: %t", test.want, test.wire, got)
+		}
 	}
 }
