@@ -10,7 +10,7 @@ const one = (selector) => svg.querySelector(selector);
 const frameGroup = one(".frames");
 if (!frameGroup) return; // a profile without samples
 
-const graph = one(".graph"), labels = one(".labels"), head = one(".head"), details = one(".details"), legend = one(".legend");
+const graph = one(".graph"), labels = one(".labels"), head = one(".head"), details = one(".details"), legend = one(".legend"), numbers = one(".numbers");
 const row = Number(frameGroup.dataset.row);
 const margin = Number(graph.getAttribute("x"));
 const inset = 4, minChars = 3, minPixels = 0.2;
@@ -45,7 +45,7 @@ for (const group of frameGroup.children) {
 const root = frames[0], total = root.n;
 labels.textContent = "";
 
-let zoomed = root, pattern = "", cursor = null, width = 0, charWidth = 7.22;
+let zoomed = root, pattern = "", cursor = null, width = 0, charWidth = 1;
 
 // --- drawing
 
@@ -88,15 +88,23 @@ function draw() {
   reset.hidden = zoomed === root;
 }
 
+// spare shows an element if there is room for it.
+function spare(e, room) {
+  e.style.display = "";
+  if (e.getBBox().width > room) e.style.display = "none";
+}
+
 function resize() {
   width = svg.getBoundingClientRect().width - 2 * margin;
   if (!(width > 0)) return; // not displayed: an observer calls again
   graph.setAttribute("width", width);
   tools.setAttribute("width", width);
-  legend.style.display = width < 860 ? "none" : "";
+  // What does not fit beside the title and the tools goes first.
+  spare(legend, width - 720);
+  spare(numbers, width - one(".title").getBBox().width - 24);
   const probe = make(SVG, "text", {}, labels);
   probe.textContent = "0".repeat(100);
-  charWidth = probe.getComputedTextLength() / 100 || charWidth;
+  charWidth = probe.getComputedTextLength() / 100;
   probe.remove();
   draw();
 }

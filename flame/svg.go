@@ -245,7 +245,7 @@ func (d *drawing) head(title string) {
 	fmt.Fprintf(d.out, `<text class="title" x="%d" y="30">`, margin)
 	d.text(title)
 	d.out.WriteString("</text>\n")
-	fmt.Fprintf(d.out, `<svg x="100%%" overflow="visible"><text class="note" x="-%d" y="29" text-anchor="end">`, margin)
+	fmt.Fprintf(d.out, `<svg class="numbers" x="100%%" overflow="visible"><text class="note" x="-%d" y="29" text-anchor="end">`, margin)
 	d.text(d.numbers())
 	d.out.WriteString("</text></svg>\n")
 
