@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // SVGOptions say how a flame graph looks. The zero value is usable.
@@ -28,7 +27,7 @@ type SVGOptions struct {
 	// With scripts the graph takes the window's width.
 	Width int
 	// MinWidth in pixels of Width: narrower frames are left out, and counted;
-	// 0.1 when 0.
+	// 0.1 when 0. The widest 40,000 frames are drawn at most.
 	MinWidth float64
 }
 
@@ -305,20 +304,32 @@ func fit(name string, width float64) string {
 	if room < minChars {
 		return ""
 	}
-	if utf8.RuneCountInString(name) <= room {
+	if columns(name) <= room {
 		return name
 	}
 	name = importPath.ReplaceAllString(name, "")
-	if utf8.RuneCountInString(name) <= room {
+	if columns(name) <= room {
 		return name
 	}
-	cut := 0
-	for i := range name {
-		if cut++; cut == room {
+	used := 0
+	for i, r := range name {
+		if used += columns(string(r)); used >= room {
 			return name[:i] + "…"
 		}
 	}
 	return name
+}
+
+// columns returns how many characters' room a text takes. From Hangul Jamo on
+// most characters are wide ones; taking them all for such cuts a few early.
+func columns(s string) int {
+	n := 0
+	for _, r := range s {
+		if n++; r >= 0x1100 {
+			n++
+		}
+	}
+	return n
 }
 
 // thousands formats a count with a comma between each three digits.
