@@ -248,17 +248,17 @@ func (d *drawing) head(title string) {
 	d.text(d.numbers())
 	d.out.WriteString("</text></svg>\n")
 
-	const swatchSize, space, char = 11, 16, 6.6
-	width := 0.0
+	const swatchSize, space = 11, 18
+	advance := func(s swatch) float64 { return swatchSize + 6 + charWidth*float64(len(s.label)) + space }
+	x := float64(space - margin)
 	for _, s := range d.colours.legend {
-		width += swatchSize + 6 + char*float64(len(s.label)) + space
+		x -= advance(s)
 	}
-	x := -width - margin + space
 	d.out.WriteString(`<svg class="legend" x="100%" overflow="visible">` + "\n")
 	for _, s := range d.colours.legend {
-		fmt.Fprintf(d.out, `<rect x="%.1f" y="%d" width="%d" height="%[3]d" rx="2" fill="%s"/><text class="note" x="%.1f" y="%d">%s</text>`+"\n",
+		fmt.Fprintf(d.out, `<rect x="%.1f" y="%d" width="%d" height="%[3]d" rx="2" fill="%s"/><text class="key" x="%.1f" y="%d">%s</text>`+"\n",
 			x, legendTop+4, swatchSize, s.fill, x+swatchSize+6, legendTop+14, s.label)
-		x += swatchSize + 6 + char*float64(len(s.label)) + space
+		x += advance(s)
 	}
 	d.out.WriteString("</svg>\n")
 	fmt.Fprintf(d.out, `<text class="details" x="%d" y="%d"></text>`+"\n</g>\n", margin, headHeight-13)
