@@ -338,7 +338,7 @@ func TestBrowser(t *testing.T) {
 		b.clickFrame("readQueryFromClient")
 		for name, want := range map[string]float64{
 			"readQueryFromClient": full, "callHandler": full, "aeMain": full, "all": full,
-			"setKey": full * 120 / 338, "beforeSleep": 0, "aeApiPoll": 0, "ep_poll": 0, "clientsCron": 0,
+			"setKey": full * 120 / 338, "beforeSleep": 0, "aeApiPoll": 0, "ep_poll_[k]": 0, "clientsCron": 0,
 		} {
 			if r := b.frame(name); !near(r.Width, want) {
 				t.Errorf("zoomed, %s is %g px wide, want %g", name, r.Width, want)
