@@ -498,6 +498,17 @@ func TestBrowser(t *testing.T) {
 		}
 	})
 
+	t.Run("scroll", func(t *testing.T) {
+		b.t = t
+		b.open(file)
+		b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": 1224, "height": 300, "deviceScaleFactor": 1, "mobile": false}, nil)
+		defer b.call("Emulation.clearDeviceMetricsOverride", nil, nil)
+		eval[bool](b, `window.scrollTo(0, 400), true`)
+		b.settle(`window.scrollY === 400 && Math.abs(document.querySelector(".head").getBoundingClientRect().top) < 2`)
+		b.clickFrame("aeProcessEvents") // under no part of the head
+		b.settle(`document.querySelector(".details").textContent.startsWith("aeProcessEvents")`)
+	})
+
 	t.Run("width", func(t *testing.T) {
 		b.t = t
 		b.open(file)
