@@ -390,7 +390,7 @@ func randomProgram(rng *rand.Rand, n int) []byte {
 }
 
 func TestModel(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(10) {
 		m := newModel(t, 0)
 		m.run(randomProgram(rand.New(rand.NewPCG(seed, 1)), 2000))
 		m.empty()
