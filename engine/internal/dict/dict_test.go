@@ -171,7 +171,7 @@ func TestScanWhileResizing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if resized < 200 {
+	if resized < 100 {
 		t.Errorf("only %d resizes, too few to show anything", resized)
 	}
 }
