@@ -37,6 +37,16 @@ type Profile struct {
 	Cut       uint64        // samples whose user or kernel stack was deeper than is kept (127 frames)
 	Broken    uint64        // samples in Samples that are not Whole
 	Exited    bool          // the target exited before Stop
+	// Mappings are the executable parts of the target's address space, by
+	// address: a position-independent program's addresses mean nothing without.
+	Mappings []Mapping
+}
+
+// Mapping is a range of addresses that code is mapped to.
+type Mapping struct {
+	Start, End uint64 // first address, and the one after the last
+	Offset     uint64 // in the file that Start corresponds to, in bytes
+	File       string // path as the process sees it, or a name in brackets
 }
 
 // Count is the number of samples in Samples.
@@ -190,6 +200,9 @@ func (p *Profiler) Stop() (*Profile, error) {
 		_ = p.target.readMaps()
 	}
 	profile.Duration = now.Sub(p.started)
+	for _, m := range p.target.maps {
+		profile.Mappings = append(profile.Mappings, Mapping{m.start, m.end, m.offset, m.name})
+	}
 	return profile, p.collect(profile)
 }
 
