@@ -147,9 +147,7 @@ func TestBpftraceScript(t *testing.T) {
 // `bpftrace -l` must list the command by its plain name.
 func TestBpftraceLists(t *testing.T) {
 	require.Tool(t, "bpftrace")
-	if os.Geteuid() != 0 {
-		t.Skip("bpftrace runs for root only")
-	}
+	needEBPF(t) // bpftrace runs for root only
 	dir, _ := startServer(t)
 	cmd := exec.Command("bpftrace", "-l", "uprobe:bin/server:*")
 	cmd.Dir = dir

@@ -168,9 +168,7 @@ func sitesFromObjdump(text []byte, branch, next *regexp.Regexp) map[uint64]uint6
 func TestFunctionsAgainstBpftrace(t *testing.T) {
 	require.Tool(t, "bpftrace")
 	require.Tool(t, "redis")
-	if os.Geteuid() != 0 {
-		t.Skip("bpftrace runs for root only")
-	}
+	needEBPF(t) // bpftrace runs for root only
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		t.Fatal(err)
