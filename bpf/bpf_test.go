@@ -152,6 +152,26 @@ func TestTraceStacksOfAFunctionWithoutFrame(t *testing.T) {
 	}
 }
 
+// More than the ring holds (some 980), faster than it is read: what is lost must
+// not count.
+func TestTraceStacksDeliversTheCount(t *testing.T) {
+	needEBPF(t)
+	spin := start(t, spinPath(t))
+	const want = 4000
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	n := 0
+	var lost uint64
+	err := TraceStacks(ctx, StackOptions{PID: spin.Process.Pid, Function: "setCommand", Count: want}, func(s Stack) {
+		n++
+		lost = s.Lost
+	})
+	if err != nil || n != want || ctx.Err() != nil {
+		t.Fatalf("%d stacks of %d, %d lost, error %v", n, want, lost, err)
+	}
+	t.Logf("%d stacks, %d lost", n, lost)
+}
+
 func TestProfile(t *testing.T) {
 	needEBPF(t)
 	spin := start(t, spinPath(t))
@@ -165,10 +185,21 @@ func TestProfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	total, inChain := profile.Count(), uint64(0)
-	// A sample taken in a function's prologue lacks the caller, so only the
-	// outer part is the same in all.
+	leaves, called := map[string]uint64{}, map[string]uint64{}
+	// A sample taken between two instructions of a function's prologue lacks the
+	// caller, so only the outer part is the same in all.
 	outer := strings.Join(chain[4:], " ")
 	for _, s := range profile.Samples {
+		// Functions without a frame, which a walk along the frame pointers
+		// takes for called by their caller's caller.
+		if leaf := s.Stack[0].Symbol; leaf == "spinLeaf" || leaf == "runtime.memmove" {
+			leaves[leaf] += s.Count
+			if len(s.Stack) > 2 && s.Stack[1].Symbol == "setCommand" && s.Stack[2].Symbol == "call" {
+				called[leaf] += s.Count
+			} else {
+				t.Errorf("%d samples in %s+%d have the stack %v", s.Count, leaf, s.Stack[0].Offset, names(s.Stack))
+			}
+		}
 		if strings.Contains(strings.Join(names(s.Stack), " "), outer) {
 			inChain += s.Count
 		}
@@ -183,6 +214,12 @@ func TestProfile(t *testing.T) {
 	}
 	if inChain*10 < total*9 {
 		t.Errorf("%d of %d samples are in the chain, want nine in ten", inChain, total)
+	}
+	t.Logf("in functions without frame: %v, with the direct caller: %v", leaves, called)
+	for _, leaf := range []string{"spinLeaf", "runtime.memmove"} {
+		if leaves[leaf] < 5 {
+			t.Errorf("%d samples in %s", leaves[leaf], leaf)
+		}
 	}
 	if profile.Lost != 0 || profile.Cut != 0 {
 		t.Errorf("lost %d, cut %d; want none", profile.Lost, profile.Cut)

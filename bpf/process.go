@@ -228,3 +228,24 @@ func (p *process) main() (*image, error) {
 	}
 	return b, nil
 }
+
+// text is the range of addresses that the executable's code is mapped to.
+func (p *process) text() (start, end uint64) {
+	var st unix.Stat_t
+	if unix.Stat(p.path("exe"), &st) != nil {
+		return 0, 0
+	}
+	for _, m := range p.maps {
+		// By inode number alone: on some file systems the device in the memory
+		// map is another than stat(2)'s. A library of the same number only
+		// makes the range larger.
+		if m.file.ino != st.Ino {
+			continue
+		}
+		if start == 0 {
+			start = m.start
+		}
+		end = m.end
+	}
+	return start, end
+}

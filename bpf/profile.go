@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 )
 
@@ -84,7 +86,6 @@ type Profiler struct {
 	exited chan struct{} // closed when the target has exited, at exitTime
 	end    time.Time
 	stop   chan struct{}
-	once   sync.Once
 	done   sync.WaitGroup
 }
 
@@ -105,7 +106,14 @@ func StartProfile(opts ProfileOptions) (*Profiler, error) {
 	p := &Profiler{target: target, frequency: opts.Frequency, exited: make(chan struct{}), stop: make(chan struct{})}
 	spec, err := loadProfile()
 	if err == nil {
-		p.coll, err = target.load(spec, nil)
+		start, end := target.text()
+		haveRegs := uint8(0)
+		if features.HaveProgramHelper(ebpf.PerfEvent, asm.FnTaskPtRegs) == nil {
+			haveRegs = 1
+		}
+		p.coll, err = target.load(spec, map[string]any{
+			profileVarTextStart: start, profileVarTextEnd: end, profileVarHaveTaskRegs: haveRegs,
+		})
 	}
 	if err != nil {
 		p.close()
@@ -191,7 +199,7 @@ func (p *Profiler) Stop() (*Profile, error) {
 		unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_DISABLE, 0)
 	}
 	now := time.Now()
-	p.once.Do(func() { close(p.stop) })
+	close(p.stop)
 	p.done.Wait()
 	defer p.close()
 
@@ -222,13 +230,18 @@ func (p *Profiler) collect(profile *Profile) error {
 	var count uint64
 	counts := p.coll.Maps[profileMapCounts].Iterate()
 	for counts.Next(&key, &count) {
-		kernel, err := p.stack(key.Kernel)
+		kernel, _, err := p.stack(key.Kernel)
 		if err != nil {
 			return err
 		}
-		user, err := p.stack(key.User)
+		user, top, err := p.stack(key.User)
 		if err != nil {
 			return err
+		}
+		if top != 0 && len(user) > 0 && p.target.callerOnTop(user[0]) {
+			// The frame pointer is still the caller's, so the chain begins with
+			// the caller's caller.
+			user = slices.Insert(user, 1, top)
 		}
 		s := Sample{Count: count, PID: key.Pid, TID: key.Tid, Comm: comm(key.Comm)}
 		for i, a := range kernel {
@@ -251,16 +264,16 @@ func (p *Profiler) collect(profile *Profile) error {
 	return nil
 }
 
-// stack reads the stack that hash stands for.
-func (p *Profiler) stack(hash uint64) ([]uint64, error) {
+// stack reads the stack that hash stands for, and what was on top of it.
+func (p *Profiler) stack(hash uint64) (frames []uint64, top uint64, err error) {
 	if hash == 0 {
-		return nil, nil
+		return nil, 0, nil
 	}
 	var trace profileStackTrace
 	if err := p.coll.Maps[profileMapStacks].Lookup(hash, &trace); err != nil {
-		return nil, fmt.Errorf("reading a sampled stack: %w", err)
+		return nil, 0, fmt.Errorf("reading a sampled stack: %w", err)
 	}
-	return trace.Frames[:min(trace.Depth, uint64(len(trace.Frames)))], nil
+	return trace.Frames[:min(trace.Depth, uint64(len(trace.Frames)))], trace.Top, nil
 }
 
 func (p *Profiler) close() {

@@ -88,16 +88,22 @@ func call(n int) { setCommand(n + 1); turn++ }
 //go:noinline
 func setCommand(n int) {
 	var big [256]byte // a frame, hence a stack check
-	for i := range 2000 {
-		big[i&255] += byte(i * n)
-	}
-	sink = spinLeaf(int(big[n&255]))
+	big[n&255] = byte(n)
+	sink = spinLeaf(int(big[n&127]))
+	copy(to[:], from[:]) // runtime.memmove
 }
+
+var from, to [1 << 14]byte
 
 // spinLeaf has no frame.
 //
 //go:noinline
-func spinLeaf(n int) int { return n + turn }
+func spinLeaf(n int) int {
+	for i := range 2000 {
+		n = n*31 + i
+	}
+	return n + turn
+}
 
 //go:noinline
 func lateThread() {
