@@ -3,9 +3,7 @@ package bpf
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -20,33 +18,16 @@ import (
 
 // startServer builds and starts bin/server in an empty directory, and returns
 // the directory and a function that makes it run one setCommand.
-//
-// While the module has no cmd/server, testdata/spin stands in for it.
 func startServer(t *testing.T) (dir string, set func()) {
 	t.Helper()
 	require.Tool(t, "go")
 	dir = t.TempDir()
 	path := filepath.Join(dir, "bin", "server")
-	source := "../cmd/server"
-	_, err := os.Stat(source)
-	standIn := err != nil
-	if standIn {
-		source = "./testdata/spin"
-	}
-	if out, err := exec.Command("go", "build", "-o", path, source).CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", path, "../cmd/server").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if standIn {
-		spin := start(t, path, "step")
-		return dir, func() {
-			if _, err := io.WriteString(spin.stdin, "\n"); err != nil {
-				t.Error(err)
-			}
-		}
-	}
-
-	const addr = "127.0.0.1:7106"
-	server := exec.Command(path, "--port", "7106")
+	port := freePort(t)
+	server := exec.Command(path, "--port", port)
 	server.Dir = dir
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
@@ -54,7 +35,8 @@ func startServer(t *testing.T) (dir string, set func()) {
 	t.Cleanup(func() { server.Process.Kill(); server.Wait() })
 	var conn net.Conn
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if conn, err = net.Dial("tcp", addr); err == nil {
+		var err error
+		if conn, err = net.Dial("tcp", "127.0.0.1:"+port); err == nil {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -71,7 +53,23 @@ func startServer(t *testing.T) (dir string, set func()) {
 	}
 }
 
-// The script must print the stack of each SET, and end cleanly.
+// freePort finds a TCP port that nobody listens on.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// The script must print the stack of each SET, and end cleanly. bpftrace needs a
+// server that is called slowly; testdata/spin is not.
 func TestBpftraceScript(t *testing.T) {
 	require.Tool(t, "bpftrace")
 	needEBPF(t)

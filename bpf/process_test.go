@@ -360,18 +360,19 @@ func TestProfileSeesNewThreadAndVDSO(t *testing.T) {
 func TestProfileOfStockRedis(t *testing.T) {
 	needEBPF(t)
 	require.Tool(t, "redis")
-	redis := exec.Command("redis-server", "--port", "7105", "--save", "", "--bind", "127.0.0.1")
+	port := freePort(t)
+	redis := exec.Command("redis-server", "--port", port, "--save", "", "--bind", "127.0.0.1")
 	redis.Dir = t.TempDir()
 	if err := redis.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { redis.Process.Kill(); redis.Wait() })
-	for deadline := time.Now().Add(10 * time.Second); exec.Command("redis-cli", "-p", "7105", "ping").Run() != nil; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); exec.Command("redis-cli", "-p", port, "ping").Run() != nil; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("redis-server did not start")
 		}
 	}
-	load := exec.Command("redis-benchmark", "-p", "7105", "-t", "set", "-n", "100000000", "-r", "100000", "-q")
+	load := exec.Command("redis-benchmark", "-p", port, "-t", "set", "-n", "100000000", "-r", "100000", "-q")
 	if err := load.Start(); err != nil {
 		t.Fatal(err)
 	}

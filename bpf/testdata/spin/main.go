@@ -37,8 +37,8 @@ var (
 )
 
 //go:noinline
-func aeMain(more func() bool) {
-	for more() {
+func aeMain() {
+	for {
 		aeProcessEvents()
 	}
 }
@@ -144,9 +144,7 @@ func main() {
 			io.Copy(io.Discard, os.Stdin)
 			os.Exit(0)
 		}()
-		aeMain(func() bool { return true })
-	case "step": // once per line of input
-		aeMain(in.Scan)
+		aeMain()
 	case "late": // a thread that starts at the first line of input
 		in.Scan()
 		go lateThread()
