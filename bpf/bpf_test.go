@@ -72,7 +72,11 @@ func spinPath(t testing.TB) string {
 // the test.
 func start(t testing.TB, path string, args ...string) target {
 	t.Helper()
-	cmd := exec.Command(path, args...)
+	return startCommand(t, exec.Command(path, args...))
+}
+
+func startCommand(t testing.TB, cmd *exec.Cmd) target {
+	t.Helper()
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -87,7 +91,7 @@ func start(t testing.TB, path string, args ...string) target {
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
-		t.Fatalf("%s did not become ready: %v", path, err)
+		t.Fatalf("%s did not become ready: %v", cmd.Path, err)
 	}
 	return target{cmd, stdin}
 }

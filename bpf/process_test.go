@@ -249,6 +249,33 @@ func TestPositionIndependentExecutable(t *testing.T) {
 	}
 }
 
+// As from a host into a container: pids are numbered differently there.
+func TestOtherPIDNamespace(t *testing.T) {
+	needEBPF(t)
+	cmd := exec.Command(spinPath(t))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	spin := startCommand(t, cmd)
+	s := oneStack(t, spin.Process.Pid)
+	if got := names(s.Frames); len(got) < len(chain) || !slices.Equal(got[:len(chain)], chain) {
+		t.Errorf("got %v", got)
+	}
+	if s.TID != 1 {
+		t.Errorf("TID %d, want 1, as it is numbered in there", s.TID)
+	}
+	p, err := StartProfile(ProfileOptions{PID: spin.Process.Pid, Frequency: 499})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(500 * time.Millisecond)
+	profile, err := p.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if profile.Count() < 20 {
+		t.Errorf("%d samples", profile.Count())
+	}
+}
+
 func TestTraceStacksEndsWithTheTarget(t *testing.T) {
 	needEBPF(t)
 	spin := start(t, spinPath(t))
