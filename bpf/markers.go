@@ -64,13 +64,9 @@ func TraceMarkers(ctx context.Context, opts MarkerOptions, f func(MarkerEvent)) 
 	defer closeLinks(links)
 
 	var ev markersMarkerEvent
-	var lost uint64
-	return poll(ctx, target, ring, func(raw []byte) (more bool, err error) {
+	return poll(ctx, target, ring, coll.Variables[markersVarMarkerLost], func(raw []byte, lost uint64) (more bool, err error) {
 		if _, err := binary.Decode(raw, binary.NativeEndian, &ev); err != nil {
 			return false, fmt.Errorf("reading a marker: %w", err)
-		}
-		if err := coll.Variables[markersVarMarkerLost].Get(&lost); err != nil {
-			return false, fmt.Errorf("reading the count of lost markers: %w", err)
 		}
 		m := probe.Markers[ev.Marker]
 		f(MarkerEvent{
