@@ -17,7 +17,7 @@ const (
 	waitForWrites = time.Second
 
 	// maxHeld bounds the events that reads hold while they wait, 16 MiB of
-	// them: beyond it the oldest read stops waiting.
+	// them: beyond it the older ones stop waiting.
 	maxHeld = 1 << 16
 )
 
@@ -135,7 +135,8 @@ func (as *assembler) add(r *record, now time.Time) {
 	if a.whole() {
 		as.end(a)
 	} else if as.held > maxHeld {
-		as.expire(func(*assembly) bool { return as.held > maxHeld })
+		// Down to half, because this walks over all of them.
+		as.expire(func(*assembly) bool { return as.held > maxHeld/2 })
 	}
 }
 

@@ -451,7 +451,8 @@ func (t *Tracer) shutdown(ctx context.Context) error {
 		err = errors.Join(ctx.Err(), <-done)
 	}
 	if err != nil {
-		return fmt.Errorf("trace: not all spans were delivered: %w", err)
+		lost := t.collector.stats().Lost + t.file.stats().Lost
+		return fmt.Errorf("trace: %d spans lost and %d events dropped: %w", lost, t.Stats().Dropped, err)
 	}
 	return nil
 }
