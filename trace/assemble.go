@@ -1,7 +1,6 @@
 package trace
 
 import (
-	"context"
 	"encoding/binary"
 	"math/rand/v2"
 	"time"
@@ -194,14 +193,10 @@ func (as *assembler) expireAll() {
 	as.expire(func(*assembly) bool { return true })
 }
 
-// ids makes trace and span ids, and hands the SDK the ones it is to use next.
-// It implements sdk/trace.IDGenerator for one goroutine.
+// ids makes trace and span ids, for one goroutine.
 type ids struct {
 	random *rand.ChaCha8
 	bound  uint64 // upper bound of the 63 bits that a ratio sampler looks at
-
-	nextTrace trace.TraceID
-	nextSpan  trace.SpanID
 }
 
 // newIDs returns ids for traces that were sampled with probability p.
@@ -230,22 +225,6 @@ func (i *ids) newTrace() (t trace.TraceID, s trace.SpanID) {
 func (i *ids) newSpan() (s trace.SpanID) {
 	for !s.IsValid() {
 		binary.BigEndian.PutUint64(s[:], i.random.Uint64())
-	}
-	return s
-}
-
-// NewIDs implements sdk/trace.IDGenerator for a root.
-func (i *ids) NewIDs(context.Context) (trace.TraceID, trace.SpanID) {
-	return i.nextTrace, i.nextSpan
-}
-
-// NewSpanID implements sdk/trace.IDGenerator for a child: the id that was
-// given to it before, or a new one.
-func (i *ids) NewSpanID(context.Context, trace.TraceID) trace.SpanID {
-	s := i.nextSpan
-	i.nextSpan = trace.SpanID{}
-	if !s.IsValid() {
-		return i.newSpan()
 	}
 	return s
 }

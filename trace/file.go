@@ -119,7 +119,6 @@ func appendSpan(b []byte, s sdktrace.ReadOnlySpan) []byte {
 	b = appendTime(b, s.EndTime())
 	b = append(b, `,"attributes":`...)
 	b = appendAttributes(b, s.Attributes())
-	b = appendCount(b, `,"droppedAttributesCount":`, s.DroppedAttributes())
 	if events := s.Events(); len(events) > 0 {
 		b = append(b, `,"events":[`...)
 		for i, e := range events {
@@ -132,12 +131,10 @@ func appendSpan(b []byte, s sdktrace.ReadOnlySpan) []byte {
 			b = appendString(b, e.Name)
 			b = append(b, `,"attributes":`...)
 			b = appendAttributes(b, e.Attributes)
-			b = appendCount(b, `,"droppedAttributesCount":`, e.DroppedAttributeCount)
 			b = append(b, '}')
 		}
 		b = append(b, ']')
 	}
-	b = appendCount(b, `,"droppedEventsCount":`, s.DroppedEvents())
 	if links := s.Links(); len(links) > 0 {
 		b = append(b, `,"links":[`...)
 		for i, l := range links {
@@ -150,12 +147,10 @@ func appendSpan(b []byte, s sdktrace.ReadOnlySpan) []byte {
 			b = appendFlags(b, l.SpanContext.TraceFlags(), l.SpanContext)
 			b = append(b, `,"attributes":`...)
 			b = appendAttributes(b, l.Attributes)
-			b = appendCount(b, `,"droppedAttributesCount":`, l.DroppedAttributeCount)
 			b = append(b, '}')
 		}
 		b = append(b, ']')
 	}
-	b = appendCount(b, `,"droppedLinksCount":`, s.DroppedLinks())
 	b = append(b, `,"status":{`...)
 	switch s.Status().Code {
 	case codes.Ok:
@@ -193,13 +188,6 @@ func appendTime(b []byte, t time.Time) []byte {
 	b = append(b, '"')
 	b = strconv.AppendInt(b, max(0, t.UnixNano()), 10)
 	return append(b, '"')
-}
-
-func appendCount(b []byte, name string, n int) []byte {
-	if n <= 0 {
-		return b
-	}
-	return strconv.AppendInt(append(b, name...), int64(n), 10)
 }
 
 func appendAttributes(b []byte, attrs []attribute.KeyValue) []byte {

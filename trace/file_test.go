@@ -96,8 +96,6 @@ func TestFileEqualsOTLP(t *testing.T) {
 	}
 	clearEnv(t)
 	t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "50")
-	// Makes the SDK drop some, which must be said.
-	t.Setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "10")
 	tr := newTestWithEnv(t, Options{File: path, QueryText: true, exporter: exporter})
 	s := &script{h: tr.Hooks(), now: t0}
 	for range 50 {
@@ -122,7 +120,6 @@ func TestFileEqualsOTLP(t *testing.T) {
 		t.Fatalf("%d spans in the file, %d sent, want %d", len(got), len(want), 50*12)
 	}
 	for id, s := range want {
-		// The SDK's order of attributes is the order they were added in.
 		if !proto.Equal(got[id], s) {
 			t.Fatalf("in the file:\n%v\nsent:\n%v", protojson.Format(got[id]), protojson.Format(s))
 		}
@@ -158,7 +155,7 @@ func TestFileIsAlwaysComplete(t *testing.T) {
 	equal(t, "spans before the first", read(), 0)
 	s := &script{h: tr.Hooks(), now: t0}
 	for i := range 3 {
-		slowest(s, 1)
+		sets(s, 1)
 		for end := time.Now().Add(10 * time.Second); tr.Stats().File.Delivered != uint64(5*(i+1)); {
 			if time.Now().After(end) {
 				t.Fatalf("%+v", tr.Stats())
@@ -189,7 +186,7 @@ func TestFullDisk(t *testing.T) {
 	var log lines
 	k := &keeper{}
 	tr := newTestWithEnv(t, Options{exporter: k})
-	slowest(&script{h: tr.Hooks(), now: t0}, 1)
+	sets(&script{h: tr.Hooks(), now: t0}, 1)
 	shutdown(t, tr)
 	d := &delivery{to: e, name: "file", log: log.log, abort: context.Background()}
 	batch := k.spans.Snapshots()
@@ -219,7 +216,7 @@ func TestFullDisk(t *testing.T) {
 func BenchmarkFileSpan(b *testing.B) {
 	k := &keeper{}
 	tr := newTest(b, Options{exporter: k})
-	slowest(&script{h: tr.Hooks(), now: t0}, 100)
+	sets(&script{h: tr.Hooks(), now: t0}, 100)
 	shutdown(b, tr)
 	var batch []sdktrace.ReadOnlySpan = k.spans.Snapshots()
 	e, err := newFileExporter(filepath.Join(b.TempDir(), "trace.json"))

@@ -33,7 +33,6 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-	"go.opentelemetry.io/otel/trace"
 )
 
 // scope is the name of the instrumentation in every span.
@@ -147,7 +146,6 @@ type Tracer struct {
 	once   sync.Once
 	result error // of the first Shutdown
 
-	provider  *sdktrace.TracerProvider
 	collector *delivery
 	file      *delivery
 	abort     context.Context // done when Shutdown's time is up
@@ -213,13 +211,12 @@ func newTracer(ctx context.Context, o Options) (*Tracer, error) {
 
 	// The context that New was given is for New; the exporters outlive it.
 	t.abort, t.giveUp = context.WithCancel(context.Background())
-	var processors []sdktrace.TracerProviderOption
+	var processors []sdktrace.SpanProcessor
 	deliver := func(e sdktrace.SpanExporter, name string) *delivery {
 		d := &delivery{to: e, name: name, log: o.Log, abort: t.abort}
 		// The processor waits when its queue is full, rather than losing spans
 		// without telling: the queue that may lose is the ring.
-		processors = append(processors, sdktrace.WithSpanProcessor(
-			sdktrace.NewBatchSpanProcessor(d, sdktrace.WithBlocking())))
+		processors = append(processors, sdktrace.NewBatchSpanProcessor(d, sdktrace.WithBlocking()))
 		return d
 	}
 	collector, name := o.exporter, "test"
@@ -254,14 +251,9 @@ func newTracer(ctx context.Context, o Options) (*Tracer, error) {
 	crand.Read(seed[:])
 	ids := newIDs(p, rand.NewChaCha8(seed))
 	t.assembler = newAssembler(ids, t.finish, func() { t.lost.Add(1) })
-	t.provider = sdktrace.NewTracerProvider(append(processors,
-		// The decision was taken before the events were made.
-		sdktrace.WithSampler(sdktrace.AlwaysSample()),
-		sdktrace.WithIDGenerator(ids),
-		sdktrace.WithResource(res),
-	)...)
 	t.builder = &builder{
-		tracer:       t.provider.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL)),
+		processors:   processors,
+		resource:     res,
 		ids:          ids,
 		commandName:  o.CommandName,
 		functionName: o.FunctionName,
@@ -299,37 +291,31 @@ func (t *Tracer) Hooks() *engine.Hooks {
 	if t.ring == nil {
 		return nil
 	}
+	ring, withKey := t.ring, t.options.QueryText
+	// Function literals, not methods: the wrapper of a method value would copy
+	// the event once more.
 	return &engine.Hooks{
-		SampleRead:   t.sampleRead,
-		CommandDone:  t.commandDone,
-		ReadDone:     t.readDone,
-		ReplyWritten: t.replyWritten,
-	}
-}
-
-// sampleRead runs on the event-loop thread, and so do the next three.
-func (t *Tracer) sampleRead(uint64) bool {
-	return t.sampler.read() && !t.closed.Load()
-}
-
-func (t *Tracer) commandDone(e engine.CommandEvent) {
-	if r := t.ring.slot(e.Read); r != nil {
-		r.putCommand(&e, t.options.QueryText)
-		t.ring.publish()
-	}
-}
-
-func (t *Tracer) readDone(e engine.ReadEvent) {
-	if r := t.ring.slot(e.Read); r != nil {
-		r.putRead(&e)
-		t.ring.publish()
-	}
-}
-
-func (t *Tracer) replyWritten(e engine.WriteEvent) {
-	if r := t.ring.slot(e.Read); r != nil {
-		r.putWrite(&e)
-		t.ring.publish()
+		SampleRead: func(uint64) bool {
+			return t.sampler.read() && !t.closed.Load()
+		},
+		CommandDone: func(e engine.CommandEvent) {
+			if r := ring.slot(e.Read); r != nil {
+				r.putCommand(&e, withKey)
+				ring.publish()
+			}
+		},
+		ReadDone: func(e engine.ReadEvent) {
+			if r := ring.slot(e.Read); r != nil {
+				r.putRead(&e)
+				ring.publish()
+			}
+		},
+		ReplyWritten: func(e engine.WriteEvent) {
+			if r := ring.slot(e.Read); r != nil {
+				r.putWrite(&e)
+				ring.publish()
+			}
+		},
 	}
 }
 
@@ -384,7 +370,7 @@ func (t *Tracer) finish(a *assembly) {
 		t.builder.build(a)
 		t.kept.Add(n)
 		t.commands.Add(uint64(len(a.commands)))
-		t.spans.Store(t.builder.spans)
+		t.spans.Store(t.builder.made)
 	}
 }
 
@@ -440,7 +426,11 @@ func (t *Tracer) shutdown(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() {
 		<-t.ended
-		done <- t.provider.Shutdown(context.Background())
+		var errs []error
+		for _, p := range t.builder.processors {
+			errs = append(errs, p.Shutdown(context.Background()))
+		}
+		done <- errors.Join(errs...)
 	}()
 	var err error
 	select {
