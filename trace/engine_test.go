@@ -32,7 +32,10 @@ func TestEngine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := engine.LoadConfig([]string{"--port", "7301", "--save", ""})
+	l := listen(t, "127.0.0.1:0")
+	l.Close() // free, most likely still when the server binds it
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	cfg, err := engine.LoadConfig([]string{"--port", port})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +45,7 @@ func TestEngine(t *testing.T) {
 	served := make(chan struct{})
 	go func() { server.Serve(); close(served) }()
 
-	c, err := net.Dial("tcp", server.Addr().String())
+	c, err := net.Dial("tcp", server.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}

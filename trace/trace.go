@@ -291,12 +291,12 @@ func (t *Tracer) Hooks() *engine.Hooks {
 	if t.ring == nil {
 		return nil
 	}
-	ring, withKey := t.ring, t.options.QueryText
+	sampler, ring, withKey := t.sampler, t.ring, t.options.QueryText
 	// Function literals, not methods: the wrapper of a method value would copy
 	// the event once more.
 	return &engine.Hooks{
 		SampleRead: func(uint64) bool {
-			return t.sampler.read() && !t.closed.Load()
+			return sampler.read() && !t.closed.Load()
 		},
 		CommandDone: func(e engine.CommandEvent) {
 			if r := ring.slot(e.Read); r != nil {

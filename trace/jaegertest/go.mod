@@ -1,3 +1,5 @@
+// This module exists to pin Jaeger and to build it: see .ci/jaeger. It is apart
+// from the main module, whose go.sum would grow by 391 lines for one test.
 module github.com/redscope/redscope/trace/jaegertest
 
 go 1.26.0
