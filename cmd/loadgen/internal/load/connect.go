@@ -146,3 +146,26 @@ func descriptorHint(err error) string {
 	}
 	return ""
 }
+
+// OpenIdle opens connections that send nothing, and returns what closes them.
+func OpenIdle(t Target, clients int) (closeAll func(), err error) {
+	var open []int
+	closeAll = func() {
+		for _, fd := range open {
+			unix.Close(fd)
+		}
+	}
+	domain, addr, err := t.resolve()
+	if err != nil {
+		return nil, err
+	}
+	for range clients {
+		fd, err := t.dial(domain, addr)
+		if err != nil {
+			closeAll()
+			return nil, err
+		}
+		open = append(open, fd)
+	}
+	return closeAll, nil
+}
