@@ -65,9 +65,9 @@ type thread struct {
 	filled atomic.Pointer[hdrhistogram.Histogram]
 }
 
-func newThread(sh *shared, index, clients int) (t *thread, err error) {
+func newThread(sh *shared, index, clients int) (_ *thread, err error) {
 	opts := sh.opts
-	t = &thread{
+	t := &thread{
 		sh:     sh,
 		conns:  make([]conn, 0, clients),
 		in:     make([]byte, readSize),
