@@ -1,0 +1,185 @@
+package bpf
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redscope/redscope/internal/require"
+)
+
+// needEBPF skips, or fails, a test on a machine without eBPF.
+func needEBPF(t testing.TB) {
+	t.Helper()
+	if err := Supported(); err != nil {
+		require.Missing(t, "ebpf", err.Error())
+	}
+}
+
+// target is a running program to look at.
+type target struct {
+	*exec.Cmd
+	stdin io.WriteCloser
+}
+
+var buildSpin = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "redscope-spin")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "spin")
+	out, err := exec.Command("go", "build", "-o", path, "./testdata/spin").CombinedOutput()
+	if err != nil {
+		return "", errors.New(string(out))
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := buildSpin(); err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// spinPath is the path of the built test program.
+func spinPath(t testing.TB) string {
+	t.Helper()
+	require.Tool(t, "go")
+	path, err := buildSpin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// start runs a program that prints a line when it is ready, and ends it with
+// the test.
+func start(t testing.TB, path string, args ...string) target {
+	t.Helper()
+	cmd := exec.Command(path, args...)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		t.Fatalf("%s did not become ready: %v", path, err)
+	}
+	return target{cmd, stdin}
+}
+
+// names are the symbols of a stack, leaf first.
+func names(frames []Frame) []string {
+	var n []string
+	for _, f := range frames {
+		n = append(n, f.Symbol)
+	}
+	return n
+}
+
+// chain is the contract: what a SET passes, leaf first.
+var chain = []string{"setCommand", "call", "processCommand", "processCommandAndResetClient", "processInputBuffer",
+	"readQueryFromClient", "callHandler", "connSocketEventHandler", "aeProcessEvents", "aeMain", "main.main"}
+
+func TestTraceStacksShowsTheDirectCaller(t *testing.T) {
+	needEBPF(t)
+	spin := start(t, spinPath(t))
+	n := 0
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err := TraceStacks(ctx, StackOptions{PID: spin.Process.Pid, Function: "setCommand", Count: 3}, func(s Stack) {
+		n++
+		if got := names(s.Frames); len(got) < len(chain) || !slices.Equal(got[:len(chain)], chain) {
+			t.Errorf("stack %d:\n got %v\nwant %v and what is below", n, got, chain)
+		}
+		if !s.Whole {
+			t.Error("the stack does not reach the goroutine's start")
+		}
+		if s.TID != uint32(spin.Process.Pid) {
+			t.Errorf("TID %d, want the locked main thread %d", s.TID, spin.Process.Pid)
+		}
+		if s.Comm != "spin" {
+			t.Errorf("Comm %q", s.Comm)
+		}
+		if s.Frames[0].Module != spin.Path {
+			t.Errorf("Module %q, want %q", s.Frames[0].Module, spin.Path)
+		}
+	})
+	if err != nil || n != 3 {
+		t.Fatalf("%d stacks, error %v; want 3 and none", n, err)
+	}
+}
+
+func TestTraceStacksOfAFunctionWithoutFrame(t *testing.T) {
+	needEBPF(t)
+	spin := start(t, spinPath(t))
+	want := append([]string{"spinLeaf"}, chain...)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	n := 0
+	err := TraceStacks(ctx, StackOptions{PID: spin.Process.Pid, Function: "spinLeaf", Count: 1}, func(s Stack) {
+		n++
+		if got := names(s.Frames); len(got) < len(want) || !slices.Equal(got[:len(want)], want) {
+			t.Errorf("got  %v\nwant %v and what is below", got, want)
+		}
+	})
+	if err != nil || n != 1 {
+		t.Fatalf("%d stacks, error %v", n, err)
+	}
+}
+
+func TestProfile(t *testing.T) {
+	needEBPF(t)
+	spin := start(t, spinPath(t))
+	p, err := StartProfile(ProfileOptions{PID: spin.Process.Pid})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Second)
+	profile, err := p.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	total, inChain := profile.Count(), uint64(0)
+	// A sample taken in a function's prologue lacks the caller, so only the
+	// outer part is the same in all.
+	outer := strings.Join(chain[4:], " ")
+	for _, s := range profile.Samples {
+		if strings.Contains(strings.Join(names(s.Stack), " "), outer) {
+			inChain += s.Count
+		}
+		if s.PID != uint32(spin.Process.Pid) {
+			t.Errorf("a sample of pid %d", s.PID)
+		}
+	}
+	t.Logf("%d samples in %v, %d in the chain, %d broken, %d lost", total, profile.Duration, inChain, profile.Broken, profile.Lost)
+	// The target spins, but on a shared machine it may get a fraction of a CPU.
+	if total < 20 || total > 99*2*2 {
+		t.Errorf("%d samples in 2 s at 99 Hz of a spinning thread", total)
+	}
+	if inChain*10 < total*9 {
+		t.Errorf("%d of %d samples are in the chain, want nine in ten", inChain, total)
+	}
+	if profile.Lost != 0 || profile.Cut != 0 {
+		t.Errorf("lost %d, cut %d; want none", profile.Lost, profile.Cut)
+	}
+}

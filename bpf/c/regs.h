@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause
+//
+// The registers a uprobe program is given, by the architecture it is compiled
+// for. These layouts are kernel ABI (asm/ptrace.h); they are repeated here
+// because a build for one architecture must not need the other's headers.
+#ifndef REDSCOPE_REGS_H
+#define REDSCOPE_REGS_H
+
+#if defined(__TARGET_ARCH_x86)
+
+struct regs {
+	__u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di;
+	__u64 orig_ax, ip, cs, flags, sp, ss;
+};
+#define REGS_IP(r) ((r)->ip)
+#define REGS_SP(r) ((r)->sp)
+#define REGS_FP(r) ((r)->bp)
+
+#elif defined(__TARGET_ARCH_arm64)
+
+struct regs {
+	__u64 x[31];
+	__u64 sp, pc, pstate;
+};
+#define REGS_IP(r) ((r)->pc)
+#define REGS_SP(r) ((r)->sp)
+#define REGS_FP(r) ((r)->x[29])
+#define REGS_LR(r) ((r)->x[30])
+
+#else
+#error "registers are known for x86 and arm64"
+#endif
+
+#endif

@@ -1,0 +1,317 @@
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// Sample is one stack and how often it was found.
+type Sample struct {
+	Stack []Frame // leaf first: kernel frames, if it was in the kernel, then user frames
+	Count uint64
+	PID   uint32
+	TID   uint32 // as numbered by the target's own pid namespace, as is PID
+	Comm  string // the thread's name
+	// Whole tells whether the user part reaches the function that its thread or
+	// goroutine began with. It does not where code without frame pointers is on
+	// the way, as in a distribution's redis-server.
+	Whole bool
+}
+
+// Profile is what a Profiler found.
+type Profile struct {
+	Samples   []Sample
+	Frequency int           // Hz
+	Duration  time.Duration // from start to stop, or to the target's exit
+	Lost      uint64        // samples not in Samples: no room in the kernel's tables, or no stack to read
+	Cut       uint64        // samples whose user or kernel stack was deeper than is kept (127 frames)
+	Broken    uint64        // samples in Samples that are not Whole
+	Exited    bool          // the target exited before Stop
+	// Mappings are the executable parts of the target's address space, by
+	// address: a position-independent program's addresses mean nothing without.
+	Mappings []Mapping
+}
+
+// Mapping is a range of addresses that code is mapped to.
+type Mapping struct {
+	Start, End uint64 // first address, and the one after the last
+	Offset     uint64 // in the file that Start corresponds to, in bytes
+	File       string // path as the process sees it, or a name in brackets
+}
+
+// Count is the number of samples in Samples.
+func (p *Profile) Count() uint64 {
+	var n uint64
+	for _, s := range p.Samples {
+		n += s.Count
+	}
+	return n
+}
+
+// ProfileOptions says what to sample.
+type ProfileOptions struct {
+	PID int // all its threads, also those that start later
+	// Frequency is in samples per second of CPU time; 0 means 99, which does
+	// not beat with work done every 10 ms. At most 10,000.
+	Frequency int
+}
+
+// DefaultFrequency is the sampling rate in Hz when none is given.
+const DefaultFrequency = 99
+
+// Profiler samples the stacks of a process until stopped.
+type Profiler struct {
+	target    *process
+	coll      *ebpf.Collection
+	clocks    []int // perf events, one per CPU
+	frequency int
+	started   time.Time
+
+	exited chan struct{} // closed when the target has exited, at exitTime
+	end    time.Time
+	stop   chan struct{}
+	once   sync.Once
+	done   sync.WaitGroup
+}
+
+// StartProfile begins to sample a process. A timer runs on every CPU: timers
+// bound to the target's threads would have to be set up at each of its context
+// switches, and miss threads that start meanwhile.
+func StartProfile(opts ProfileOptions) (*Profiler, error) {
+	if opts.Frequency == 0 {
+		opts.Frequency = DefaultFrequency
+	}
+	if opts.Frequency < 1 || opts.Frequency > 10_000 {
+		return nil, fmt.Errorf("frequency %d Hz: must be from 1 to 10000", opts.Frequency)
+	}
+	target, err := openProcess(opts.PID)
+	if err != nil {
+		return nil, err
+	}
+	p := &Profiler{target: target, frequency: opts.Frequency, exited: make(chan struct{}), stop: make(chan struct{})}
+	spec, err := loadProfile()
+	if err == nil {
+		p.coll, err = target.load(spec, nil)
+	}
+	if err != nil {
+		p.close()
+		return nil, err
+	}
+	for _, cpu := range onlineCPUs() {
+		fd, err := openClock(cpu, opts.Frequency)
+		if errors.Is(err, unix.ENODEV) {
+			continue // went offline
+		}
+		if err != nil {
+			p.close()
+			return nil, err
+		}
+		p.clocks = append(p.clocks, fd)
+		if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, p.coll.Programs[profileProgSample].FD()); err != nil {
+			p.close()
+			return nil, fmt.Errorf("attaching the sampler: %w", err)
+		}
+	}
+	p.started = time.Now()
+	for _, fd := range p.clocks {
+		if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0); err != nil {
+			p.close()
+			return nil, fmt.Errorf("starting the sampler: %w", err)
+		}
+	}
+	p.done.Go(p.watch)
+	return p, nil
+}
+
+// openClock opens a perf event, not enabled, that fires at the given frequency
+// on one CPU. It is the software clock: virtual machines often have no hardware
+// counters.
+func openClock(cpu, frequency int) (int, error) {
+	attr := unix.PerfEventAttr{
+		Type:   unix.PERF_TYPE_SOFTWARE,
+		Config: unix.PERF_COUNT_SW_CPU_CLOCK,
+		Sample: uint64(frequency),
+		Bits:   unix.PerfBitFreq | unix.PerfBitDisabled,
+	}
+	attr.Size = uint32(unsafe.Sizeof(attr))
+	fd, err := unix.PerfEventOpen(&attr, -1, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
+	switch {
+	case err == nil:
+		return fd, nil
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		level, _ := os.ReadFile("/proc/sys/kernel/perf_event_paranoid")
+		return -1, fmt.Errorf("the kernel refuses to sample CPUs (kernel.perf_event_paranoid is %s): needs CAP_PERFMON; run as root", strings.TrimSpace(string(level)))
+	case errors.Is(err, unix.EINVAL):
+		limit, _ := os.ReadFile("/proc/sys/kernel/perf_event_max_sample_rate")
+		return -1, fmt.Errorf("the kernel refuses to sample at %d Hz (kernel.perf_event_max_sample_rate is %s)", frequency, strings.TrimSpace(string(limit)))
+	case errors.Is(err, unix.ENOSYS):
+		return -1, errors.New("this kernel lacks perf events (CONFIG_PERF_EVENTS), or a seccomp profile hides perf_event_open")
+	}
+	return -1, fmt.Errorf("opening the sampling clock on CPU %d: %w", cpu, err)
+}
+
+// Exited is closed when the target exits while being sampled.
+func (p *Profiler) Exited() <-chan struct{} { return p.exited }
+
+// watch notices the target's exit.
+func (p *Profiler) watch() {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-tick.C:
+			if p.target.exited() {
+				p.end = time.Now()
+				close(p.exited)
+				return
+			}
+		}
+	}
+}
+
+// Stop ends the sampling and names what was found. It must be called once.
+func (p *Profiler) Stop() (*Profile, error) {
+	for _, fd := range p.clocks {
+		unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_DISABLE, 0)
+	}
+	now := time.Now()
+	p.once.Do(func() { close(p.stop) })
+	p.done.Wait()
+	defer p.close()
+
+	profile := &Profile{Frequency: p.frequency}
+	select {
+	case <-p.exited:
+		profile.Exited, now = true, p.end
+	default:
+		// Libraries loaded since. A failure means that it is exiting now.
+		_ = p.target.readMaps()
+	}
+	profile.Duration = now.Sub(p.started)
+	for _, m := range p.target.maps {
+		profile.Mappings = append(profile.Mappings, Mapping{m.start, m.end, m.offset, m.name})
+	}
+	return profile, p.collect(profile)
+}
+
+// collect reads the kernel's tables.
+func (p *Profiler) collect(profile *Profile) error {
+	if err := errors.Join(
+		p.coll.Variables[profileVarLostFull].Get(&profile.Lost),
+		p.coll.Variables[profileVarCutStacks].Get(&profile.Cut),
+	); err != nil {
+		return fmt.Errorf("reading the sampler's counts: %w", err)
+	}
+	var key profileSampleKey
+	var count uint64
+	counts := p.coll.Maps[profileMapCounts].Iterate()
+	for counts.Next(&key, &count) {
+		kernel, err := p.stack(key.Kernel)
+		if err != nil {
+			return err
+		}
+		user, err := p.stack(key.User)
+		if err != nil {
+			return err
+		}
+		s := Sample{Count: count, PID: key.Pid, TID: key.Tid, Comm: comm(key.Comm)}
+		for i, a := range kernel {
+			s.Stack = append(s.Stack, kernelFrame(a, i > 0))
+		}
+		frames, _ := p.target.userFrames(user)
+		s.Stack = append(s.Stack, frames...)
+		if len(s.Stack) == 0 {
+			profile.Lost += count
+			continue
+		}
+		if s.Whole = len(frames) > 0 && isRoot(frames); !s.Whole {
+			profile.Broken += count
+		}
+		profile.Samples = append(profile.Samples, s)
+	}
+	if err := counts.Err(); err != nil {
+		return fmt.Errorf("reading the samples: %w", err)
+	}
+	return nil
+}
+
+// stack reads the stack that hash stands for.
+func (p *Profiler) stack(hash uint64) ([]uint64, error) {
+	if hash == 0 {
+		return nil, nil
+	}
+	var trace profileStackTrace
+	if err := p.coll.Maps[profileMapStacks].Lookup(hash, &trace); err != nil {
+		return nil, fmt.Errorf("reading a sampled stack: %w", err)
+	}
+	return trace.Frames[:min(trace.Depth, uint64(len(trace.Frames)))], nil
+}
+
+func (p *Profiler) close() {
+	for _, fd := range p.clocks {
+		unix.Close(fd)
+	}
+	if p.coll != nil {
+		p.coll.Close()
+	}
+	p.target.close()
+}
+
+// roots are the functions that a thread or goroutine begins with.
+var roots = []string{
+	"runtime.goexit", "runtime.goexit.abi0", // below every goroutine
+	"runtime.rt0_go", "runtime.rt0_go.abi0", "runtime.mstart", "runtime.mstart.abi0", // Go's threads
+	"_rt0_amd64_linux", "_rt0_arm64_linux", "runtime.mcall", "runtime.mcall.abi0", "runtime.morestack", "runtime.morestack.abi0",
+	"main", "_start", "start_thread", "clone", "__clone", "clone3", "__clone3", // C's; main is as far as is of interest
+}
+
+// isRoot reports whether a user stack, leaf first, goes down to a root.
+func isRoot(frames []Frame) bool {
+	return slices.ContainsFunc(frames, func(f Frame) bool { return slices.Contains(roots, f.Symbol) })
+}
+
+// comm turns a C string into a Go string.
+func comm(c [16]int8) string {
+	var b strings.Builder
+	for _, ch := range c {
+		if ch == 0 {
+			break
+		}
+		b.WriteByte(byte(ch))
+	}
+	return b.String()
+}
+
+// parseCPUs reads a list such as "0-3,8".
+func parseCPUs(s string) []int {
+	var cpus []int
+	for part := range strings.SplitSeq(strings.TrimSpace(s), ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		lo, err := strconv.Atoi(first)
+		if err != nil {
+			return nil
+		}
+		hi := lo
+		if isRange {
+			if hi, err = strconv.Atoi(last); err != nil {
+				return nil
+			}
+		}
+		for c := lo; c <= hi; c++ {
+			cpus = append(cpus, c)
+		}
+	}
+	return cpus
+}

@@ -1,0 +1,42 @@
+//go:build amd64 || arm64
+
+package probe
+
+// semaphores are written by the kernel only. The last element is never used as
+// one: it is there because a variable that is zero everywhere would lie in
+// .bss, which has no offset in the file, and a uprobe names its semaphore by
+// file offset. Declared in Go rather than assembly, so that the guards inline.
+var semaphores = [markerCount + 1]uint16{markerCount: 0x5253}
+
+// CommandStartEnabled reports whether somebody is attached to command_start.
+func CommandStartEnabled() bool { return semaphores[commandStart] != 0 }
+
+// CommandDoneEnabled reports whether somebody is attached to command_done.
+func CommandDoneEnabled() bool { return semaphores[commandDone] != 0 }
+
+// SocketReadEnabled reports whether somebody is attached to socket_read.
+func SocketReadEnabled() bool { return semaphores[socketRead] != 0 }
+
+// ReplyWrittenEnabled reports whether somebody is attached to reply_written.
+func ReplyWrittenEnabled() bool { return semaphores[replyWritten] != 0 }
+
+// CommandStart is the marker command_start; Markers describes its arguments.
+// key must stay where it is during the call only.
+//
+//go:noescape
+func CommandStart(client uint64, command int, key *byte, keyLen, args, batch int)
+
+// CommandDone is the marker command_done; Markers describes its arguments.
+//
+//go:noescape
+func CommandDone(client uint64, command, failed, replyBytes int, duration int64)
+
+// SocketRead is the marker socket_read; Markers describes its arguments.
+//
+//go:noescape
+func SocketRead(client uint64, fd, bytes int)
+
+// ReplyWritten is the marker reply_written; Markers describes its arguments.
+//
+//go:noescape
+func ReplyWritten(client uint64, fd, bytes int)
