@@ -1,0 +1,231 @@
+package engine
+
+import "strings"
+
+// commandTable is the set of commands of one server. After
+// populateCommandTable only the statistics in the rows change.
+type commandTable struct {
+	rows  []*command // top-level commands, in the order of commandRows
+	index commandIndex
+	byID  []*command // with subcommands, each container followed by its own
+	names []string   // by id, as CommandName returns them
+}
+
+// populateCommandTable builds the command table and derives what rows leave
+// out: ids, implied ACL categories, and the key positions told to old clients.
+func (s *Server) populateCommandTable() {
+	t := &s.commands
+	*t = commandTable{rows: commandRows()}
+	t.index = newCommandIndex(t.rows)
+	for _, cmd := range t.rows {
+		t.add(cmd, cmd.name)
+		cmd.subIndex = newCommandIndex(cmd.subcommands)
+		for _, sub := range cmd.subcommands {
+			t.add(sub, cmd.name+"|"+sub.name)
+		}
+	}
+}
+
+func (t *commandTable) add(cmd *command, fullName string) {
+	cmd.id = len(t.byID)
+	cmd.fullName = fullName
+	cmd.setImplicitACLCategories()
+	cmd.populateLegacyKeys()
+	t.byID = append(t.byID, cmd)
+	t.names = append(t.names, strings.ToUpper(strings.Replace(fullName, "|", " ", 1)))
+}
+
+// setImplicitACLCategories adds the categories that follow from the flags, so
+// that rows cannot contradict them.
+func (cmd *command) setImplicitACLCategories() {
+	if cmd.flags&cmdWrite != 0 {
+		cmd.acl |= aclWrite
+	}
+	if cmd.flags&cmdReadonly != 0 && cmd.acl&aclScripting == 0 {
+		cmd.acl |= aclRead
+	}
+	if cmd.flags&cmdAdmin != 0 {
+		cmd.acl |= aclAdmin | aclDangerous
+	}
+	if cmd.flags&cmdPubSub != 0 {
+		cmd.acl |= aclPubsub
+	}
+	if cmd.flags&cmdBlocking != 0 {
+		cmd.acl |= aclBlocking
+	}
+	if cmd.flags&cmdFast != 0 {
+		cmd.acl |= aclFast
+	}
+	if cmd.acl&aclFast == 0 {
+		cmd.acl |= aclSlow
+	}
+}
+
+// populateLegacyKeys sums up the key specs as the one range that COMMAND told
+// before Redis 7. Specs that do not continue that range are left out of it and
+// make the command's keys movable.
+func (cmd *command) populateLegacyKeys() {
+	if len(cmd.keySpecs) == 0 {
+		return
+	}
+	legacy := cmd.keySpecs[0]
+	end := legacy.index + legacy.lastKey // of the range so far; meaningless once open-ended
+	for _, spec := range cmd.keySpecs[1:] {
+		if legacy.lastKey < 0 || legacy.keyStep != 1 || spec.keyStep != 1 || spec.index != end+1 {
+			cmd.flags |= cmdMovableKeys
+			continue
+		}
+		if spec.lastKey < 0 {
+			legacy.lastKey = spec.lastKey
+			continue
+		}
+		end = spec.index + spec.lastKey
+		legacy.lastKey = end - legacy.index
+	}
+	cmd.legacyKeys = legacy
+}
+
+// commandIndex finds commands by name: a table of linear probing, at most a
+// quarter full, so that a lookup is one hash and mostly one comparison. A map would
+// need a lower-cased copy of the name first.
+type commandIndex struct {
+	slots   []*command // length a power of two, or 0
+	longest int        // name, in bytes: what is longer is not hashed
+}
+
+func newCommandIndex(commands []*command) commandIndex {
+	if len(commands) == 0 {
+		return commandIndex{}
+	}
+	size := 1
+	for size < 4*len(commands) {
+		size *= 2
+	}
+	x := commandIndex{slots: make([]*command, size)}
+	for _, cmd := range commands {
+		x.longest = max(x.longest, len(cmd.name))
+		i := hashCommandName([]byte(cmd.name)) & (size - 1)
+		for x.slots[i] != nil {
+			i = (i + 1) & (size - 1)
+		}
+		x.slots[i] = cmd
+	}
+	return x
+}
+
+func (x *commandIndex) find(name []byte) *command {
+	if len(name) > x.longest || len(x.slots) == 0 {
+		return nil
+	}
+	mask := len(x.slots) - 1
+	for i := hashCommandName(name) & mask; ; i = (i + 1) & mask {
+		cmd := x.slots[i]
+		if cmd == nil || equalFoldASCII(name, cmd.name) {
+			return cmd
+		}
+	}
+}
+
+// hashCommandName mixes the length and three bytes of the name, with bit 5 set,
+// which makes letters lower case. The names are known, so it need not be good on
+// others, and reading every byte costs more than a second comparison now and then.
+func hashCommandName(name []byte) int {
+	n := uint32(len(name))
+	if n == 0 {
+		return 0
+	}
+	first, middle, last := name[0]|0x20, name[n/2]|0x20, name[n-1]|0x20
+	h := (n | uint32(first)<<8 | uint32(middle)<<16 | uint32(last)<<24) * 2654435769
+	return int(h >> 16)
+}
+
+// equalFoldASCII reports whether b is lower, which is in lower case, in any
+// case. It knows ASCII only, as Redis does: bytes.EqualFold would take the
+// Kelvin sign for a k.
+func equalFoldASCII(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, c := range b {
+		if c == lower[i] {
+			continue
+		}
+		if c < 'A' || c > 'Z' || c|0x20 != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// lookupCommand finds the top-level command called name, in any case, or nil.
+func (s *Server) lookupCommand(name []byte) *command {
+	return s.commands.index.find(name)
+}
+
+// lookupCommandArgs finds the command that argv runs, the subcommand if argv[0]
+// is a container and argv[1] is given, or nil. A container without a
+// subcommand is found itself; its proc may be nil.
+func (s *Server) lookupCommandArgs(argv [][]byte) *command {
+	cmd := s.commands.index.find(argv[0])
+	if cmd == nil || cmd.subcommands == nil || len(argv) == 1 {
+		return cmd
+	}
+	return cmd.subIndex.find(argv[1])
+}
+
+// lookupCommandFullName finds a command by the name that COMMAND prints, as
+// "get" or "config|get", in any case, or nil.
+func (s *Server) lookupCommandFullName(name []byte) *command {
+	for i, b := range name {
+		if b != '|' {
+			continue
+		}
+		if cmd := s.commands.index.find(name[:i]); cmd != nil {
+			return cmd.subIndex.find(name[i+1:])
+		}
+		return nil
+	}
+	return s.commands.index.find(name)
+}
+
+// CommandName returns the name of the command with the given id, in upper case,
+// a subcommand as "CONFIG GET"; "" if there is none, as for the -1 of a
+// CommandEvent without a command. It may be called from any goroutine.
+func (s *Server) CommandName(id int) string {
+	if id < 0 || id >= len(s.commands.names) {
+		return ""
+	}
+	return s.commands.names[id]
+}
+
+// getKeysFromCommand appends to keys the keys among argv, whose length must
+// satisfy cmd's arity, and appends nothing when argv cannot be a call of cmd.
+func getKeysFromCommand(cmd *command, argv [][]byte, keys []keyReference) []keyReference {
+	if cmd.getKeys != nil {
+		return cmd.getKeys(argv, keys)
+	}
+	none := len(keys)
+	for _, spec := range cmd.keySpecs {
+		last := spec.index + spec.lastKey
+		if spec.lastKey < 0 {
+			last = len(argv) + spec.lastKey
+		}
+		if last >= len(argv) || last < spec.index {
+			return keys[:none]
+		}
+		for pos := spec.index; pos <= last; pos += spec.keyStep {
+			keys = append(keys, keyReference{pos, spec.flags})
+		}
+	}
+	return keys
+}
+
+// setGetKeys tells SET with GET, which reads the old value, from SET without.
+func setGetKeys(argv [][]byte, keys []keyReference) []keyReference {
+	for _, arg := range argv[3:] {
+		if equalFoldASCII(arg, "get") {
+			return append(keys, keyReference{1, keyRW | keyAccess | keyUpdate})
+		}
+	}
+	return append(keys, keyReference{1, keyOW | keyUpdate})
+}

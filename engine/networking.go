@@ -1,0 +1,770 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/tidwall/redcon"
+	"golang.org/x/sys/unix"
+
+	"github.com/redscope/redscope/engine/internal/resp"
+	"github.com/redscope/redscope/engine/probe"
+)
+
+// client is a connected client.
+type client struct {
+	connection
+	srv *Server
+	id  uint64
+	db  *redisDb
+
+	// The command under way. The arguments are views into the query buffer: they
+	// hold until the command returns, and who keeps one copies it.
+	argv         [][]byte
+	cmd, lastcmd *command
+
+	// query holds the bytes that have been read and not yet understood, from pos
+	// on. While one read is processed it may be the server's shared buffer.
+	query  []byte
+	pos    int
+	reader resp.Reader
+
+	// buf holds the reply, of which sent bytes have gone to the socket.
+	buf    []byte
+	sent   int
+	queued bool // in clients.pendingWrite
+
+	flags         clientFlags
+	resp          int // protocol version, 2 or 3
+	authenticated bool
+	name          []byte
+	peer, local   string
+	created       int64 // Unix time, ms
+	lastActive    int64 // Unix time, ms
+	softLimited   int64 // Unix time, s, since when the reply is above the soft limit; 0 if not
+	index         int   // in clients.list
+
+	trace clientTrace
+}
+
+type clientFlags uint32
+
+const (
+	clientCloseAfterReply clientFlags = 1 << iota // close once the reply is written
+	clientCloseASAP                               // in clients.toClose
+	clientReplyOff                                // CLIENT REPLY OFF
+	clientReplySkipNext                           // CLIENT REPLY SKIP: the next command's
+	clientReplySkip                               // this command's reply is not sent
+	clientNoEvict                                 // CLIENT NO-EVICT ON
+	clientUnixSocket                              // connected through a unix socket
+)
+
+// clients holds all clients and the queues of those with something to do.
+type clients struct {
+	nextID       uint64
+	byID         map[uint64]*client
+	list         []*client // in no order
+	pendingWrite []*client
+	toClose      []*client
+	checked      int // clientsCron goes on here
+
+	// input is what sockets are read into. A client whose command has come in
+	// whole needs no buffer of its own.
+	input []byte
+	// spare are reply buffers of replySize bytes that no client needs now.
+	spare [][]byte
+}
+
+const (
+	// inputSize is the most that is read from one client before the next has its
+	// turn. Redis reads 16 KiB; four times that halves the system calls of deep
+	// pipelines and still takes well below a millisecond to execute.
+	inputSize = 64 * 1024
+	// replySize is PROTO_REPLY_CHUNK_BYTES: a reply buffer's first size.
+	replySize = 16 * 1024
+	// maxWritesPerEvent is NET_MAX_WRITES_PER_EVENT: after this many bytes the
+	// other clients have their turn.
+	maxWritesPerEvent = 64 * 1024
+	// keptArgs bounds the argument slice that a client keeps between commands.
+	keptArgs = 1024
+)
+
+func (cs *clients) init() {
+	cs.nextID = 1
+	cs.byID = make(map[uint64]*client)
+	cs.input = make([]byte, inputSize)
+}
+
+func (cs *clients) all() []*client { return append([]*client(nil), cs.list...) }
+
+// createClient makes a client of a connected, non-blocking socket.
+//
+//go:noinline
+func createClient(s *Server, fd int, peer unix.Sockaddr, isUnix bool) (*client, error) {
+	c := &client{
+		connection: connection{fd: fd},
+		srv:        s,
+		id:         s.clients.nextID,
+		db:         s.db[0],
+		resp:       2,
+		created:    s.loopClock.unixMs,
+		lastActive: s.loopClock.unixMs,
+		peer:       sockaddrString(peer),
+		argv:       make([][]byte, 0, 8),
+	}
+	c.client = c
+	c.local = localAddress(fd, s.config.UnixSocket, isUnix)
+	if isUnix {
+		c.flags |= clientUnixSocket
+		c.peer = c.local
+	}
+	c.authenticated = s.config.RequirePass == ""
+	if err := c.setReadHandler(s.el, readQueryFromClient); err != nil {
+		return nil, err
+	}
+	s.clients.nextID++
+	s.clients.byID[c.id] = c
+	c.index = len(s.clients.list)
+	s.clients.list = append(s.clients.list, c)
+	return c, nil
+}
+
+// freeClient disconnects a client at once. It must not be called while a
+// command of that client is under way: that is what freeClientAsync is for.
+//
+//go:noinline
+func freeClient(c *client) {
+	cs := &c.srv.clients
+	if cs.byID[c.id] != c {
+		return
+	}
+	delete(cs.byID, c.id)
+	last := cs.list[len(cs.list)-1]
+	cs.list[c.index], last.index = last, c.index
+	cs.list[len(cs.list)-1] = nil
+	cs.list = cs.list[:len(cs.list)-1]
+	c.flags |= clientCloseASAP
+	c.close(c.srv.el)
+	cs.giveBack(c)
+	c.query, c.pos, c.argv = nil, 0, nil
+}
+
+// freeClientAsync disconnects a client when the turn is over.
+//
+//go:noinline
+func freeClientAsync(c *client) {
+	if c.flags&clientCloseASAP != 0 {
+		return
+	}
+	c.flags |= clientCloseASAP
+	c.srv.clients.toClose = append(c.srv.clients.toClose, c)
+}
+
+//go:noinline
+func freeClientsInAsyncFreeQueue(s *Server) {
+	for _, c := range s.clients.toClose {
+		freeClient(c)
+	}
+	clear(s.clients.toClose)
+	s.clients.toClose = s.clients.toClose[:0]
+}
+
+// mustAuthenticate reports whether the client has yet to give the password.
+func (c *client) mustAuthenticate() bool {
+	return !c.authenticated && c.srv.config.RequirePass != ""
+}
+
+// readQueryFromClient reads what the client's socket has and executes the
+// commands in it.
+//
+//go:noinline
+func readQueryFromClient(conn *connection) {
+	c := conn.client
+	s := c.srv
+	c.trace.beginRead(c)
+	var room []byte
+	shared := len(c.query) == 0
+	if shared {
+		room = s.clients.input
+	} else {
+		c.growQuery()
+		room = c.query[len(c.query):cap(c.query)]
+	}
+	n, errno := readSocket(c.fd, room)
+	if n <= 0 || errno != 0 {
+		c.trace.sampled = false
+		switch errno {
+		case unix.EAGAIN, unix.EINTR:
+			return
+		case 0:
+			s.log.verbose("Client closed connection id=%d addr=%s", c.id, c.peer)
+		default:
+			s.log.verbose("Reading from client: %s", errno.Error())
+		}
+		freeClientAsync(c)
+		return
+	}
+	c.trace.readDone(n)
+	if probe.SocketReadEnabled() {
+		probe.SocketRead(c.id, int64(c.fd), int64(n))
+	}
+	s.stat.readEvents++
+	s.stat.netInput += int64(n)
+	c.lastActive = s.loopClock.unixMs
+	if shared {
+		c.query, c.pos = room[:n], 0
+	} else {
+		c.query = c.query[:len(c.query)+n]
+	}
+	size := int64(len(c.query))
+	s.stat.maxInput = max(s.stat.maxInput, size)
+	if size > s.config.QueryBufferLimit {
+		s.log.warning("Closing client that reached max query buffer length: id=%d addr=%s (qbuf initial bytes: %q)", c.id, c.peer, c.query[:min(64, len(c.query))])
+		s.stat.queryBufferClosed++
+		c.query = nil
+		freeClientAsync(c)
+		return
+	}
+	processInputBuffer(c)
+	c.keepQuery(shared)
+	c.trace.endRead(c)
+}
+
+// growQuery makes room behind an unfinished command: for the whole argument
+// under way when its length is known, so that a big one is copied only once.
+func (c *client) growQuery() {
+	want := max(c.reader.Missing(c.query[c.pos:]), replySize)
+	if c.pos > 0 {
+		c.query = append(c.query[:0], c.query[c.pos:]...)
+		c.pos = 0
+	}
+	if cap(c.query)-len(c.query) < want {
+		c.query = append(make([]byte, 0, max(len(c.query)+want, min(2*len(c.query), len(c.query)+1<<20))), c.query...)
+	}
+}
+
+// keepQuery saves the bytes of an unfinished command for the next read.
+func (c *client) keepQuery(shared bool) {
+	switch rest := c.query[c.pos:]; {
+	case len(rest) == 0:
+		c.query, c.pos = nil, 0
+	case shared:
+		c.query, c.pos = append(make([]byte, 0, max(replySize, len(rest))), rest...), 0
+	}
+}
+
+// processInputBuffer executes the whole commands in the client's query buffer.
+//
+//go:noinline
+func processInputBuffer(c *client) {
+	s := c.srv
+	options := resp.Options{MaxBulk: s.config.ProtoMaxBulkLen, Unauthenticated: c.mustAuthenticate()}
+	for c.pos < len(c.query) {
+		if c.flags&(clientCloseAfterReply|clientCloseASAP) != 0 {
+			break
+		}
+		c.trace.beginParse()
+		argv, n, err := c.reader.Next(c.query[c.pos:], c.argv[:0], &options)
+		if err != nil {
+			setProtocolError(c, err)
+			break
+		}
+		if n == 0 {
+			break
+		}
+		c.argv = argv
+		c.pos += n
+		if len(argv) == 0 {
+			continue
+		}
+		if !processCommandAndResetClient(c) {
+			break
+		}
+		options.Unauthenticated = c.mustAuthenticate()
+	}
+}
+
+// setProtocolError answers a client that does not speak the protocol and closes
+// the connection behind the answer.
+func setProtocolError(c *client, err error) {
+	c.srv.log.verbose("%v from client: id=%d addr=%s. Query buffer: %q", err, c.id, c.peer, c.query[c.pos:min(len(c.query), c.pos+128)])
+	addReplyError(c, err.Error())
+	c.flags |= clientCloseAfterReply
+	c.pos = len(c.query)
+}
+
+// processCommandAndResetClient executes the client's command and makes the
+// client ready for the next. It returns false when the client is not to be read
+// from any more.
+//
+//go:noinline
+func processCommandAndResetClient(c *client) bool {
+	c.trace.beginCommand(c)
+	goOn := processCommand(c)
+	c.trace.endCommand(c)
+	if len(c.buf) > replySize {
+		c.checkOutputLimit()
+	}
+	resetClient(c)
+	return goOn
+}
+
+func resetClient(c *client) {
+	if cap(c.argv) > keptArgs {
+		c.argv = make([][]byte, 0, 8)
+	}
+	c.cmd = nil
+	if c.flags&(clientReplySkip|clientReplySkipNext) != 0 {
+		c.flags &^= clientReplySkip
+		if c.flags&clientReplySkipNext != 0 {
+			c.flags = c.flags&^clientReplySkipNext | clientReplySkip
+		}
+	}
+}
+
+// handleClientsWithPendingWrites writes the replies of this turn; a client that
+// cannot take all of its reply now gets a write handler.
+//
+//go:noinline
+func handleClientsWithPendingWrites(s *Server) {
+	pending := s.clients.pendingWrite
+	if len(pending) == 0 {
+		return
+	}
+	for i, c := range pending {
+		pending[i] = nil
+		c.queued = false
+		if c.flags&clientCloseASAP != 0 {
+			continue
+		}
+		if writeToClient(c) && c.hasReply() {
+			if err := c.setWriteHandler(s.el, sendReplyToClient); err != nil {
+				freeClientAsync(c)
+			}
+		}
+	}
+	s.clients.pendingWrite = pending[:0]
+}
+
+//go:noinline
+func sendReplyToClient(conn *connection) { writeToClient(conn.client) }
+
+func (c *client) hasReply() bool { return c.sent < len(c.buf) }
+
+// writeToClient writes what the socket takes of the client's reply, and returns
+// false when the client is gone.
+//
+//go:noinline
+func writeToClient(c *client) bool {
+	s := c.srv
+	total := 0
+	for c.hasReply() && total < maxWritesPerEvent {
+		c.trace.beginWrite()
+		n, errno := writeSocket(c.fd, c.buf[c.sent:])
+		c.trace.endWrite(c, n, errno != 0)
+		if errno != 0 {
+			if errno == unix.EAGAIN || errno == unix.EINTR {
+				break
+			}
+			s.log.verbose("Error writing to client: %s", errno.Error())
+			freeClientAsync(c)
+			return false
+		}
+		if probe.ReplyWrittenEnabled() {
+			probe.ReplyWritten(c.id, int64(c.fd), int64(n))
+		}
+		c.sent += n
+		total += n
+		s.stat.writeEvents++
+	}
+	s.stat.netOutput += int64(total)
+	if total > 0 {
+		c.lastActive = s.loopClock.unixMs
+	}
+	if !c.hasReply() {
+		s.clients.giveBack(c)
+		c.softLimited = 0
+		if c.writeHandler != nil {
+			c.setWriteHandler(s.el, nil)
+		}
+		if c.flags&clientCloseAfterReply != 0 {
+			freeClientAsync(c)
+			return false
+		}
+	}
+	return true
+}
+
+// takeBuffer gives a client a reply buffer.
+func (cs *clients) takeBuffer(c *client) {
+	if n := len(cs.spare); n > 0 {
+		c.buf = cs.spare[n-1]
+		cs.spare = cs.spare[:n-1]
+		return
+	}
+	c.buf = make([]byte, 0, replySize)
+}
+
+// giveBack takes a client's reply buffer away. One that has grown is left to
+// the collector.
+func (cs *clients) giveBack(c *client) {
+	if cap(c.buf) == replySize && len(cs.spare) < 1024 {
+		cs.spare = append(cs.spare, c.buf[:0])
+	}
+	c.buf, c.sent = nil, 0
+}
+
+// prepareClientToWrite must come before anything is appended to c.buf. It
+// returns false when the client gets no reply.
+func (c *client) prepareClientToWrite() bool {
+	if c.queued && c.flags&(clientReplyOff|clientReplySkip|clientCloseASAP) == 0 {
+		return true
+	}
+	return c.queueWrite()
+}
+
+func (c *client) queueWrite() bool {
+	if c.flags&(clientReplyOff|clientReplySkip|clientCloseASAP) != 0 {
+		return false
+	}
+	cs := &c.srv.clients
+	if c.buf == nil {
+		cs.takeBuffer(c)
+	}
+	// A client with a write handler is served by the loop.
+	if c.writeHandler == nil {
+		c.queued = true
+		cs.pendingWrite = append(cs.pendingWrite, c)
+	}
+	return true
+}
+
+// checkOutputLimit closes a client whose reply has outgrown
+// client-output-buffer-limit. It is asked after each command.
+func (c *client) checkOutputLimit() {
+	size := int64(len(c.buf) - c.sent)
+	s := c.srv
+	if size > s.stat.maxOutput {
+		s.stat.maxOutput = size
+	}
+	limit := &s.config.OutputBufferLimits[outputNormal]
+	over := limit.Hard > 0 && size >= limit.Hard
+	if limit.Soft > 0 && size >= limit.Soft {
+		now := s.loopClock.unixMs / 1000
+		if c.softLimited == 0 {
+			c.softLimited = now
+		}
+		over = over || now-c.softLimited > limit.SoftSeconds
+	} else {
+		c.softLimited = 0
+	}
+	if over {
+		s.log.warning("Client id=%d addr=%s closed for overcoming of output buffer limits.", c.id, c.peer)
+		s.stat.outputBufferClosed++
+		freeClientAsync(c)
+	}
+}
+
+// The replies. They are written with redcon's codec.
+
+// addReply appends bytes that are a reply already.
+func addReply(c *client, raw []byte) {
+	if c.prepareClientToWrite() {
+		c.buf = append(c.buf, raw...)
+	}
+}
+
+func addReplyStatus(c *client, status string) {
+	if c.prepareClientToWrite() {
+		c.buf = redcon.AppendString(c.buf, status)
+	}
+}
+
+func addReplyBulk(c *client, b []byte) {
+	if c.prepareClientToWrite() {
+		c.buf = redcon.AppendBulk(c.buf, b)
+	}
+}
+
+func addReplyBulkString(c *client, s string) {
+	if c.prepareClientToWrite() {
+		c.buf = redcon.AppendBulkString(c.buf, s)
+	}
+}
+
+func addReplyBulkLongLong(c *client, n int64) {
+	if c.prepareClientToWrite() {
+		c.buf = redcon.AppendBulkInt(c.buf, n)
+	}
+}
+
+func addReplyLongLong(c *client, n int64) {
+	switch {
+	case n == 0:
+		addReply(c, shared.czero)
+	case n == 1:
+		addReply(c, shared.cone)
+	default:
+		if c.prepareClientToWrite() {
+			c.buf = redcon.AppendInt(c.buf, n)
+		}
+	}
+}
+
+func addReplyArrayLen(c *client, n int) {
+	if c.prepareClientToWrite() {
+		c.buf = redcon.AppendArray(c.buf, n)
+	}
+}
+
+// appendHeader writes a RESP3 header; redcon's codec knows RESP2 only.
+func (c *client) appendHeader(kind byte, n int) {
+	if c.prepareClientToWrite() {
+		c.buf = append(strconv.AppendInt(append(c.buf, kind), int64(n), 10), '\r', '\n')
+	}
+}
+
+// addReplyMapLen announces n pairs of a key and a value.
+func addReplyMapLen(c *client, n int) {
+	if c.resp == 2 {
+		addReplyArrayLen(c, 2*n)
+		return
+	}
+	c.appendHeader('%', n)
+}
+
+func addReplySetLen(c *client, n int) {
+	if c.resp == 2 {
+		addReplyArrayLen(c, n)
+		return
+	}
+	c.appendHeader('~', n)
+}
+
+func addReplyNull(c *client) {
+	if c.resp == 2 {
+		addReply(c, shared.nullBulk)
+		return
+	}
+	addReply(c, shared.null)
+}
+
+func addReplyNullArray(c *client) {
+	if c.resp == 2 {
+		addReply(c, shared.nullArray)
+		return
+	}
+	addReply(c, shared.null)
+}
+
+// addReplyDouble writes a floating-point number: with 17 significant digits in
+// RESP2, as a double in RESP3.
+func addReplyDouble(c *client, f float64) {
+	text := strconv.AppendFloat(nil, f, 'g', 17, 64)
+	switch {
+	case math.IsInf(f, 1):
+		text = []byte("inf")
+	case math.IsInf(f, -1):
+		text = []byte("-inf")
+	}
+	if c.resp == 2 {
+		addReplyBulk(c, text)
+		return
+	}
+	if c.prepareClientToWrite() {
+		c.buf = append(append(append(c.buf, ','), text...), '\r', '\n')
+	}
+}
+
+// addReplyVerbatim writes a text with its three-letter format, a plain bulk in
+// RESP2.
+func addReplyVerbatim(c *client, text, format string) {
+	if c.resp == 2 {
+		addReplyBulkString(c, text)
+		return
+	}
+	c.appendHeader('=', len(text)+4)
+	if c.prepareClientToWrite() {
+		c.buf = append(append(append(append(append(c.buf, format...), ':'), text...), '\r'), '\n')
+	}
+}
+
+// addReplyError appends an error. One that does not begin with "-CODE " gets
+// the code ERR.
+func addReplyError(c *client, text string) {
+	if len(text) == 0 || text[0] != '-' {
+		text = "-ERR " + text
+	}
+	addReplyErrorObject(c, []byte(text+"\r\n"))
+}
+
+func addReplyErrorFormat(c *client, format string, args ...any) {
+	text := []byte(fmt.Sprintf(format, args...))
+	// An error is one line, whatever the client made us quote.
+	for i, b := range text {
+		if b == '\r' || b == '\n' {
+			text[i] = ' '
+		}
+	}
+	addReplyError(c, string(text))
+}
+
+// addReplyErrorObject appends an error reply that is one already, as those of
+// shared, and counts it by its code.
+func addReplyErrorObject(c *client, reply []byte) {
+	s := c.srv
+	s.stat.errorReplies++
+	code := reply[1:]
+	if i := bytes.IndexAny(code, " \r"); i >= 0 {
+		code = code[:i]
+	}
+	// As in Redis, hostile codes cannot fill the memory: there are no more
+	// different ones than the server itself knows.
+	if n, ok := s.stat.errors[string(code)]; ok || len(s.stat.errors) < maxErrorCodes {
+		s.stat.errors[string(code)] = n + 1
+	}
+	c.trace.noteError(code)
+	addReply(c, reply)
+}
+
+// maxErrorCodes bounds the codes that INFO errorstats tells apart.
+const maxErrorCodes = 128
+
+func addReplyErrorArity(c *client) {
+	addReplyErrorFormat(c, "wrong number of arguments for '%s' command", c.cmd.fullName)
+}
+
+// addReplySubcommandSyntaxError is for a container command whose subcommand
+// has the wrong arguments or does not exist.
+func addReplySubcommandSyntaxError(c *client) {
+	addReplyErrorFormat(c, "unknown subcommand or wrong number of arguments for '%.128s'. Try %s HELP.", c.argv[1], upper(c.argv[0]))
+}
+
+// addReplyHelp answers HELP of a container command: lines of which each
+// subcommand's are followed by an indented explanation.
+func addReplyHelp(c *client, lines []string) {
+	addReplyArrayLen(c, len(lines)+3)
+	addReplyStatus(c, upper(c.argv[0])+" <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")
+	for _, l := range lines {
+		addReplyStatus(c, l)
+	}
+	addReplyStatus(c, "HELP")
+	addReplyStatus(c, "    Print this help.")
+}
+
+func upper(b []byte) string { return string(bytes.ToUpper(b)) }
+
+// shared holds the replies that are always the same.
+var shared = struct {
+	ok, pong, emptyBulk, czero, cone, nullBulk, nullArray, null []byte
+
+	syntaxerr, nokeyerr, wrongtypeerr, outofrangeerr, noautherr, sameobjecterr []byte
+	notinterr, notfloaterr, overflowerr, oomerr                                []byte
+}{
+	ok:        []byte("+OK\r\n"),
+	pong:      []byte("+PONG\r\n"),
+	emptyBulk: []byte("$0\r\n\r\n"),
+	czero:     []byte(":0\r\n"),
+	cone:      []byte(":1\r\n"),
+	nullBulk:  []byte("$-1\r\n"),
+	nullArray: []byte("*-1\r\n"),
+	null:      []byte("_\r\n"),
+
+	syntaxerr:     []byte("-ERR syntax error\r\n"),
+	nokeyerr:      []byte("-ERR no such key\r\n"),
+	wrongtypeerr:  []byte("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
+	outofrangeerr: []byte("-ERR index out of range\r\n"),
+	noautherr:     []byte("-NOAUTH Authentication required.\r\n"),
+	sameobjecterr: []byte("-ERR source and destination objects are the same\r\n"),
+	notinterr:     []byte("-ERR value is not an integer or out of range\r\n"),
+	notfloaterr:   []byte("-ERR value is not a valid float\r\n"),
+	overflowerr:   []byte("-ERR increment or decrement would overflow\r\n"),
+	oomerr:        []byte("-OOM command not allowed when used memory > 'maxmemory'.\r\n"),
+}
+
+// rejectCommand answers a command that a check refused.
+func rejectCommand(c *client, reply []byte) {
+	if c.cmd != nil {
+		c.cmd.rejectedCalls++
+	}
+	addReplyErrorObject(c, reply)
+}
+
+func rejectCommandFormat(c *client, format string, args ...any) {
+	if c.cmd != nil {
+		c.cmd.rejectedCalls++
+	}
+	addReplyErrorFormat(c, format, args...)
+}
+
+// rejectUnknown answers a command, or a subcommand, that does not exist.
+func rejectUnknown(c *client) {
+	if container := c.srv.lookupCommand(c.argv[0]); container != nil {
+		c.cmd = nil
+		rejectCommandFormat(c, "unknown subcommand '%.128s'. Try %s HELP.", c.argv[1], upper(c.argv[0]))
+		return
+	}
+	var args []byte
+	for _, a := range c.argv[1:] {
+		if len(args) >= 128 {
+			break
+		}
+		args = append(args, '\'')
+		args = append(args, a[:min(len(a), 128-len(args))]...)
+		args = append(args, "' "...)
+	}
+	rejectCommandFormat(c, "unknown command '%.128s', with args beginning with: %s", c.argv[0], args)
+}
+
+// isSecurityTrap recognises a web browser that was made to send its request
+// here (cross-protocol scripting).
+func isSecurityTrap(name []byte) bool { return equalFold(name, "host:") || equalFold(name, "post") }
+
+func securityWarningCommand(c *client) {
+	c.srv.log.warning("Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise your Redis instance. Connection from %s aborted.", c.peer)
+	freeClientAsync(c)
+}
+
+// equalFold compares b with a lower-case ASCII word, whatever b's case.
+func equalFold(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, ch := range b {
+		if ch >= 'A' && ch <= 'Z' {
+			ch += 'a' - 'A'
+		}
+		if ch != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// clientsCron looks at so many clients that each is seen once a second, and
+// closes those that have been idle for longer than timeout.
+//
+//go:noinline
+func clientsCron(s *Server) {
+	cs := &s.clients
+	if len(cs.list) == 0 {
+		return
+	}
+	const atLeast = 5 // CLIENTS_CRON_MIN_ITERATIONS
+	n := min(len(cs.list), max(len(cs.list)/s.cron.hz, atLeast))
+	for range n {
+		cs.checked++
+		c := cs.list[cs.checked%len(cs.list)]
+		idle := s.loopClock.unixMs - c.lastActive
+		if s.config.Timeout > 0 && idle > int64(s.config.Timeout)*1000 {
+			s.log.verbose("Closing idle client")
+			freeClientAsync(c)
+			continue
+		}
+		if len(c.buf) > replySize {
+			c.checkOutputLimit()
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"strconv"
+
+	"github.com/redscope/redscope/engine/internal/dict"
+	"github.com/redscope/redscope/engine/internal/resp"
+)
+
+// objectType is what TYPE tells of a value.
+type objectType uint8
+
+const typeString objectType = iota // OBJ_STRING
+
+var typeNames = [...]string{typeString: "string"}
+
+// encoding is how a value is kept, as OBJECT ENCODING tells.
+type encoding uint8
+
+const (
+	encodingRaw    encoding = iota // a string that was changed, or a long one
+	encodingInt                    // a string that is an integer: 8 bytes, in the machine's order
+	encodingEmbstr                 // a short string, as it was set
+)
+
+var encodingNames = [...]string{encodingRaw: "raw", encodingInt: "int", encodingEmbstr: "embstr"}
+
+// embstrLimit is OBJ_ENCODING_EMBSTR_SIZE_LIMIT: the longest string, in bytes,
+// that Redis keeps in one allocation with its object. Here every short string
+// is, but OBJECT ENCODING has to tell the same.
+const embstrLimit = 44
+
+// A value's meta word in the dict is that of Redis's robj: the type in the low
+// four bits, the encoding in the next four, and above them 24 bits of LRU time.
+const lruMask = 1<<24 - 1
+
+func makeMeta(t objectType, e encoding, lru uint32) uint32 {
+	return uint32(t) | uint32(e)<<4 | lru<<8
+}
+
+func metaType(meta uint32) objectType   { return objectType(meta & 15) }
+func metaEncoding(meta uint32) encoding { return encoding(meta >> 4 & 15) }
+func metaLRU(meta uint32) uint32        { return meta >> 8 }
+
+// intValue reads a value of encodingInt.
+func intValue(v []byte) int64 {
+	return int64(leUint64(v))
+}
+
+func leUint64(v []byte) uint64 {
+	_ = v[7]
+	return uint64(v[0]) | uint64(v[1])<<8 | uint64(v[2])<<16 | uint64(v[3])<<24 |
+		uint64(v[4])<<32 | uint64(v[5])<<40 | uint64(v[6])<<48 | uint64(v[7])<<56
+}
+
+func putInt(b *[8]byte, n int64) []byte {
+	u := uint64(n)
+	for i := range b {
+		b[i] = byte(u >> (8 * i))
+	}
+	return b[:]
+}
+
+// encodeString chooses the encoding of a string that a client sent, and returns
+// what to store: the string itself, or in scratch the eight bytes of an integer
+// (tryObjectEncoding).
+func encodeString(value []byte, scratch *[8]byte) ([]byte, encoding) {
+	if len(value) <= 20 {
+		if n, ok := resp.ParseInt(value); ok {
+			return putInt(scratch, n), encodingInt
+		}
+	}
+	if len(value) <= embstrLimit {
+		return value, encodingEmbstr
+	}
+	return value, encodingRaw
+}
+
+// stringBytes returns the string at r. scratch holds the digits of an integer;
+// the result is valid until the next write to the key space.
+func stringBytes(d *dict.Dict, r dict.Ref, scratch *[20]byte) []byte {
+	v := d.Value(r)
+	if metaEncoding(d.Meta(r)) == encodingInt {
+		return strconv.AppendInt(scratch[:0], intValue(v), 10)
+	}
+	return v
+}
+
+// parseInt64 reads an argument as getLongLongFromObject does: one that
+// string2ll accepts.
+func parseInt64(b []byte) (int64, bool) { return resp.ParseInt(b) }
+
+// intArgument reads an integer argument, or tells the client that it is none.
+func intArgument(c *client, b []byte) (int64, bool) {
+	n, ok := parseInt64(b)
+	if !ok {
+		addReplyErrorObject(c, shared.notinterr)
+	}
+	return n, ok
+}

@@ -1,0 +1,83 @@
+package engine
+
+import (
+	"bufio"
+	"net"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redscope/redscope/internal/require"
+)
+
+// startOracle starts the redis-server of this machine, with these arguments
+// besides, for the duration of the test and returns its address.
+func startOracle(t testing.TB, args ...string) string {
+	t.Helper()
+	require.Tool(t, "redis")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().(*net.TCPAddr)
+	l.Close()
+	cmd := exec.Command("redis-server", append([]string{
+		"--port", strconv.Itoa(addr.Port), "--save", "", "--dir", t.TempDir(), "--loglevel", "warning",
+	}, args...)...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	for range 500 {
+		if conn, err := net.Dial("tcp", addr.String()); err == nil {
+			conn.Close()
+			return addr.String()
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("redis-server does not accept connections on %s", addr)
+	return ""
+}
+
+// testConn is a client connection of a test.
+type testConn struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func dial(t testing.TB, addr string) *testConn {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &testConn{conn, bufio.NewReader(conn)}
+}
+
+// do sends one command and returns its reply.
+func (c *testConn) do(t testing.TB, args ...string) reply {
+	t.Helper()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := c.Write(multibulk(args)); err != nil {
+		t.Fatalf("%q: %v", args, err)
+	}
+	v, err := readReply(c.r)
+	if err != nil {
+		t.Fatalf("%q: %v", args, err)
+	}
+	return v
+}
+
+// multibulk encodes a command as clients send it.
+func multibulk(args []string) []byte {
+	b := []byte("*" + strconv.Itoa(len(args)) + "\r\n")
+	for _, a := range args {
+		b = append(b, "$"+strconv.Itoa(len(a))+"\r\n"+a+"\r\n"...)
+	}
+	return b
+}

@@ -1,0 +1,371 @@
+package engine
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/redscope/redscope/engine/internal/ae"
+	"github.com/redscope/redscope/engine/internal/dict"
+	"github.com/redscope/redscope/engine/internal/monotonic"
+	"github.com/redscope/redscope/engine/internal/slab"
+	"github.com/redscope/redscope/engine/probe"
+)
+
+// Version is the Redis version whose behaviour the server has; INFO and HELLO
+// report it, because clients decide by it what they may send.
+const Version = "7.0.15"
+
+// Server is one Redis: an event loop with its clients and databases. Everything
+// in it belongs to the goroutine that called Serve, unless said otherwise.
+type Server struct {
+	config *Config
+	hooks  Hooks
+	el     *ae.EventLoop
+	log    *logger
+
+	listeners []*listener
+	arena     *slab.Arena // the memory of all keys and short values
+	db        []*redisDb
+
+	commandTable
+	clients   clients
+	stat      stats
+	cron      cron
+	expire    expireCycle
+	loopClock loopClock
+
+	dirty     int64 // changes to the key space since the start
+	runID     string
+	startTime int64 // Unix time, s
+
+	shutdownAsked atomic.Bool // set by any goroutine
+}
+
+// loopClock holds the time as the loop knows it: read once per turn and at the
+// start of each command, so that nothing else asks the kernel.
+type loopClock struct {
+	ticks  int64  // of package monotonic
+	unixMs int64  // Unix time, ms
+	lru    uint32 // the low 24 bits of the Unix time in seconds (LRU_CLOCK_RESOLUTION)
+}
+
+// stats are the counters that INFO reports and CONFIG RESETSTAT clears.
+type stats struct {
+	commands            int64
+	connections         int64
+	rejectedConnections int64
+	netInput            int64 // bytes
+	netOutput           int64 // bytes
+	readEvents          int64
+	writeEvents         int64
+	keyspaceHits        int64
+	keyspaceMisses      int64
+	expiredKeys         int64
+	expiredStalePercent float64
+	expiredTimeCap      int64 // active expire cycles cut short
+	expireCycleTime     int64 // µs
+	errorReplies        int64
+	unexpectedErrors    int64
+	queryBufferClosed   int64 // clients closed for client-query-buffer-limit
+	outputBufferClosed  int64 // clients closed for client-output-buffer-limit
+	maxInput, maxOutput int64 // largest query and reply buffers, bytes
+	errors              map[string]int64
+}
+
+// New makes a server that listens as cfg says. hooks may be nil. The server
+// answers once Serve is called.
+func New(cfg *Config, hooks *Hooks) (*Server, error) {
+	s := &Server{config: cfg, runID: newRunID()}
+	if hooks != nil {
+		s.hooks = *hooks
+	}
+	s.stat.errors = make(map[string]int64)
+	var err error
+	if s.log, err = newLogger(cfg); err != nil {
+		return nil, err
+	}
+	s.updateCachedTime()
+	s.startTime = s.loopClock.unixMs / 1000
+	s.populateCommandTable()
+	if s.arena, err = slab.New(arenaLimit); err != nil {
+		return nil, fmt.Errorf("reserving address space for the keys: %w", err)
+	}
+	s.db = make([]*redisDb, cfg.Databases)
+	for i := range s.db {
+		s.db[i] = &redisDb{id: i, dict: dict.New(s.arena)}
+	}
+	if s.el, err = ae.New(cfg.MaxClients + reservedDescriptors); err != nil {
+		return nil, err
+	}
+	s.el.BeforeSleep = func() { beforeSleep(s) }
+	s.el.AfterSleep = func() { afterSleep(s) }
+	s.clients.init()
+	if err := s.listen(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	s.el.CreateTimeEvent(1, func(*ae.EventLoop) int { return serverCron(s) })
+	return s, nil
+}
+
+const (
+	// arenaLimit is the address space asked for; it is not memory.
+	arenaLimit = 32 << 30
+	// reservedDescriptors is CONFIG_FDSET_INCR: what the server may need beside
+	// its clients.
+	reservedDescriptors = 128
+)
+
+// Serve runs the event loop on the calling goroutine until Shutdown or the
+// command SHUTDOWN. The caller locks its goroutine to a thread; when that is
+// main.main on the main thread, a stack walk ends as it does in Redis.
+func (s *Server) Serve() { ae.Main(s.el) }
+
+// Shutdown makes Serve return soon. Any goroutine may call it.
+func (s *Server) Shutdown() {
+	s.shutdownAsked.Store(true)
+	s.el.Wake()
+}
+
+// Close gives back what New took. Call it when Serve has returned.
+func (s *Server) Close() {
+	for _, l := range s.listeners {
+		l.close()
+	}
+	s.listeners = nil
+	for _, c := range s.clients.all() {
+		freeClient(c)
+	}
+	if s.el != nil {
+		s.el.Close()
+	}
+	for _, db := range s.db {
+		db.dict.Close()
+	}
+	s.arena.Close()
+	s.log.close()
+}
+
+// updateCachedTime reads the clock for everything that happens until the next
+// command or turn.
+func (s *Server) updateCachedTime() { s.setCachedTime(monotonic.Ticks()) }
+
+func (s *Server) setCachedTime(ticks int64) {
+	s.loopClock.ticks = ticks
+	s.loopClock.unixMs = monotonic.Unix(ticks) / 1e6
+	s.loopClock.lru = uint32(s.loopClock.unixMs/1000) & lruMask
+}
+
+// beforeSleep runs before the loop asks for events: what the turn has left over
+// is done here, above all the replies.
+//
+//go:noinline
+func beforeSleep(s *Server) {
+	if s.shutdownAsked.Load() {
+		s.log.warning("User requested shutdown...")
+		s.prepareForShutdown()
+		return
+	}
+	if s.config.ActiveExpire {
+		activeExpireCycle(s, expireCycleFast)
+	}
+	handleClientsWithPendingWrites(s)
+	freeClientsInAsyncFreeQueue(s)
+}
+
+// afterSleep runs when the loop comes back with events.
+//
+//go:noinline
+func afterSleep(s *Server) {
+	s.updateCachedTime()
+}
+
+// prepareForShutdown ends the loop after the replies that are waiting.
+func (s *Server) prepareForShutdown() {
+	s.log.warning("Redis is now ready to exit, bye bye...")
+	handleClientsWithPendingWrites(s)
+	s.el.Stop()
+}
+
+// processCommand makes every check that comes before a command, in Redis's
+// order, and calls it. It returns false when the client is not to be read from
+// any more.
+//
+//go:noinline
+func processCommand(c *client) bool {
+	s := c.srv
+	name := c.argv[0]
+	if isSecurityTrap(name) {
+		securityWarningCommand(c)
+		return false
+	}
+	if equalFold(name, "quit") {
+		addReply(c, shared.ok)
+		c.flags |= clientCloseAfterReply
+		return false
+	}
+	c.cmd = s.lookupCommandArgs(c.argv)
+	c.lastcmd = c.cmd
+	var mark commandMark
+	if probe.CommandStartEnabled() || probe.CommandDoneEnabled() {
+		mark.start(c)
+	}
+	if c.mayExecute() {
+		call(c)
+	}
+	if probe.CommandDoneEnabled() {
+		mark.done(c)
+	}
+	return c.flags&clientCloseASAP == 0
+}
+
+// mayExecute makes the checks on the client's command. When one fails, the
+// client has been told.
+func (c *client) mayExecute() bool {
+	cmd := c.cmd
+	if cmd == nil || cmd.proc == nil {
+		rejectUnknown(c)
+		return false
+	}
+	if argc := len(c.argv); cmd.arity > 0 && argc != cmd.arity || argc < -cmd.arity {
+		rejectCommandFormat(c, "wrong number of arguments for '%s' command", cmd.fullName)
+		return false
+	}
+	if cmd.flags&cmdProtected != 0 && !c.mayUseProtected() {
+		rejectCommandFormat(c, "DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.")
+		return false
+	}
+	if c.mustAuthenticate() && cmd.flags&cmdNoAuth == 0 {
+		rejectCommand(c, shared.noautherr)
+		return false
+	}
+	return true
+}
+
+// mayUseProtected applies enable-debug-command: no, yes or local.
+func (c *client) mayUseProtected() bool {
+	switch c.srv.config.EnableDebugCommand {
+	case protectedYes:
+		return true
+	case protectedLocal:
+		return c.isLocal()
+	}
+	return false
+}
+
+// call runs a command that has passed the checks, and keeps the accounts: its
+// time, its failures, its changes.
+//
+//go:noinline
+func call(c *client) {
+	s, cmd := c.srv, c.cmd
+	errors, dirty := s.stat.errorReplies, s.dirty
+	start := monotonic.Ticks()
+	s.setCachedTime(start)
+	c.trace.beginProc(start)
+	cmd.proc(c)
+	end := monotonic.Ticks()
+	c.trace.endProc(end, s.dirty-dirty)
+	cmd.nanoseconds += monotonic.Nanos(end - start)
+	cmd.calls++
+	if s.stat.errorReplies != errors {
+		cmd.failedCalls++
+	}
+	s.stat.commands++
+	c.trace.endCall()
+}
+
+// serverCron does what is due now and then, hz times a second, and returns the
+// milliseconds until it wants to be called again.
+//
+//go:noinline
+func serverCron(s *Server) int {
+	monotonic.Recalibrate()
+	s.updateCachedTime()
+	s.cron.sample(s)
+	s.cron.adaptHz(s)
+	clientsCron(s)
+	databasesCron(s)
+	freeClientsInAsyncFreeQueue(s)
+	s.cron.loops++
+	return 1000 / s.cron.hz
+}
+
+// cron is the state of serverCron.
+type cron struct {
+	hz    int // as configured, or more when there are many clients
+	loops int64
+
+	sampled int64 // when the rates were last taken, Unix ms
+	rates   [3]rate
+}
+
+// The rates that INFO calls instantaneous.
+const (
+	rateCommands = iota
+	rateInput    // bytes
+	rateOutput   // bytes
+)
+
+// rate is a running mean over the last samples, as trackInstantaneousMetric.
+type rate struct {
+	last    int64
+	samples [16]int64 // per second
+	next    int
+}
+
+func (r *rate) add(total, milliseconds int64) {
+	r.samples[r.next] = (total - r.last) * 1000 / milliseconds
+	r.next = (r.next + 1) % len(r.samples)
+	r.last = total
+}
+
+// perSecond returns the mean of the samples.
+func (r *rate) perSecond() int64 {
+	var sum int64
+	for _, v := range r.samples {
+		sum += v
+	}
+	return sum / int64(len(r.samples))
+}
+
+// sample takes the rates every 100 ms.
+func (k *cron) sample(s *Server) {
+	passed := s.loopClock.unixMs - k.sampled
+	if passed >= 0 && passed < 100 {
+		return
+	}
+	if k.sampled != 0 && passed > 0 {
+		k.rates[rateCommands].add(s.stat.commands, passed)
+		k.rates[rateInput].add(s.stat.netInput, passed)
+		k.rates[rateOutput].add(s.stat.netOutput, passed)
+	}
+	k.sampled = s.loopClock.unixMs
+}
+
+// The bounds of hz, and how many clients one serverCron may look at before
+// dynamic-hz raises it (CONFIG_MIN_HZ, CONFIG_MAX_HZ, MAX_CLIENTS_PER_CLOCK_TICK).
+const (
+	minHz           = 1
+	maxHz           = 500
+	clientsPerCheck = 200
+)
+
+func (k *cron) adaptHz(s *Server) {
+	k.hz = min(max(s.config.Hz, minHz), maxHz)
+	if s.config.DynamicHz {
+		for len(s.clients.list)/k.hz > clientsPerCheck && k.hz < maxHz {
+			k.hz *= 2
+		}
+		k.hz = min(k.hz, maxHz)
+	}
+}
+
+// newRunID returns 40 random hexadecimal digits.
+func newRunID() string {
+	var b [20]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,191 @@
+package engine
+
+import (
+	"unsafe"
+
+	"github.com/redscope/redscope/engine/internal/monotonic"
+	"github.com/redscope/redscope/engine/probe"
+)
+
+// This file is where the path of a command meets those who watch it: the hooks
+// of a sampled read, and the markers. Every function here begins with the
+// question whether anybody looks, and is small enough to be inlined up to it.
+
+// clientTrace is what is known of a client's sampled read while it lasts.
+type clientTrace struct {
+	sampled bool   // the read under way is reported
+	replies bool   // replies of a sampled read wait in the client's buffer
+	read    uint64 // the newest sampled read
+	before  int    // length of the reply buffer when the command began
+	parse   int64  // when parsing of the next command began, stamp
+	written int64  // when the write under way began, stamp
+	readEv  ReadEvent
+	event   CommandEvent
+}
+
+func stamp() int64 { return monotonic.Stamp(monotonic.Ticks()) }
+
+func (t *clientTrace) beginRead(c *client) {
+	if sample := c.srv.hooks.SampleRead; sample != nil && sample(c.id) {
+		t.startRead(c)
+	}
+}
+
+func (t *clientTrace) startRead(c *client) {
+	s := c.srv
+	s.sampledReads++
+	t.sampled, t.read = true, s.sampledReads
+	t.readEv = ReadEvent{Read: t.read, Client: c.id, Loop: s.el.Turn, Start: stamp(), Peer: c.peer, Local: c.local}
+}
+
+func (t *clientTrace) readDone(bytes int) {
+	if t.sampled {
+		t.readEv.ReadEnd, t.readEv.Bytes = stamp(), bytes
+	}
+}
+
+func (t *clientTrace) endRead(c *client) {
+	if t.sampled {
+		t.finishRead(c)
+	}
+}
+
+func (t *clientTrace) finishRead(c *client) {
+	t.sampled = false
+	t.replies = c.hasReply()
+	t.readEv.End, t.readEv.DB = stamp(), c.db.id
+	if done := c.srv.hooks.ReadDone; done != nil {
+		done(t.readEv)
+	}
+}
+
+func (t *clientTrace) beginParse() {
+	if t.sampled {
+		t.parse = stamp()
+	}
+}
+
+func (t *clientTrace) beginCommand(c *client) {
+	if t.sampled {
+		t.startCommand(c)
+	}
+}
+
+func (t *clientTrace) startCommand(c *client) {
+	t.event = CommandEvent{
+		Read: t.read, Client: c.id, Loop: c.srv.el.Turn, Batch: t.readEv.Commands,
+		Command: -1, Args: len(c.argv), DB: c.db.id, Parse: t.parse, Process: stamp(),
+	}
+	t.before = len(c.buf)
+	t.readEv.Commands++
+}
+
+func (t *clientTrace) endCommand(c *client) {
+	if t.sampled {
+		t.finishCommand(c)
+	}
+}
+
+func (t *clientTrace) finishCommand(c *client) {
+	e := &t.event
+	e.End = stamp()
+	e.ReplySize = len(c.buf) - t.before
+	if c.cmd != nil {
+		e.Command = c.cmd.id
+		if key := c.firstKey(); key != nil {
+			e.KeyLen = len(key)
+			copy(e.Key[:], key)
+		}
+	}
+	if done := c.srv.hooks.CommandDone; done != nil {
+		done(*e)
+	}
+}
+
+func (t *clientTrace) beginProc(ticks int64) {
+	if t.sampled {
+		t.event.ProcStart = monotonic.Stamp(ticks)
+		t.event.CallStart = t.event.ProcStart
+	}
+}
+
+func (t *clientTrace) endProc(ticks, dirty int64) {
+	if t.sampled {
+		t.event.ProcEnd, t.event.Dirty = monotonic.Stamp(ticks), dirty
+	}
+}
+
+func (t *clientTrace) endCall() {
+	if t.sampled {
+		t.event.CallEnd = stamp()
+	}
+}
+
+// noteError keeps the code of the first error of the command under way.
+func (t *clientTrace) noteError(code []byte) {
+	if t.sampled && t.event.ErrLen == 0 {
+		t.event.ErrLen = copy(t.event.Err[:], code)
+	}
+}
+
+func (t *clientTrace) beginWrite() {
+	if t.replies {
+		t.written = stamp()
+	}
+}
+
+func (t *clientTrace) endWrite(c *client, n int, failed bool) {
+	if t.replies {
+		t.finishWrite(c, n, failed)
+	}
+}
+
+func (t *clientTrace) finishWrite(c *client, n int, failed bool) {
+	t.replies = !failed && c.sent+n < len(c.buf)
+	if written := c.srv.hooks.ReplyWritten; written != nil {
+		written(WriteEvent{Read: t.read, Client: c.id, Loop: c.srv.el.Turn, Start: t.written, End: stamp(), Bytes: max(n, 0), Failed: failed})
+	}
+}
+
+// firstKey returns the first key of the client's command, nil when it has none.
+func (c *client) firstKey() []byte {
+	if i := c.cmd.legacyKeys.index; i > 0 && i < len(c.argv) {
+		return c.argv[i]
+	}
+	return nil
+}
+
+// commandMark passes the markers command_start and command_done.
+type commandMark struct {
+	ticks  int64
+	errors int64
+	reply  int
+}
+
+//go:noinline
+func (m *commandMark) start(c *client) {
+	m.ticks, m.errors, m.reply = monotonic.Ticks(), c.srv.stat.errorReplies, len(c.buf)
+	if !probe.CommandStartEnabled() {
+		return
+	}
+	id, key := -1, []byte(nil)
+	if c.cmd != nil {
+		id, key = c.cmd.id, c.firstKey()
+	}
+	probe.CommandStart(c.id, int64(id), unsafe.SliceData(key), int64(len(key)), int64(len(c.argv)), int64(c.batch))
+}
+
+//go:noinline
+func (m *commandMark) done(c *client) {
+	if m.ticks == 0 {
+		return // attached between the two
+	}
+	id, failed := -1, int64(0)
+	if c.cmd != nil {
+		id = c.cmd.id
+	}
+	if c.srv.stat.errorReplies != m.errors {
+		failed = 1
+	}
+	probe.CommandDone(c.id, int64(id), failed, int64(len(c.buf)-m.reply), monotonic.Nanos(monotonic.Ticks()-m.ticks))
+}

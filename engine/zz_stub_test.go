@@ -1,0 +1,13 @@
+package engine
+
+import "testing"
+
+// startOurs starts our server; dropped together with zz_stub.go.
+func startOurs(t testing.TB, args ...string) string {
+	addr, stop, err := stubListen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return addr
+}
