@@ -62,12 +62,16 @@ func (p *Profile) Count() uint64 {
 type ProfileOptions struct {
 	PID int // all its threads, also those that start later
 	// Frequency is in samples per second of CPU time; 0 means 99, which does
-	// not beat with work done every 10 ms. At most 10,000.
+	// not beat with work done every 10 ms. At most MaxFrequency.
 	Frequency int
 }
 
 // DefaultFrequency is the sampling rate in Hz when none is given.
 const DefaultFrequency = 99
+
+// MaxFrequency is the highest sampling rate in Hz: there, the sampling itself
+// takes a few percent of each CPU.
+const MaxFrequency = 10_000
 
 // Profiler samples the stacks of a process until stopped.
 type Profiler struct {
@@ -91,8 +95,8 @@ func StartProfile(opts ProfileOptions) (*Profiler, error) {
 	if opts.Frequency == 0 {
 		opts.Frequency = DefaultFrequency
 	}
-	if opts.Frequency < 1 || opts.Frequency > 10_000 {
-		return nil, fmt.Errorf("frequency %d Hz: must be from 1 to 10000", opts.Frequency)
+	if opts.Frequency < 1 || opts.Frequency > MaxFrequency {
+		return nil, fmt.Errorf("frequency %d Hz: must be from 1 to %d", opts.Frequency, MaxFrequency)
 	}
 	target, err := openProcess(opts.PID)
 	if err != nil {
