@@ -280,7 +280,7 @@ func (c *contender) start(ctx context.Context) error {
 		return usagef("%v", err)
 	}
 	if args[0] == "self" {
-		if args, err = ownServer(port, args[1:]...); err != nil {
+		if args, err = ownServer(port, nil, args[1:]); err != nil {
 			return err
 		}
 	}

@@ -106,7 +106,7 @@ func (f *runFlags) run() (err error) {
 	})
 	defer stop()
 
-	watch := newWatch(out, f.frequency, f.serverCommand == "")
+	watch := newWatch(out, f)
 	s, err := f.start(ctx, watch)
 	if err != nil {
 		return err
@@ -177,19 +177,25 @@ func (f *runFlags) start(ctx context.Context, watch *watch) (*child.Server, erro
 		if args, err = child.Command(f.serverCommand, port); err != nil {
 			return nil, usagef("--server-command: %v", err)
 		}
-	} else if args, err = ownServer(port, watch.serverFlags()...); err != nil {
-		return nil, err
+	} else {
+		own, server := watch.serveFlags()
+		if args, err = ownServer(port, own, server); err != nil {
+			return nil, err
+		}
 	}
 	return child.Start(ctx, args, port)
 }
 
-// ownServer is the command line of the server that is part of this program.
-func ownServer(port int, flags ...string) ([]string, error) {
+// ownServer is the command line of the server that is part of this program: own
+// are flags of the command serve, server those of the server.
+func ownServer(port int, own, server []string) ([]string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("cannot find this program's own file to start the server from: %w", err)
 	}
-	return append([]string{self, "serve", "--port", strconv.Itoa(port), "--bind", child.Host, "--save", ""}, flags...), nil
+	args := append([]string{self, "serve"}, own...)
+	args = append(args, "--port", strconv.Itoa(port), "--bind", child.Host, "--save", "")
+	return append(args, server...), nil
 }
 
 // measure loads the server and fills in the report.
@@ -218,7 +224,7 @@ func (f *runFlags) measure(ctx context.Context, s *child.Server, watch *watch, r
 	d.attach(&opts)
 	watch.begin(s)
 	res, err := load.Run(ctx, opts)
-	watch.end(rep)
+	watchErr := watch.end()
 	d.clear()
 	if res != nil {
 		rep.Requests, rep.Errors, rep.FirstError = res.Requests, res.Errors, res.FirstError
@@ -251,7 +257,10 @@ func (f *runFlags) measure(ctx context.Context, s *child.Server, watch *watch, r
 	if rep.Errors > 0 {
 		return fmt.Errorf("%s of %s requests were answered by an error, the first: %s", thousands(rep.Errors), thousands(rep.Requests), rep.FirstError)
 	}
-	return rep.verify(c)
+	if err := rep.verify(c); err != nil {
+		return err
+	}
+	return watchErr
 }
 
 // verify asks the server whether it did what was sent.
@@ -296,6 +305,9 @@ func (rep *report) print(w io.Writer) {
 		fmt.Fprintf(w, "  profile     none: %s\n", p.Note)
 	case "ebpf":
 		fmt.Fprintf(w, "  profile     %s samples at %d Hz with eBPF, %d lost\n", thousands(p.Samples), p.Frequency, p.Lost)
+		if p.Note != "" {
+			fmt.Fprintf(w, "              %s\n", p.Note)
+		}
 	default:
 		fmt.Fprintf(w, "  profile     %s samples at %d Hz from the server's own profiler; not with eBPF: %s\n", thousands(p.Samples), p.Frequency, p.Note)
 	}

@@ -55,7 +55,7 @@ type serverReport struct {
 type profileReport struct {
 	// Source is "ebpf", "pprof" (the server's own CPU profile) or "none".
 	Source    string `json:"source"`
-	Note      string `json:"note,omitempty"` // why it is not ebpf
+	Note      string `json:"note,omitempty"` // what is missing, or why it is not ebpf
 	Frequency int    `json:"frequency_hz,omitempty"`
 	Samples   int64  `json:"samples"`
 	Lost      uint64 `json:"lost"`
