@@ -26,17 +26,18 @@ import (
 	"github.com/redscope/redscope/internal/require"
 )
 
-// The test binary is also the program under test, and a stand-in for a server:
-// the environment says which.
+// The test binary is also the program under test, as the environment says, and
+// a stand-in for a server, when its first argument is argStandIn.
 const (
-	envMain   = "LOADGEN_TEST_MAIN"   // run main
-	envServer = "LOADGEN_TEST_SERVER" // be a server that misbehaves as the value says
-	envFile   = "LOADGEN_TEST_FSIZE"  // limit on the size of files, in bytes
+	argStandIn = "stand-in" // then how it behaves, and the port
+
+	envMain = "LOADGEN_TEST_MAIN"  // run main
+	envFile = "LOADGEN_TEST_FSIZE" // limit on the size of files, in bytes
 )
 
 func TestMain(m *testing.M) {
-	if how := os.Getenv(envServer); how != "" {
-		standIn(how, os.Args[1])
+	if len(os.Args) == 4 && os.Args[1] == argStandIn {
+		standIn(os.Args[2], os.Args[3])
 		return
 	}
 	if os.Getenv(envMain) != "" {
@@ -165,7 +166,7 @@ func newJob(t *testing.T, how, command string, args ...string) *job {
 		t.Fatal(err)
 	}
 	if command == "" {
-		command = fmt.Sprintf("env '%s=%s' '%s' {port}", envServer, how, self)
+		command = fmt.Sprintf("'%s' %s '%s' {port}", self, argStandIn, how)
 	}
 	args = append([]string{"run", "--out", j.dir, "--server-command", command, "-p", strconv.Itoa(j.port)}, args...)
 	j.cmd = exec.Command(self, args...)
