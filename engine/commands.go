@@ -18,7 +18,7 @@ type command struct {
 
 	// Statistics since the start or CONFIG RESETSTAT.
 
-	microseconds  int64 // time spent in proc
+	nanoseconds   int64 // time spent in proc
 	calls         int64
 	rejectedCalls int64 // refused by a check before proc ran
 	failedCalls   int64 // proc replied with an error

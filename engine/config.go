@@ -1,6 +1,9 @@
 package engine
 
-import "os"
+import (
+	"os"
+	"strconv"
+)
 
 // Config is the server's configuration.
 type Config struct {
@@ -71,4 +74,16 @@ func DefaultConfig() *Config {
 		OutputBufferLimits: [3]outputBufferLimit{{}, {256 << 20, 64 << 20, 60}, {32 << 20, 8 << 20, 60}},
 		LogLevel:           logNotice,
 	}
+}
+
+// LoadConfig reads a command line as redis-server does.
+func LoadConfig(args []string) (*Config, error) {
+	cfg := DefaultConfig()
+	for i := 0; i+1 < len(args); i += 2 {
+		if args[i] == "--port" {
+			cfg.Port, _ = strconv.Atoi(args[i+1])
+			cfg.AnyPort = cfg.Port == 0
+		}
+	}
+	return cfg, nil
 }

@@ -29,7 +29,7 @@ const (
 // An expired key is deleted.
 func lookupKey(c *client, db *redisDb, key []byte, flags lookupFlags) dict.Ref {
 	s := c.srv
-	r := db.dict.Find(key)
+	r := db.dict.FindHash(c.hash(key), key)
 	if r != 0 && expireIfNeeded(s, db, r) {
 		r = 0
 	}
@@ -95,7 +95,7 @@ func setString(c *client, db *redisDb, key []byte, r dict.Ref, value []byte, e e
 	meta := makeMeta(typeString, e, c.srv.loopClock.lru)
 	var err error
 	if r == 0 {
-		r, err = d.Add(key, value, meta)
+		r, err = d.AddHash(c.hash(key), key, value, meta)
 	} else if r, err = d.SetValue(r, value); err == nil {
 		d.SetMeta(r, meta)
 		if !keepTTL {

@@ -23,6 +23,7 @@ type client struct {
 	// The command under way. The arguments are views into the query buffer: they
 	// hold until the command returns, and who keeps one copies it.
 	argv         [][]byte
+	argHash      uint64 // of argv[1]; see hash
 	cmd, lastcmd *command
 
 	// query holds the bytes that have been read and not yet understood, from pos
@@ -46,6 +47,7 @@ type client struct {
 	softLimited   int64 // Unix time, s, since when the reply is above the soft limit; 0 if not
 	index         int   // in clients.list
 
+	batch int // commands executed since the last read
 	trace clientTrace
 }
 
@@ -87,7 +89,7 @@ const (
 	// maxWritesPerEvent is NET_MAX_WRITES_PER_EVENT: after this many bytes the
 	// other clients have their turn.
 	maxWritesPerEvent = 64 * 1024
-	// keptArgs bounds the argument slice that a client keeps between commands.
+	// keptArgs bounds the argument slice that is kept between reads.
 	keptArgs = 1024
 )
 
@@ -112,7 +114,6 @@ func createClient(s *Server, fd int, peer unix.Sockaddr, isUnix bool) (*client, 
 		created:    s.loopClock.unixMs,
 		lastActive: s.loopClock.unixMs,
 		peer:       sockaddrString(peer),
-		argv:       make([][]byte, 0, 8),
 	}
 	c.client = c
 	c.local = localAddress(fd, s.config.UnixSocket, isUnix)
@@ -208,7 +209,7 @@ func readQueryFromClient(conn *connection) {
 	}
 	c.trace.readDone(n)
 	if probe.SocketReadEnabled() {
-		probe.SocketRead(c.id, int64(c.fd), int64(n))
+		probe.SocketRead(c.id, c.fd, n)
 	}
 	s.stat.readEvents++
 	s.stat.netInput += int64(n)
@@ -259,30 +260,35 @@ func (c *client) keepQuery(shared bool) {
 //
 //go:noinline
 func processInputBuffer(c *client) {
-	s := c.srv
-	options := resp.Options{MaxBulk: s.config.ProtoMaxBulkLen, Unauthenticated: c.mustAuthenticate()}
+	batch := &c.srv.batch
+	c.batch = 0
 	for c.pos < len(c.query) {
-		if c.flags&(clientCloseAfterReply|clientCloseASAP) != 0 {
-			break
+		limit := batchSize
+		if c.trace.sampled {
+			limit = 1 // so that parsing and executing can be told apart
+			c.trace.beginParse()
 		}
-		c.trace.beginParse()
-		argv, n, err := c.reader.Next(c.query[c.pos:], c.argv[:0], &options)
-		if err != nil {
-			setProtocolError(c, err)
-			break
+		batch.parse(c, limit)
+		if len(batch.ready) > 1 {
+			batch.prefetchEntries(c.db.dict)
 		}
-		if n == 0 {
-			break
+		for i := range batch.ready {
+			p := &batch.ready[i]
+			c.argv, c.argHash = batch.args[p.first:p.end:p.end], p.hash
+			c.pos += p.size
+			goOn := processCommandAndResetClient(c)
+			c.batch++
+			if !goOn {
+				return
+			}
 		}
-		c.argv = argv
-		c.pos += n
-		if len(argv) == 0 {
-			continue
+		if batch.err != nil {
+			setProtocolError(c, batch.err)
+			return
 		}
-		if !processCommandAndResetClient(c) {
-			break
+		if batch.short {
+			return
 		}
-		options.Unauthenticated = c.mustAuthenticate()
 	}
 }
 
@@ -302,7 +308,7 @@ func setProtocolError(c *client, err error) {
 //go:noinline
 func processCommandAndResetClient(c *client) bool {
 	c.trace.beginCommand(c)
-	goOn := processCommand(c)
+	goOn := processCommand(c) && c.flags&clientCloseAfterReply == 0
 	c.trace.endCommand(c)
 	if len(c.buf) > replySize {
 		c.checkOutputLimit()
@@ -312,10 +318,7 @@ func processCommandAndResetClient(c *client) bool {
 }
 
 func resetClient(c *client) {
-	if cap(c.argv) > keptArgs {
-		c.argv = make([][]byte, 0, 8)
-	}
-	c.cmd = nil
+	c.cmd, c.argv = nil, nil
 	if c.flags&(clientReplySkip|clientReplySkipNext) != 0 {
 		c.flags &^= clientReplySkip
 		if c.flags&clientReplySkipNext != 0 {
@@ -373,7 +376,7 @@ func writeToClient(c *client) bool {
 			return false
 		}
 		if probe.ReplyWrittenEnabled() {
-			probe.ReplyWritten(c.id, int64(c.fd), int64(n))
+			probe.ReplyWritten(c.id, c.fd, n)
 		}
 		c.sent += n
 		total += n
@@ -720,27 +723,13 @@ func rejectUnknown(c *client) {
 
 // isSecurityTrap recognises a web browser that was made to send its request
 // here (cross-protocol scripting).
-func isSecurityTrap(name []byte) bool { return equalFold(name, "host:") || equalFold(name, "post") }
+func isSecurityTrap(name []byte) bool {
+	return equalFoldASCII(name, "host:") || equalFoldASCII(name, "post")
+}
 
 func securityWarningCommand(c *client) {
 	c.srv.log.warning("Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise your Redis instance. Connection from %s aborted.", c.peer)
 	freeClientAsync(c)
-}
-
-// equalFold compares b with a lower-case ASCII word, whatever b's case.
-func equalFold(b []byte, lower string) bool {
-	if len(b) != len(lower) {
-		return false
-	}
-	for i, ch := range b {
-		if ch >= 'A' && ch <= 'Z' {
-			ch += 'a' - 'A'
-		}
-		if ch != lower[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // clientsCron looks at so many clients that each is seen once a second, and

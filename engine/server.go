@@ -29,16 +29,18 @@ type Server struct {
 	arena     *slab.Arena // the memory of all keys and short values
 	db        []*redisDb
 
-	commandTable
+	commands  commandTable
 	clients   clients
+	batch     commandBatch
 	stat      stats
 	cron      cron
 	expire    expireCycle
 	loopClock loopClock
 
-	dirty     int64 // changes to the key space since the start
-	runID     string
-	startTime int64 // Unix time, s
+	dirty        int64  // changes to the key space since the start
+	sampledReads uint64 // numbers the reads that SampleRead chose
+	runID        string
+	startTime    int64 // Unix time, s
 
 	shutdownAsked atomic.Bool // set by any goroutine
 }
@@ -106,6 +108,7 @@ func New(cfg *Config, hooks *Hooks) (*Server, error) {
 		s.Close()
 		return nil, err
 	}
+	s.cron.adaptHz(s)
 	s.el.CreateTimeEvent(1, func(*ae.EventLoop) int { return serverCron(s) })
 	return s, nil
 }
@@ -141,11 +144,7 @@ func (s *Server) Close() {
 	if s.el != nil {
 		s.el.Close()
 	}
-	for _, db := range s.db {
-		db.dict.Close()
-	}
 	s.arena.Close()
-	s.log.close()
 }
 
 // updateCachedTime reads the clock for everything that happens until the next
@@ -201,7 +200,7 @@ func processCommand(c *client) bool {
 		securityWarningCommand(c)
 		return false
 	}
-	if equalFold(name, "quit") {
+	if equalFoldASCII(name, "quit") {
 		addReply(c, shared.ok)
 		c.flags |= clientCloseAfterReply
 		return false

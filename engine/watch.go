@@ -172,7 +172,7 @@ func (m *commandMark) start(c *client) {
 	if c.cmd != nil {
 		id, key = c.cmd.id, c.firstKey()
 	}
-	probe.CommandStart(c.id, int64(id), unsafe.SliceData(key), int64(len(key)), int64(len(c.argv)), int64(c.batch))
+	probe.CommandStart(c.id, id, unsafe.SliceData(key), len(key), len(c.argv), c.batch)
 }
 
 //go:noinline
@@ -180,12 +180,12 @@ func (m *commandMark) done(c *client) {
 	if m.ticks == 0 {
 		return // attached between the two
 	}
-	id, failed := -1, int64(0)
+	id, failed := -1, 0
 	if c.cmd != nil {
 		id = c.cmd.id
 	}
 	if c.srv.stat.errorReplies != m.errors {
 		failed = 1
 	}
-	probe.CommandDone(c.id, int64(id), failed, int64(len(c.buf)-m.reply), monotonic.Nanos(monotonic.Ticks()-m.ticks))
+	probe.CommandDone(c.id, id, failed, len(c.buf)-m.reply, monotonic.Nanos(monotonic.Ticks()-m.ticks))
 }

@@ -4,7 +4,7 @@ import "testing"
 
 // startOurs starts our server; dropped together with zz_stub.go.
 func startOurs(t testing.TB, args ...string) string {
-	addr, stop, err := stubListen()
+	addr, stop, err := "", func() {}, error(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
