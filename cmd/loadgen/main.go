@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/redscope/redscope/cmd/internal/serve"
 )
 
 // Exit statuses.
@@ -24,10 +26,15 @@ const (
 )
 
 func main() {
-	// First of all, so that the server's event loop is called by main itself:
-	// main.main → aeMain is the root of its stacks.
+	// The child process of the main job. Serve is called here and nowhere else,
+	// so that main.main → aeMain is the root of the server's stacks.
 	if len(os.Args) > 1 && os.Args[1] == "serve" {
-		os.Exit(serveMain(os.Args[2:]))
+		args, finish := serverArgs(os.Args[2:])
+		srv, stop := serve.Start(args)
+		srv.Serve()
+		stop()
+		finish()
+		return
 	}
 	os.Exit(run(os.Args[1:]))
 }

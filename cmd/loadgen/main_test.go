@@ -311,6 +311,7 @@ func TestMainJobFailures(t *testing.T) {
 			if got := j.stderr.String(); !strings.Contains(got, c.want) || strings.Count(got, "\n") != 1 {
 				t.Errorf("got %q, want one line with %q", got, c.want)
 			}
+			checkNoParts(t, j)
 			if !c.report {
 				return
 			}

@@ -98,6 +98,7 @@ func (f *runFlags) run() (err error) {
 	if err := out.prepare(); err != nil {
 		return err
 	}
+	defer out.clean()
 	var server atomic.Pointer[child.Server]
 	ctx, stop := interruptible(func() {
 		if s := server.Load(); s != nil {

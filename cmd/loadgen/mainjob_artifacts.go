@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -59,7 +58,7 @@ func (w *watch) serveFlags() (own, server []string) {
 	if w.missing != nil {
 		own = []string{"--cpu-profile", w.out.temp(ownProfile)}
 	}
-	return own, []string{"--trace-file", w.out.temp(fileTrace), "--trace-sample", strconv.FormatFloat(w.sample, 'g', 6, 64)}
+	return own, nil
 }
 
 // begin starts to look. What it cannot see, the report says.
@@ -152,7 +151,6 @@ func (w *watch) writeProfile(rep *report) error {
 
 // writeOwnProfile uses the CPU profile that the server took of itself.
 func (w *watch) writeOwnProfile(rep *report) error {
-	defer w.out.discard(ownProfile)
 	rep.Profile = profileReport{Source: "none", Note: w.why()}
 	text, err := os.ReadFile(w.out.temp(ownProfile))
 	if err != nil || len(text) == 0 {
@@ -197,7 +195,6 @@ func (w *watch) graph(rep *report, stacks []flame.Stack, frequency int, took tim
 func (w *watch) takeTrace(rep *report) error {
 	info, err := os.Stat(w.out.temp(fileTrace))
 	if err != nil || info.Size() == 0 {
-		w.out.discard(fileTrace)
 		return nil
 	}
 	if err := w.out.complete(fileTrace); err != nil {

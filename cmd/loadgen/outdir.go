@@ -41,12 +41,11 @@ func (d outDir) prepare() error {
 		return err
 	}
 	for _, name := range outFiles {
-		for _, path := range []string{d.path(name), d.temp(name)} {
-			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("cannot remove the results of an earlier run: %w", err)
-			}
+		if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot remove the results of an earlier run: %w", err)
 		}
 	}
+	d.clean()
 	return nil
 }
 
@@ -85,8 +84,13 @@ func (d outDir) complete(name string) error {
 	return nil
 }
 
-// discard removes a file that will not be completed.
-func (d outDir) discard(name string) { os.Remove(d.temp(name)) }
+// clean removes what was not completed.
+func (d outDir) clean() {
+	for _, name := range outFiles {
+		os.Remove(d.temp(name))
+	}
+	os.Remove(d.temp(ownProfile))
+}
 
 // writeError words a failed write. The cause goes without the path of the
 // temporary file, which is gone.
