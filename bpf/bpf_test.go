@@ -31,12 +31,15 @@ type target struct {
 	stdin io.WriteCloser
 }
 
+// spinDir holds the built test program; TestMain removes it.
+var spinDir string
+
 var buildSpin = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "redscope-spin")
-	if err != nil {
+	var err error
+	if spinDir, err = os.MkdirTemp("", "redscope-spin"); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "spin")
+	path := filepath.Join(spinDir, "spin")
 	out, err := exec.Command("go", "build", "-o", path, "./testdata/spin").CombinedOutput()
 	if err != nil {
 		return "", errors.New(string(out))
@@ -45,10 +48,12 @@ var buildSpin = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := buildSpin(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	if what := os.Getenv(helperEnv); what != "" {
+		helper(what)
+		return
 	}
+	code := m.Run()
+	os.RemoveAll(spinDir)
 	os.Exit(code)
 }
 

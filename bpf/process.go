@@ -185,7 +185,10 @@ func parseMaps(data []byte) ([]mapping, error) {
 		}
 		m.name = "[anon]"
 		if len(f) > 5 {
-			_, path, _ := strings.Cut(sc.Text(), f[4]+" ")
+			path := sc.Text() // may hold spaces
+			for range 5 {
+				_, path, _ = strings.Cut(strings.TrimLeft(path, " "), " ")
+			}
 			m.name = strings.TrimSuffix(strings.TrimLeft(path, " "), " (deleted)")
 		}
 		maps = append(maps, m)

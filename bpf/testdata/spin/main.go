@@ -1,6 +1,6 @@
 // Spin is a target for the tests of bpf and of cmd/redscope: the functions that
-// a command passes in the server, by their plain names, calling each other until
-// standard input is closed. It also passes the markers.
+// a command passes in the server, by their plain names. It also passes the
+// markers. It ends when standard input is closed.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strconv"
 	"time"
 	_ "unsafe" // for go:linkname
 
@@ -27,6 +28,7 @@ import (
 //go:linkname setCommand setCommand
 //go:linkname spinLeaf spinLeaf
 //go:linkname lateThread lateThread
+//go:linkname probed probed
 
 var (
 	key  = []byte("test:key:name")
@@ -35,8 +37,8 @@ var (
 )
 
 //go:noinline
-func aeMain(stop *bool) {
-	for !*stop {
+func aeMain(more func() bool) {
+	for more() {
 		aeProcessEvents()
 	}
 }
@@ -105,22 +107,52 @@ func lateThread() {
 	}
 }
 
+// probed is what the costs of a probe are measured on: a stack check, a push of
+// the frame pointer, and a marker.
+//
+//go:noinline
+func probed(n int) {
+	var frame [128]byte
+	frame[n&127] = 1
+	sink += int(frame[0])
+	if probe.SocketReadEnabled() {
+		probe.SocketRead(7, 8, 36)
+	}
+	grow()
+}
+
+//go:noinline
+func grow() {}
+
 func main() {
 	runtime.LockOSThread()
-	stop := false
-	if len(os.Args) > 1 && os.Args[1] == "late" {
-		// A thread that starts once the observer says so.
-		fmt.Println("ready")
-		in := bufio.NewReader(os.Stdin)
-		in.ReadString('\n')
-		go lateThread()
-		io.Copy(io.Discard, in)
-		return
+	mode := ""
+	if len(os.Args) > 1 {
+		mode = os.Args[1]
 	}
 	fmt.Println("ready")
-	go func() {
-		io.Copy(io.Discard, os.Stdin)
-		os.Exit(0)
-	}()
-	aeMain(&stop)
+	in := bufio.NewScanner(os.Stdin)
+	switch mode {
+	case "": // without end
+		go func() {
+			io.Copy(io.Discard, os.Stdin)
+			os.Exit(0)
+		}()
+		aeMain(func() bool { return true })
+	case "step": // once per line of input
+		aeMain(in.Scan)
+	case "late": // a thread that starts at the first line of input
+		in.Scan()
+		go lateThread()
+		in.Scan()
+	case "cost": // as often as each line says, answering with the nanoseconds
+		for in.Scan() {
+			n, _ := strconv.Atoi(in.Text())
+			start := time.Now()
+			for range n {
+				probed(n)
+			}
+			fmt.Println(time.Since(start).Nanoseconds())
+		}
+	}
 }
