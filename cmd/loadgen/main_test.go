@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/redscope/redscope/cmd/loadgen/internal/child"
+	"github.com/redscope/redscope/cmd/loadgen/internal/query"
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -64,7 +65,9 @@ func standIn(how, port string) {
 	signal.Notify(signals, syscall.SIGTERM)
 	go func() {
 		<-signals
-		os.Exit(0)
+		if how != "ignores SIGTERM" {
+			os.Exit(0)
+		}
 	}()
 	l, err := net.Listen("tcp", child.Host+":"+port)
 	if err != nil {
@@ -345,29 +348,33 @@ func TestNoSuchServer(t *testing.T) {
 	}
 }
 
-// endless prepares a run that lasts until it is stopped, and starts it.
-func endless(t *testing.T) *job {
-	t.Helper()
-	j := newJob(t, "works", "", "-n", "1000000000000")
+// begin starts a run that lasts until it is stopped, and returns when the load
+// has begun.
+func (j *job) begin() {
+	j.t.Helper()
 	if err := j.cmd.Start(); err != nil {
-		t.Fatal(err)
+		j.t.Fatal(err)
 	}
-	// Until the load has begun, by the server's own count.
-	for range 500 {
-		if c, err := net.Dial("tcp", net.JoinHostPort(child.Host, strconv.Itoa(j.port))); err == nil {
-			c.Close()
-			time.Sleep(500 * time.Millisecond)
-			return j
-		}
+	for range 1000 {
 		time.Sleep(10 * time.Millisecond)
+		c, err := query.Dial(child.Host, j.port)
+		if err != nil {
+			continue
+		}
+		n, err := c.Calls("set")
+		c.Close()
+		if err == nil && n > 0 {
+			return
+		}
 	}
-	t.Fatal("the server did not come up")
-	return nil
+	j.cmd.Process.Kill()
+	j.t.Fatalf("the load did not begin: %s", &j.stderr)
 }
 
 func TestInterrupt(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		j := endless(t)
+		j := newJob(t, "works", "", "-n", "1000000000000")
+		j.begin()
 		j.cmd.Process.Signal(sig)
 		if status := j.wait(); status != 1 {
 			t.Errorf("%v: exit status %d, want 1", sig, status)
@@ -384,7 +391,8 @@ func TestInterrupt(t *testing.T) {
 }
 
 func TestKilled(t *testing.T) {
-	j := endless(t)
+	j := newJob(t, "works", "", "-n", "1000000000000")
+	j.begin()
 	j.cmd.Process.Kill()
 	j.wait() // which checks that the server is gone
 }
@@ -484,5 +492,21 @@ func TestUsage(t *testing.T) {
 		if c.status != 0 && (strings.Count(got, "\n") != 1 || stdout.Len() > 0) {
 			t.Errorf("loadgen %s: more than one line: %q %q", c.args, got, &stdout)
 		}
+	}
+}
+
+// A second interrupt does not wait for anything.
+func TestSecondInterrupt(t *testing.T) {
+	j := newJob(t, "ignores SIGTERM", "", "-n", "1000000000000", "-q")
+	j.begin()
+	j.cmd.Process.Signal(syscall.SIGINT)
+	time.Sleep(300 * time.Millisecond)
+	began := time.Now()
+	j.cmd.Process.Signal(syscall.SIGINT)
+	if status := j.wait(); status != 1 || time.Since(began) > 3*time.Second {
+		t.Errorf("exit status %d after %v", status, time.Since(began))
+	}
+	if got := j.lastLine(); got != "loadgen: killed by a second interrupt" {
+		t.Errorf("the last line is %q", got)
 	}
 }
