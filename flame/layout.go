@@ -12,6 +12,10 @@ import (
 // anyone scrolls. What lies deeper stays counted in its ancestors.
 const maxLevels = 2000
 
+// maxBoxes bounds how many frames are drawn, the widest first: a browser takes a
+// second or so for as many.
+const maxBoxes = 40_000
+
 // maxLabel bounds a name in the picture, in characters.
 const maxLabel = 1000
 
@@ -35,7 +39,7 @@ type picture struct {
 	levels int
 	total  int64
 	before int64 // total of the earlier profile
-	narrow int   // frames left out for being narrower than asked for
+	narrow int   // frames left out for being too narrow
 	cut    int64 // counts of the stacks cut at maxLevels
 }
 
@@ -123,6 +127,14 @@ func layout(stacks []Stack, total int64, minShare float64) picture {
 		case nodes[i].n > 0:
 			pic.narrow++
 		}
+	}
+	if len(kept) > maxBoxes {
+		slices.SortFunc(kept, func(a, b int32) int {
+			x, y := &nodes[a], &nodes[b]
+			return cmp.Or(cmp.Compare(y.n, x.n), cmp.Compare(x.level, y.level), cmp.Compare(a, b))
+		})
+		pic.narrow += len(kept) - maxBoxes
+		kept = kept[:maxBoxes]
 	}
 	// A child's count is at most its parent's, so that every kept node's parent
 	// is kept too, and has its place when the next level is sorted.

@@ -84,9 +84,7 @@ func TestWritePprofForGoTool(t *testing.T) {
 
 const program = `package main
 
-import "os"
-
-var sum int
+var sum, times = 0, 3
 
 //go:noinline
 func hot(n int) {
@@ -96,7 +94,7 @@ func hot(n int) {
 }
 
 func main() {
-	hot(len(os.Args)) // the call
+	hot(times) // the call
 }
 `
 

@@ -403,7 +403,8 @@ func TestFit(t *testing.T) {
 		{"setCommand", 2, ""},
 		{"github.com/redscope/redscope/engine.New", 12, "engine.New"},
 		{"github.com/redscope/redscope/engine.New", 6, "engin…"},
-		{"日本語の関数", 4, "日本語…"},
+		{"日本語の関数", 8, "日本語…"},
+		{"日本語の関数", 12, "日本語の関数"},
 		{"std::map<a/b>", 6, "std::…"},
 	} {
 		width := float64(tc.chars)*charWidth + 2*textInset + 0.01
@@ -435,13 +436,17 @@ func TestSVGLarge(t *testing.T) {
 	for i := range 500_000 {
 		deep.Frames = append(deep.Frames, Frame{Name: "f" + strconv.Itoa(i%7)})
 	}
-	for name, stacks := range map[string][]Stack{"deep": {deep}, "many": bigProfile(100_000, 40)} {
+	for name, stacks := range map[string][]Stack{"deep": {deep}, "many": bigProfile(100_000, 40), "wide": bigProfile(2000, 200)} {
 		start := time.Now()
 		data := draw(t, stacks, SVGOptions{})
 		if len(data) > 16<<20 {
 			t.Errorf("%s: %d bytes", name, len(data))
 		}
 		t.Logf("%s: %d bytes in %v", name, len(data), time.Since(start))
+		rects, _ := parseSVG(t, data)
+		if len(rects) > maxBoxes {
+			t.Errorf("%s: %d frames", name, len(rects))
+		}
 		if name == "deep" && !bytes.Contains(data, []byte("1 samples cut at 2,000 levels")) {
 			t.Error("nothing says that the stack was cut")
 		}
