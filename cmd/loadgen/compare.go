@@ -438,16 +438,16 @@ func median(v []float64) float64 {
 // The rows of a table are printed as they are measured, hence the fixed widths.
 
 func printHeader(w io.Writer) {
-	fmt.Fprintf(w, "%-9s %-10s %11s %9s %9s %9s %9s %12s\n", "", "", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU µs", "RSS")
+	fmt.Fprintf(w, "%-9s %-10s %11s %9s %9s %9s %10s %12s\n", "", "", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU µs/req", "RSS")
 }
 
 func printRow(w io.Writer, label, name string, m metrics) {
-	fmt.Fprintf(w, "%-9s %-10s %11s %9.3f %9.3f %9.3f %9.3f %12s\n", label, name, thousands(int64(m.Rate)), m.P50, m.P99, m.P999, m.CPU, mebibytes(int64(m.RSS)))
+	fmt.Fprintf(w, "%-9s %-10s %11s %9.3f %9.3f %9.3f %10.3f %12s\n", label, name, thousands(int64(m.Rate)), m.P50, m.P99, m.P999, m.CPU, mebibytes(int64(m.RSS)))
 }
 
 func printRatio(w io.Writer, s summary) {
 	r := s.Ratio
-	fmt.Fprintf(w, "%-9s %-10s %10.2f× %8.2f× %8.2f× %8.2f× %8.2f× %11.2f×\n", "ratio", s.Server, r.Rate, r.P50, r.P99, r.P999, r.CPU, r.RSS)
+	fmt.Fprintf(w, "%-9s %-10s %10.2f× %8.2f× %8.2f× %8.2f× %9.2f× %11.2f×\n", "ratio", s.Server, r.Rate, r.P50, r.P99, r.P999, r.CPU, r.RSS)
 }
 
 // notes says what could have falsified the measurements.

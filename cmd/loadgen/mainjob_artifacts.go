@@ -30,9 +30,8 @@ const (
 type watch struct {
 	out       outDir
 	frequency int
-	own       bool    // the server is the built-in one
-	sample    float64 // share of the socket reads to be traced
-	missing   error   // why eBPF cannot be used; nil when it can
+	own       bool  // the server is the built-in one
+	missing   error // why eBPF cannot be used; nil when it can
 
 	began    time.Time
 	profiler *bpf.Profiler
@@ -47,7 +46,6 @@ type watch struct {
 func newWatch(out outDir, f *runFlags) *watch {
 	return &watch{
 		out: out, frequency: f.frequency, own: f.serverCommand == "",
-		sample:  min(1, tracedReads*float64(f.pipeline)/float64(f.requests)),
 		missing: bpf.Supported(),
 	}
 }
