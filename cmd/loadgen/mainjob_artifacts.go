@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -189,11 +190,14 @@ func (w *watch) graph(rep *report, stacks []flame.Stack, frequency int, took tim
 	return failures.first()
 }
 
-// takeTrace completes the trace that the server wrote while it ran.
+// takeTrace keeps the trace that the server wrote, if it is whole.
 func (w *watch) takeTrace(rep *report) error {
-	info, err := os.Stat(w.out.temp(fileTrace))
-	if err != nil || info.Size() == 0 {
-		return nil
+	text, err := os.ReadFile(w.out.temp(fileTrace))
+	if err != nil {
+		return nil // none was asked for, or the server did not come that far
+	}
+	if !json.Valid(text) {
+		return fmt.Errorf("cannot keep %s: the server did not complete it", w.out.path(fileTrace))
 	}
 	if err := w.out.complete(fileTrace); err != nil {
 		return err
