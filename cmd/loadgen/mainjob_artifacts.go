@@ -21,7 +21,6 @@ import (
 const (
 	stackFunction = "setCommand" // whose callers stack.txt shows
 	stackCount    = 3
-	tracedReads   = 200 // about how many socket reads trace.json holds
 	ownProfile    = "server.pprof"
 	ownFrequency  = 100 // Hz: runtime/pprof's, which cannot be changed
 )
