@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ import (
 const (
 	stackFunction = "setCommand" // whose callers stack.txt shows
 	stackCount    = 3
+	tracedReads   = 200 // about how many socket reads trace.json holds
 	ownProfile    = "server.pprof"
 	ownFrequency  = 100 // Hz: runtime/pprof's, which cannot be changed
 )
@@ -30,8 +32,9 @@ const (
 type watch struct {
 	out       outDir
 	frequency int
-	own       bool  // the server is the built-in one
-	missing   error // why eBPF cannot be used; nil when it can
+	own       bool    // the server is the built-in one
+	sample    float64 // share of the socket reads to be traced
+	missing   error   // why eBPF cannot be used; nil when it can
 
 	began    time.Time
 	profiler *bpf.Profiler
@@ -46,6 +49,7 @@ type watch struct {
 func newWatch(out outDir, f *runFlags) *watch {
 	return &watch{
 		out: out, frequency: f.frequency, own: f.serverCommand == "",
+		sample:  min(1, tracedReads*float64(f.pipeline)/float64(f.requests)),
 		missing: bpf.Supported(),
 	}
 }
@@ -56,7 +60,7 @@ func (w *watch) serveFlags() (own, server []string) {
 	if w.missing != nil {
 		own = []string{"--cpu-profile", w.out.temp(ownProfile)}
 	}
-	return own, nil
+	return own, []string{"--trace-file", w.out.temp(fileTrace), "--trace-sample", strconv.FormatFloat(w.sample, 'g', 6, 64)}
 }
 
 // begin starts to look. What it cannot see, the report says.
