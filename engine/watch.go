@@ -92,9 +92,9 @@ func (t *clientTrace) finishCommand(c *client) {
 	e.ReplySize = len(c.buf) - t.before
 	if c.cmd != nil {
 		e.Command = c.cmd.id
-		if key := c.firstKey(); key != nil {
-			e.KeyLen = len(key)
-			copy(e.Key[:], key)
+		if i := c.firstKey(); i != 0 {
+			e.KeyPos, e.KeyLen = i, len(c.argv[i])
+			copy(e.Key[:], c.argv[i])
 		}
 	}
 	if done := c.srv.hooks.CommandDone; done != nil {
@@ -147,12 +147,13 @@ func (t *clientTrace) finishWrite(c *client, n int, failed bool) {
 	}
 }
 
-// firstKey returns the first key of the client's command, nil when it has none.
-func (c *client) firstKey() []byte {
-	if i := c.cmd.legacyKeys.index; i > 0 && i < len(c.argv) {
-		return c.argv[i]
+// firstKey returns the position of the first key among the arguments of the
+// client's command, 0 when it has none.
+func (c *client) firstKey() int {
+	if i := c.cmd.legacyKeys.index; i < len(c.argv) {
+		return i
 	}
-	return nil
+	return 0
 }
 
 // commandMark passes the markers command_start and command_done.
@@ -170,7 +171,10 @@ func (m *commandMark) start(c *client) {
 	}
 	id, key := -1, []byte(nil)
 	if c.cmd != nil {
-		id, key = c.cmd.id, c.firstKey()
+		id = c.cmd.id
+		if i := c.firstKey(); i != 0 {
+			key = c.argv[i]
+		}
 	}
 	probe.CommandStart(c.id, id, unsafe.SliceData(key), len(key), len(c.argv), c.batch)
 }

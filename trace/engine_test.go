@@ -1,5 +1,3 @@
-//go:build engine_hooks
-
 package trace
 
 import (

@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/redscope/redscope/cmd/internal/serve"
+	"github.com/redscope/redscope/engine"
 )
 
 // Exit statuses.
@@ -30,6 +31,8 @@ func main() {
 	// so that main.main → aeMain is the root of the server's stacks.
 	if len(os.Args) > 1 && os.Args[1] == "serve" {
 		args, finish := serverArgs(os.Args[2:])
+		// As in cmd/server, the type's name lets the compiler inline Serve.
+		var srv *engine.Server
 		srv, stop := serve.Start(args)
 		srv.Serve()
 		stop()
