@@ -32,7 +32,7 @@ const (
 //
 //go:noinline
 func lookupKey(c *client, db *redisDb, key []byte, flags lookupFlags) dict.Ref {
-	return lookupKeyHash(c, db, dict.Hash(key), key, flags)
+	return lookupKeyHash(c, db, c.hash(key), key, flags)
 }
 
 // lookupKeyHash is lookupKey for who has the key's hash and will need it again.
@@ -212,7 +212,7 @@ func databasesCron(s *Server) {
 func delGenericCommand(c *client) {
 	deleted := int64(0)
 	for _, key := range c.argv[1:] {
-		hash := dict.Hash(key)
+		hash := c.hash(key)
 		r := c.db.dict.FindHash(hash, key)
 		if r == 0 || expireIfNeeded(c.srv, c.db, r) {
 			continue
@@ -421,7 +421,7 @@ func scanGenericCommand(c *client, cursor uint64) {
 //go:noinline
 func renameGenericCommand(c *client, nx bool) {
 	key, to := c.argv[1], c.argv[2]
-	hash := dict.Hash(key)
+	hash := c.hash(key)
 	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
 	if r == 0 {
 		addReplyErrorObject(c, shared.nokeyerr)
@@ -438,7 +438,7 @@ func renameGenericCommand(c *client, nx bool) {
 		addReply(c, done)
 		return
 	}
-	toHash := dict.Hash(to)
+	toHash := c.hash(to)
 	over := lookupKeyHash(c, c.db, toHash, to, lookupWrite)
 	if over != 0 && nx {
 		addReply(c, shared.czero)
@@ -474,7 +474,7 @@ func moveCommand(c *client) {
 		return
 	}
 	key := c.argv[1]
-	hash := dict.Hash(key)
+	hash := c.hash(key)
 	r := lookupKeyHash(c, src, hash, key, lookupWrite)
 	if r == 0 || lookupKeyHash(c, dst, hash, key, lookupWrite) != 0 {
 		addReply(c, shared.czero)
@@ -522,7 +522,7 @@ func copyCommand(c *client) {
 		addReply(c, shared.czero)
 		return
 	}
-	hash := dict.Hash(to)
+	hash := c.hash(to)
 	over := lookupKeyHash(c, dst, hash, to, lookupWrite)
 	if over != 0 && !replace {
 		addReply(c, shared.czero)

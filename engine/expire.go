@@ -254,7 +254,7 @@ func expireGenericCommand(c *client, base, unit int64) {
 	when = when*unit + base
 
 	key, db := c.argv[1], c.db
-	hash := dict.Hash(key)
+	hash := c.hash(key)
 	r := lookupKeyHash(c, db, hash, key, lookupWrite)
 	if r == 0 {
 		addReply(c, shared.czero)

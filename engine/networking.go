@@ -24,6 +24,7 @@ type client struct {
 	// The command under way. The arguments are views into the query buffer: they
 	// hold until the command returns, and who keeps one copies it.
 	argv         [][]byte
+	argHash      uint64 // of argv[1]; see hash
 	cmd, lastcmd *command
 
 	// query holds the bytes that have been read and not yet understood, from pos
@@ -89,7 +90,7 @@ const (
 	// maxWritesPerEvent is NET_MAX_WRITES_PER_EVENT: after this many bytes the
 	// other clients have their turn.
 	maxWritesPerEvent = 64 * 1024
-	// keptArgs bounds the argument slice that a client keeps between commands.
+	// keptArgs bounds the argument slice that is kept between reads.
 	keptArgs = 1024
 )
 
@@ -114,7 +115,6 @@ func createClient(s *Server, fd int, peer unix.Sockaddr, isUnix bool) (*client, 
 		created:    s.loopClock.unixMs,
 		lastActive: s.loopClock.unixMs,
 		peer:       sockaddrString(peer),
-		argv:       make([][]byte, 0, 8),
 	}
 	c.client = c
 	c.local = localAddress(fd, s.config.UnixSocket, isUnix)
@@ -261,33 +261,35 @@ func (c *client) keepQuery(shared bool) {
 //
 //go:noinline
 func processInputBuffer(c *client) {
-	s := c.srv
+	batch := &c.srv.batch
 	c.batch = 0
-	options := resp.Options{MaxBulk: s.config.ProtoMaxBulkLen, Unauthenticated: c.mustAuthenticate()}
 	for c.pos < len(c.query) {
-		if c.flags&(clientCloseAfterReply|clientCloseASAP) != 0 {
-			break
+		limit := batchSize
+		if c.trace.sampled {
+			limit = 1 // so that parsing and executing can be told apart
+			c.trace.beginParse()
 		}
-		c.trace.beginParse()
-		argv, n, err := c.reader.Next(c.query[c.pos:], c.argv[:0], &options)
-		if err != nil {
-			setProtocolError(c, err)
-			break
+		batch.parse(c, limit)
+		if len(batch.ready) > 1 {
+			batch.prefetchEntries(c.db.dict)
 		}
-		if n == 0 {
-			break
+		for i := range batch.ready {
+			p := &batch.ready[i]
+			c.argv, c.argHash = batch.args[p.first:p.end:p.end], p.hash
+			c.pos += p.size
+			goOn := processCommandAndResetClient(c)
+			c.batch++
+			if !goOn {
+				return
+			}
 		}
-		c.argv = argv
-		c.pos += n
-		if len(argv) == 0 {
-			continue
+		if batch.err != nil {
+			setProtocolError(c, batch.err)
+			return
 		}
-		goOn := processCommandAndResetClient(c)
-		c.batch++
-		if !goOn {
-			break
+		if batch.short {
+			return
 		}
-		options.Unauthenticated = c.mustAuthenticate()
 	}
 }
 
@@ -307,7 +309,7 @@ func setProtocolError(c *client, err error) {
 //go:noinline
 func processCommandAndResetClient(c *client) bool {
 	c.trace.beginCommand(c)
-	goOn := processCommand(c)
+	goOn := processCommand(c) && c.flags&clientCloseAfterReply == 0
 	c.trace.endCommand(c)
 	if len(c.buf) > replySize {
 		c.checkOutputLimit()
@@ -317,10 +319,7 @@ func processCommandAndResetClient(c *client) bool {
 }
 
 func resetClient(c *client) {
-	if cap(c.argv) > keptArgs {
-		c.argv = make([][]byte, 0, 8)
-	}
-	c.cmd = nil
+	c.cmd, c.argv = nil, nil
 	if c.flags&(clientReplySkip|clientReplySkipNext) != 0 {
 		c.flags &^= clientReplySkip
 		if c.flags&clientReplySkipNext != 0 {

@@ -31,6 +31,7 @@ type Server struct {
 
 	commands  commandTable
 	clients   clients
+	batch     commandBatch
 	stat      stats
 	cron      cron
 	expire    expireCycle

@@ -40,7 +40,12 @@ const (
 
 	// hugeFrom is where huge pages begin. Below it a small server keeps its
 	// memory to 4 KiB pages; above it a huge page is at most an eighth of what is
-	// in use already, and saves a TLB miss per access.
+	// in use already. With a million keys of 16 bytes huge pages throughout took a
+	// sixth off a random lookup (237 to 200 ns, in a virtual machine, where a TLB
+	// miss walks two page tables), for 1 % more resident memory. The price is
+	// that whoever touches a new one waits while 2 MiB are zeroed, about a
+	// millisecond on that machine, once in 65,000 entries. What Redis fears of
+	// them, copies of 2 MiB after fork, does not arise, as nothing here forks.
 	hugeFrom = 16 << 20
 )
 
