@@ -13,8 +13,8 @@ import (
 type redisDb struct {
 	id     int
 	dict   *dict.Dict
-	avgTTL int64 // running mean over the entries that activeExpireCycle saw, ms
-	cursor int   // where activeExpireCycle goes on in the index of expires
+	avgTTL int64  // running mean over the entries that activeExpireCycle saw, ms
+	cursor uint64 // where activeExpireCycle goes on, see expireSome
 }
 
 // The ways to look up a key.

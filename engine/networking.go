@@ -729,7 +729,7 @@ func rejectCommandFormat(c *client, format string, args ...any) {
 func rejectUnknown(c *client) {
 	if container := c.srv.lookupCommand(c.argv[0]); container != nil {
 		c.cmd = nil
-		rejectCommandFormat(c, "unknown subcommand '%.128s'. Try %s HELP.", c.argv[1], upper(c.argv[0]))
+		rejectCommandFormat(c, "unknown subcommand '%.128s'. Try %s HELP.", cString(c.argv[1]), upper(c.argv[0]))
 		return
 	}
 	var args []byte
@@ -737,11 +737,12 @@ func rejectUnknown(c *client) {
 		if len(args) >= 128 {
 			break
 		}
+		a = cString(a)
 		args = append(args, '\'')
 		args = append(args, a[:min(len(a), 128-len(args))]...)
 		args = append(args, "' "...)
 	}
-	rejectCommandFormat(c, "unknown command '%.128s', with args beginning with: %s", c.argv[0], args)
+	rejectCommandFormat(c, "unknown command '%.128s', with args beginning with: %s", cString(c.argv[0]), args)
 }
 
 // isSecurityTrap recognises a web browser that was made to send its request

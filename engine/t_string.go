@@ -302,6 +302,16 @@ func msetGenericCommand(c *client, nx bool) {
 			}
 		}
 	}
+	if len(pairs) > 2 {
+		size := int64(0)
+		for _, arg := range pairs {
+			size += int64(len(arg))
+		}
+		if !c.db.dict.HasRoom(len(pairs)/2, size) { // all or none
+			addReplyErrorObject(c, shared.oomerr)
+			return
+		}
+	}
 	for ; len(pairs) > 0; pairs = pairs[2:] {
 		key := pairs[0]
 		hash := c.hash(key)

@@ -156,6 +156,14 @@ func (a *Arena) SetLimit(limit int64) {
 
 func (a *Arena) fits(n int64) bool { return a.Used()+n <= a.limit }
 
+// HasRoom reports whether n more bytes surely fit, however they are divided
+// between slots, blocks and large values.
+func (a *Arena) HasRoom(n int64) bool {
+	// Each class may need a span of its own, and leaves less than half of it over.
+	slots := 2*n + int64(len(classes.size))*spanSize
+	return a.fits(n) && int64(a.next)*spanSize+slots <= int64(a.size)
+}
+
 // Reset takes back everything that was ever handed out, and returns the memory
 // to the system. Its cost depends on the memory, not on the number of slots.
 func (a *Arena) Reset() {
