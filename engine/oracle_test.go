@@ -23,7 +23,7 @@ func startOracle(t testing.TB, args ...string) string {
 	addr := l.Addr().(*net.TCPAddr)
 	l.Close()
 	cmd := exec.Command("redis-server", append([]string{
-		"--port", strconv.Itoa(addr.Port), "--save", "", "--dir", t.TempDir(), "--loglevel", "warning",
+		"--port", strconv.Itoa(addr.Port), "--save", "", "--dir", t.TempDir(),
 	}, args...)...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

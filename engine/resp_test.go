@@ -118,14 +118,13 @@ func (v reply) lines(indent string) []string {
 
 func (v reply) String() string { return strings.Join(v.lines(""), "\n") }
 
-// escapeText renders the text of a status or an error: as it is, but for bytes
-// that would not survive in a text file.
+// escapeText renders the text of a status or an error: as it is, or quoted if it
+// has bytes that would not survive in a text file.
 func escapeText(s string) string {
-	q := quoteArg(s)
-	if q == `"`+s+`"` || !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return s
+	if strings.HasPrefix(s, `"`) || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return quoteArg(s)
 	}
-	return q
+	return s
 }
 
 // quoteArg quotes a string as redis-cli does, and a long run of one byte as

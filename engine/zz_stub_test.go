@@ -1,13 +1,32 @@
 package engine
 
-import "testing"
+import (
+	"runtime"
+	"testing"
+)
 
-// startOurs starts our server; dropped together with zz_stub.go.
+// startOurs starts our server, with these arguments besides, for the duration of
+// the test and returns its address.
 func startOurs(t testing.TB, args ...string) string {
-	addr, stop, err := "", func() {}, error(nil)
+	t.Helper()
+	cfg, err := LoadConfig(append([]string{"--port", "0"}, args...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(stop)
-	return addr
+	s, err := New(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		s.Serve()
+		close(done)
+	}()
+	t.Cleanup(func() {
+		s.Shutdown()
+		<-done
+		s.Close()
+	})
+	return s.Addr()
 }

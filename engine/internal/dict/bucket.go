@@ -36,8 +36,9 @@ const (
 	highs = 0x8080808080808080
 )
 
-// tagOf maps the hash's top byte, which the bucket's index never uses, to 1…255.
-func tagOf(hash uint64) uint64 { return (hash>>56)*255>>8 + 1 }
+// tagOf maps the hash's top byte, which the bucket's index never uses, to 2…255. 0
+// is a free slot, and 1 is left out for match: see there.
+func tagOf(hash uint64) uint64 { return (hash>>56)*254>>8 + 2 }
 
 // A slotSet has one bit for each of some slots of a bucket: slot i < 8 at bit 8i,
 // slot i >= 8 at bit 8(i-8)+1.
@@ -50,8 +51,9 @@ func (s slotSet) first() int {
 
 func (s slotSet) rest() slotSet { return s & (s - 1) }
 
-// match returns the slots whose tag is tag, and may return others above one that
-// is: subtracting borrows from the next byte. They cost a comparison of keys.
+// match returns the slots whose tag is tag. Above one of these it may also return
+// slots whose tag is tag^1, as subtracting borrows from the next byte; they cost a
+// comparison of keys. A free slot is never among them, as no tag is 1.
 func (b *bucket) match(tag uint64) slotSet {
 	x := b.tags0 ^ tag*ones
 	y := b.tags1 ^ uint32(tag*ones)
@@ -84,6 +86,11 @@ func (b *bucket) setTag(i int, tag uint64) {
 	} else {
 		b.tags1 = b.tags1&^(0xff<<(8*(i-8))) | uint32(tag)<<(8*(i-8))
 	}
+}
+
+// ref is &b.refs[i] without the check that a slot of a slotSet does not need.
+func (b *bucket) ref(i int) *Ref {
+	return (*Ref)(unsafe.Add(unsafe.Pointer(&b.refs), i*4))
 }
 
 func (b *bucket) tag(i int) uint64 {

@@ -78,6 +78,16 @@ func headerSize(flags uint8) int {
 	return narrowHeader + (wideHeader-narrowHeader)*int(flags&flagWide) + expireSize/flagExpire*int(flags&flagExpire)
 }
 
+// isNarrow reports whether the entry has the narrow form and a key of n bytes, and
+// where the key begins. It is the test at the heart of a lookup: flags and length in
+// one load and one comparison. Both architectures are little-endian.
+func (e entry) isNarrow(n int) (bool, int) {
+	const flags, keyLen = 8 * flagsAt, 8 * keyLenAt
+	head := *(*uint64)(e.p)
+	same := head>>flags&(0xff<<(keyLen-flags)|0xff&^flagExpire) == uint64(n)<<(keyLen-flags)
+	return same, narrowHeader + expireSize/flagExpire*int(head>>flags&flagExpire)
+}
+
 // expireAt is where the expire time begins in an entry with flagExpire.
 func expireAt(flags uint8) int { return headerSize(flags &^ flagExpire) }
 
@@ -147,26 +157,24 @@ func (e entry) setValueLen(n int) {
 }
 
 func (d *Dict) key(e entry) []byte {
-	if e.flags()&flagLargeKey != 0 {
-		return d.arena.Large(*e.largeKey())
+	if f := e.flags(); f&flagLargeKey == 0 {
+		return unsafe.Slice(e.byte(headerSize(f)), e.keyLen())
 	}
-	return e.storedKey()
+	return d.arena.Large(*e.largeKey())
 }
 
 func (d *Dict) value(e entry) []byte {
+	if f := e.flags(); f&flagWide == 0 {
+		return unsafe.Slice(e.byte(headerSize(f)+int(*e.byte(keyLenAt))), int(*e.byte(valueLenAt)))
+	}
+	return d.wideValue(e)
+}
+
+func (d *Dict) wideValue(e entry) []byte {
 	if e.flags()&flagLargeValue != 0 {
 		return d.arena.Large(*e.largeValue())
 	}
-	n := e.valueLen()
-	return unsafe.Slice(e.byte(e.valueAt()), n)
-}
-
-// hasKey is the comparison at the heart of a lookup.
-func (d *Dict) hasKey(e entry, key []byte) bool {
-	if e.keyLen() != len(key) {
-		return false
-	}
-	return string(d.key(e)) == string(key)
+	return unsafe.Slice(e.byte(e.valueAt()), e.valueLen())
 }
 
 // Key returns an entry's key, a view that is valid until the next write to the

@@ -16,34 +16,35 @@ func (d *Dict) FindHash(hash uint64, key []byte) Ref {
 	if d.rehashing {
 		d.rehashStep()
 	}
-	_, _, r := d.lookup(hash, key)
-	return r
-}
-
-// lookup finds where the ref of a key is: a bucket and the slot in it.
-func (d *Dict) lookup(hash uint64, key []byte) (b *bucket, slot int, r Ref) {
 	tag := tagOf(hash)
 	for i := range d.tables {
 		t := &d.tables[i]
 		if t.used == 0 || i == 0 && hash&t.mask < d.rehashIdx {
 			continue
 		}
-		for b = t.bucket(hash); b != nil; b = d.next(b) {
+		for b := t.bucket(hash); ; b = (*bucket)(d.ptr(b.child)) {
 			for m := b.match(tag); m != 0; m = m.rest() {
-				slot = m.first()
-				if r = b.refs[slot]; d.hasKey(d.entry(r), key) {
-					return b, slot, r
+				r := *b.ref(m.first())
+				e := d.entry(r)
+				if narrow, off := e.isNarrow(len(key)); narrow {
+					if string(unsafe.Slice(e.byte(off), len(key))) == string(key) {
+						return r
+					}
+				} else if e.flags()&flagWide != 0 && string(d.key(e)) == string(key) {
+					return r
 				}
+			}
+			if b.child == 0 {
+				break
 			}
 		}
 	}
-	return nil, 0, 0
+	return 0
 }
 
-// locate is lookup for an entry that is known to be there. It compares refs and
-// touches no other entry.
-func (d *Dict) locate(r Ref) (b *bucket, slot int, t *table, head *bucket) {
-	hash := Hash(d.key(d.entry(r)))
+// locate finds where the ref of an entry is: a bucket, the slot in it, and the chain's
+// head. It compares refs and touches no entry.
+func (d *Dict) locate(hash uint64, r Ref) (b *bucket, slot int, t *table, head *bucket) {
 	tag := tagOf(hash)
 	for i := range d.tables {
 		t = &d.tables[i]
@@ -154,7 +155,7 @@ func (d *Dict) Delete(key []byte) bool { return d.DeleteHash(Hash(key), key) }
 func (d *Dict) DeleteHash(hash uint64, key []byte) bool {
 	r := d.FindHash(hash, key)
 	if r != 0 {
-		d.remove(r)
+		d.remove(hash, r)
 	}
 	return r != 0
 }
@@ -164,11 +165,11 @@ func (d *Dict) DeleteRef(r Ref) {
 	if d.rehashing {
 		d.rehashStep()
 	}
-	d.remove(r)
+	d.remove(Hash(d.key(d.entry(r))), r)
 }
 
-func (d *Dict) remove(r Ref) {
-	b, slot, t, head := d.locate(r)
+func (d *Dict) remove(hash uint64, r Ref) {
+	b, slot, t, head := d.locate(hash, r)
 	b.set(slot, 0, 0)
 	t.used--
 	d.version++

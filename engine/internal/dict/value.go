@@ -115,7 +115,7 @@ func (d *Dict) reshape(r Ref, s shape, value []byte, n int) (Ref, error) {
 		}
 	}
 	d.bytes += d.MemoryUsage(moved) - before
-	b, slot, _, _ := d.locate(r)
+	b, slot, _, _ := d.locate(Hash(d.key(to)), r)
 	b.refs[slot] = moved
 	if e.flags()&s.flags&flagExpire != 0 {
 		*d.expires.at(int(*to.expireIndex())) = moved

@@ -31,7 +31,10 @@ func (a *Arena) AllocLargeGrowing(value []byte, n int) (uint32, bool) {
 	if !a.fits(int64(n)) {
 		return 0, false
 	}
-	return a.addLarge(grown(value[:len(value):len(value)], n)), true
+	// Not append to value: that would make every caller's slice escape.
+	v := make([]byte, n, n+n/4)
+	copy(v, value)
+	return a.addLarge(v), true
 }
 
 // Large returns a large value; the view is valid until it is resized or freed.

@@ -1,0 +1,6 @@
+//go:build !invariants
+
+package dict
+
+// invariants makes the tests check the whole structure after every operation.
+const invariants = false

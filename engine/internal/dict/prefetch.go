@@ -1,0 +1,32 @@
+package dict
+
+import "unsafe"
+
+// A server that has parsed several commands can ask for their keys' memory before it
+// executes the first: Prefetch for all of them, then PrefetchEntry for all of them.
+// The cache misses then overlap, where lookups one after the other wait for each.
+
+// Prefetch begins to load the bucket of a hash.
+func (d *Dict) Prefetch(hash uint64) {
+	for i := range d.tables {
+		if t := &d.tables[i]; t.used != 0 {
+			prefetch(unsafe.Pointer(t.bucket(hash)))
+		}
+	}
+}
+
+// PrefetchEntry begins to load the entry that a hash probably belongs to. It reads
+// the bucket, which Prefetch should have been called for.
+func (d *Dict) PrefetchEntry(hash uint64) {
+	tag := tagOf(hash)
+	for i := range d.tables {
+		t := &d.tables[i]
+		if t.used == 0 {
+			continue
+		}
+		if b := t.bucket(hash); b.match(tag) != 0 {
+			prefetch(d.ptr(*b.ref(b.match(tag).first())))
+			return
+		}
+	}
+}
