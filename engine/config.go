@@ -44,6 +44,7 @@ type Config struct {
 	LogFile                string
 	PidFile                string
 	Daemonize              bool
+	LatencyTracking        bool // keep a histogram of each command's times, for INFO latencystats
 
 	// OTLPEndpoint is where traces go, as --otlp-endpoint says; "" is nowhere.
 	// The engine only keeps it.
@@ -109,19 +110,7 @@ func (cfg *Config) lookup(name string) *configParam {
 func DefaultConfig() *Config {
 	cfg := &Config{table: newConfigTable(), values: make(map[string]string), ActiveExpire: true}
 	for _, p := range cfg.table.rows {
-		if p.name == "dir" {
-			continue // is where the process is
-		}
-		args := []string{p.def}
-		if p.several() {
-			args = strings.Fields(p.def)
-		}
-		if len(args) == 0 {
-			args = []string{""}
-		}
-		if problem := cfg.set(p, args); problem != "" {
-			panic("engine: default of " + p.name + ": " + problem)
-		}
+		cfg.assign(p, p.def)
 	}
 	return cfg
 }
@@ -244,11 +233,13 @@ func canonicalFlags(p *configParam, args []string) (text, problem string) {
 // unit, where kb, mb and gb count by 1024 and k, m and g by 1000.
 func parseMemory(value string) (int64, bool) {
 	digits := len(value) - len(strings.TrimLeft(value, "0123456789"))
-	n, err := strconv.ParseInt(value[:digits], 10, 64)
-	if err != nil {
-		return 0, false
+	var n, unit int64
+	if digits > 0 { // without digits it is 0, as for strtoull
+		var err error
+		if n, err = strconv.ParseInt(value[:digits], 10, 64); err != nil {
+			return 0, false
+		}
 	}
-	var unit int64
 	switch strings.ToLower(value[digits:]) {
 	case "", "b":
 		unit = 1

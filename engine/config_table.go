@@ -164,7 +164,7 @@ func configRows() []*configParam {
 		{name: "jemalloc-bg-thread", kind: paramBool, def: yes},
 		{name: "key-load-delay", kind: paramInt, def: "0", min: math.MinInt32, max: maxInt, flags: paramHidden},
 		{name: "latency-monitor-threshold", kind: paramInt, def: "0", max: maxLong, missing: "latency events are not recorded"},
-		{name: "latency-tracking", kind: paramBool, def: no, missing: "INFO latencystats stays empty"},
+		{name: "latency-tracking", kind: paramBool, def: yes, field: func(c *Config) any { return &c.LatencyTracking }},
 		{name: "latency-tracking-info-percentiles", kind: paramSpecial, flags: paramSeveral, def: "50 99 99.9", parse: parsePercentiles},
 		{name: "lazyfree-lazy-eviction", kind: paramBool, def: no},
 		{name: "lazyfree-lazy-expire", kind: paramBool, def: no},

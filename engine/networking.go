@@ -60,6 +60,7 @@ const (
 	clientReplySkip                               // this command's reply is not sent
 	clientNoEvict                                 // CLIENT NO-EVICT ON
 	clientUnixSocket                              // connected through a unix socket
+	clientPostponed                               // in clients.postponed: waits for the end of CLIENT PAUSE
 )
 
 // clients holds all clients and the queues of those with something to do.
@@ -69,7 +70,8 @@ type clients struct {
 	list         []*client // in no order
 	pendingWrite []*client
 	toClose      []*client
-	checked      int // clientsCron goes on here
+	postponed    []*client // held up by CLIENT PAUSE
+	checked      int       // clientsCron goes on here
 
 	// input is what sockets are read into. A client whose command has come in
 	// whole needs no buffer of its own.
@@ -264,7 +266,7 @@ func processInputBuffer(c *client) {
 	c.batch = 0
 	options := resp.Options{MaxBulk: s.config.ProtoMaxBulkLen, Unauthenticated: c.mustAuthenticate()}
 	for c.pos < len(c.query) {
-		if c.flags&(clientCloseAfterReply|clientCloseASAP) != 0 {
+		if c.flags&(clientCloseAfterReply|clientCloseASAP|clientPostponed) != 0 {
 			break
 		}
 		c.trace.beginParse()
@@ -282,6 +284,10 @@ func processInputBuffer(c *client) {
 			continue
 		}
 		goOn := processCommandAndResetClient(c)
+		if c.flags&clientPostponed != 0 {
+			c.pos -= n // it will be read again
+			break
+		}
 		c.batch++
 		if !goOn {
 			break
@@ -655,7 +661,7 @@ func addReplyHelp(c *client, lines []string) {
 		addReplyStatus(c, l)
 	}
 	addReplyStatus(c, "HELP")
-	addReplyStatus(c, "    Print this help.")
+	addReplyStatus(c, "    Prints this help.")
 }
 
 func upper(b []byte) string { return string(bytes.ToUpper(b)) }
@@ -665,6 +671,7 @@ var shared = struct {
 	ok, pong, emptyBulk, czero, cone, nullBulk, nullArray, null []byte
 
 	syntaxerr, nokeyerr, wrongtypeerr, outofrangeerr, noautherr, sameobjecterr []byte
+	noautherrHello, wrongpasserr, noprotoerr                                   []byte
 	notinterr, notfloaterr, overflowerr, oomerr                                []byte
 }{
 	ok:        []byte("+OK\r\n"),
@@ -676,16 +683,19 @@ var shared = struct {
 	nullArray: []byte("*-1\r\n"),
 	null:      []byte("_\r\n"),
 
-	syntaxerr:     []byte("-ERR syntax error\r\n"),
-	nokeyerr:      []byte("-ERR no such key\r\n"),
-	wrongtypeerr:  []byte("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
-	outofrangeerr: []byte("-ERR index out of range\r\n"),
-	noautherr:     []byte("-NOAUTH Authentication required.\r\n"),
-	sameobjecterr: []byte("-ERR source and destination objects are the same\r\n"),
-	notinterr:     []byte("-ERR value is not an integer or out of range\r\n"),
-	notfloaterr:   []byte("-ERR value is not a valid float\r\n"),
-	overflowerr:   []byte("-ERR increment or decrement would overflow\r\n"),
-	oomerr:        []byte("-OOM command not allowed when used memory > 'maxmemory'.\r\n"),
+	syntaxerr:      []byte("-ERR syntax error\r\n"),
+	nokeyerr:       []byte("-ERR no such key\r\n"),
+	wrongtypeerr:   []byte("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
+	outofrangeerr:  []byte("-ERR index out of range\r\n"),
+	noautherr:      []byte("-NOAUTH Authentication required.\r\n"),
+	noautherrHello: []byte("-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time\r\n"),
+	wrongpasserr:   []byte("-WRONGPASS invalid username-password pair or user is disabled.\r\n"),
+	noprotoerr:     []byte("-NOPROTO unsupported protocol version\r\n"),
+	sameobjecterr:  []byte("-ERR source and destination objects are the same\r\n"),
+	notinterr:      []byte("-ERR value is not an integer or out of range\r\n"),
+	notfloaterr:    []byte("-ERR value is not a valid float\r\n"),
+	overflowerr:    []byte("-ERR increment or decrement would overflow\r\n"),
+	oomerr:         []byte("-OOM command not allowed when used memory > 'maxmemory'.\r\n"),
 }
 
 // rejectCommand answers a command that a check refused.
@@ -707,7 +717,8 @@ func rejectCommandFormat(c *client, format string, args ...any) {
 func rejectUnknown(c *client) {
 	if container := c.srv.lookupCommand(c.argv[0]); container != nil {
 		c.cmd = nil
-		rejectCommandFormat(c, "unknown subcommand '%.128s'. Try %s HELP.", c.argv[1], upper(c.argv[0]))
+		name := cString(c.argv[1])
+		rejectCommandFormat(c, "unknown subcommand '%s'. Try %s HELP.", name[:min(len(name), 128)], upper(c.argv[0]))
 		return
 	}
 	var args []byte
@@ -715,11 +726,13 @@ func rejectUnknown(c *client) {
 		if len(args) >= 128 {
 			break
 		}
+		a = cString(a)
 		args = append(args, '\'')
-		args = append(args, a[:min(len(a), 128-len(args))]...)
+		args = append(args, a[:min(len(a), 128-len(args)+1)]...)
 		args = append(args, "' "...)
 	}
-	rejectCommandFormat(c, "unknown command '%.128s', with args beginning with: %s", c.argv[0], args)
+	name := cString(c.argv[0])
+	rejectCommandFormat(c, "unknown command '%s', with args beginning with: %s", name[:min(len(name), 128)], args)
 }
 
 // isSecurityTrap recognises a web browser that was made to send its request

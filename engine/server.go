@@ -46,6 +46,11 @@ type Server struct {
 	cron      cron
 	expire    expireCycle
 	loopClock loopClock
+	pause     pause
+	peaks     peaks
+	memory    struct { // bytes
+		startup, peak int64
+	}
 
 	dirty         int64  // changes to the key space since the start
 	sampledReads  uint64 // numbers the reads that SampleRead chose
@@ -130,6 +135,7 @@ func New(cfg *Config, hooks *Hooks) (*Server, error) {
 	}
 	s.cron.adaptHz(s)
 	s.el.CreateTimeEvent(1, func(*ae.EventLoop) int { return serverCron(s) })
+	s.memory.startup = s.usedMemory()
 	for _, w := range cfg.warnings() {
 		s.log.warning("%s", w)
 	}
@@ -167,7 +173,7 @@ func (s *Server) writePidFile() error {
 func (s *Server) resetStats() {
 	s.stat = stats{errors: make(map[string]int64)}
 	for _, cmd := range s.commands.byID {
-		cmd.nanoseconds, cmd.calls, cmd.rejectedCalls, cmd.failedCalls = 0, 0, 0, 0
+		cmd.nanoseconds, cmd.calls, cmd.rejectedCalls, cmd.failedCalls, cmd.latency = 0, 0, 0, 0, nil
 	}
 	s.cron.rates = [3]rate{}
 }
@@ -236,6 +242,9 @@ func beforeSleep(s *Server) {
 	}
 	if s.config.ActiveExpire {
 		activeExpireCycle(s, expireCycleFast)
+	}
+	if len(s.clients.postponed) > 0 {
+		resumePostponedClients(s)
 	}
 	handleClientsWithPendingWrites(s)
 	freeClientsInAsyncFreeQueue(s)
@@ -307,6 +316,10 @@ func (c *client) mayExecute() bool {
 		rejectCommand(c, shared.noautherr)
 		return false
 	}
+	if s := c.srv; s.pause.until != 0 && s.paused(cmd) {
+		c.postpone()
+		return false
+	}
 	return true
 }
 
@@ -334,13 +347,25 @@ func call(c *client) {
 	cmd.proc(c)
 	end := monotonic.Ticks()
 	c.trace.endProc(end, s.dirty-dirty)
-	cmd.nanoseconds += monotonic.Nanos(end - start)
+	duration := monotonic.Nanos(end - start)
+	cmd.nanoseconds += duration
 	cmd.calls++
+	if s.config.LatencyTracking {
+		cmd.addLatency(duration)
+	}
 	if s.stat.errorReplies != errors {
 		cmd.failedCalls++
 	}
 	s.stat.commands++
 	c.trace.endCall()
+}
+
+// addLatency enters the time of a call, in ns, in the command's histogram.
+func (cmd *command) addLatency(ns int64) {
+	if cmd.latency == nil {
+		cmd.latency = new(latencyHistogram)
+	}
+	cmd.latency.add(ns)
 }
 
 // serverCron does what is due now and then, hz times a second, and returns the
@@ -351,6 +376,7 @@ func serverCron(s *Server) int {
 	monotonic.Recalibrate()
 	s.updateCachedTime()
 	s.cron.sample(s)
+	s.rotatePeaks()
 	s.cron.adaptHz(s)
 	clientsCron(s)
 	databasesCron(s)
@@ -408,6 +434,7 @@ func (k *cron) sample(s *Server) {
 		k.rates[rateInput].add(s.stat.netInput, passed)
 		k.rates[rateOutput].add(s.stat.netOutput, passed)
 	}
+	s.memory.peak = max(s.memory.peak, s.usedMemory())
 	k.sampled = s.loopClock.unixMs
 }
 
