@@ -170,14 +170,6 @@ func validClientName(name []byte) bool {
 	return true
 }
 
-// cString cuts a text where C would see its end, as Redis's messages do.
-func cString(b []byte) []byte {
-	if i := bytes.IndexByte(b, 0); i >= 0 {
-		return b[:i]
-	}
-	return b
-}
-
 // clientCommand serves all subcommands of CLIENT.
 func clientCommand(c *client) {
 	argc := len(c.argv)

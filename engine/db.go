@@ -2,6 +2,8 @@ package engine
 
 import (
 	"errors"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/redscope/redscope/engine/internal/dict"
@@ -27,9 +29,16 @@ const (
 
 // lookupKey returns the entry of a key that exists and has not expired, or 0.
 // An expired key is deleted.
+//
+//go:noinline
 func lookupKey(c *client, db *redisDb, key []byte, flags lookupFlags) dict.Ref {
+	return lookupKeyHash(c, db, dict.Hash(key), key, flags)
+}
+
+// lookupKeyHash is lookupKey for who has the key's hash and will need it again.
+func lookupKeyHash(c *client, db *redisDb, hash uint64, key []byte, flags lookupFlags) dict.Ref {
 	s := c.srv
-	r := db.dict.Find(key)
+	r := db.dict.FindHash(hash, key)
 	if r != 0 && expireIfNeeded(s, db, r) {
 		r = 0
 	}
@@ -87,24 +96,57 @@ func checkType(c *client, r dict.Ref, t objectType) bool {
 	return true
 }
 
-// setString stores a string under key: over the entry r, or as a new one when r
-// is 0. It keeps an expire time only when asked to. When memory is out, it
-// tells the client and returns false, and nothing has changed.
-func setString(c *client, db *redisDb, key []byte, r dict.Ref, value []byte, e encoding, keepTTL bool) (dict.Ref, bool) {
+// What setKey does with the expire time, where it is not given one. Expire times
+// are above 0: one that is not has been and deletes the key at once.
+const (
+	noExpire   = -1 // as getExpire
+	keepExpire = -2
+)
+
+// setKey stores value with its meta word under key: over the entry r, or as a new
+// one when r is 0. when is the time to expire, Unix ms, noExpire or keepExpire.
+// When memory is out, it tells the client and returns false, and nothing has
+// changed. value may be a view of another entry.
+//
+//go:noinline
+func setKey(c *client, db *redisDb, hash uint64, key []byte, r dict.Ref, value []byte, meta uint32, when int64) (dict.Ref, bool) {
 	d := db.dict
-	meta := makeMeta(typeString, e, c.srv.loopClock.lru)
 	var err error
 	if r == 0 {
-		r, err = d.Add(key, value, meta)
-	} else if r, err = d.SetValue(r, value); err == nil {
-		d.SetMeta(r, meta)
-		if !keepTTL {
-			d.Persist(r)
+		r, err = d.AddHash(hash, key, value, meta)
+		if err == nil && when >= 0 {
+			if r, err = d.SetExpire(r, when); err != nil {
+				d.DeleteRefHash(hash, r)
+			}
+		}
+		if err != nil {
+			replyNoMemory(c, err)
+			return 0, false
+		}
+		return r, true
+	}
+	before := getExpire(db, r)
+	if when >= 0 {
+		// First, because this, unlike the value, can be taken back.
+		if r, err = d.SetExpire(r, when); err != nil {
+			replyNoMemory(c, err)
+			return 0, false
 		}
 	}
-	if err != nil {
+	if r, err = d.SetValue(r, value); err != nil {
+		switch {
+		case when < 0:
+		case before == noExpire:
+			d.Persist(r)
+		default:
+			d.SetExpire(r, before) // in place: it has one
+		}
 		replyNoMemory(c, err)
 		return 0, false
+	}
+	d.SetMeta(r, meta)
+	if when == noExpire && before != noExpire {
+		d.Persist(r)
 	}
 	return r, true
 }
@@ -122,8 +164,23 @@ func replyNoMemory(c *client, err error) {
 // Redis counts as one.
 func keyModified(c *client) { c.srv.dirty++ }
 
-// dbDelete deletes a key and reports whether it was there.
-func dbDelete(db *redisDb, key []byte) bool { return db.dict.Delete(key) }
+// dbDelete deletes the entry r of a key with this hash.
+//
+//go:noinline
+func dbDelete(db *redisDb, hash uint64, r dict.Ref) { db.dict.DeleteRefHash(hash, r) }
+
+// selectDb makes a database the client's and reports whether it exists.
+//
+//go:noinline
+func selectDb(c *client, id int64) bool {
+	if id < 0 || id >= int64(len(c.srv.db)) {
+		return false
+	}
+	c.db = c.srv.db[id]
+	return true
+}
+
+func replyNoDb(c *client) { addReplyError(c, "DB index is out of range") }
 
 // rehashBudget is how long one serverCron may spend moving the buckets of a
 // database that grows or shrinks.
@@ -144,5 +201,409 @@ func databasesCron(s *Server) {
 		if db.dict.RehashFor(rehashBudget) {
 			break // one database a time, as in Redis
 		}
+	}
+}
+
+// delGenericCommand is DEL and UNLINK. They are the same here: a slot is freed
+// in place, and what is larger is left to the collector, which works beside the
+// loop.
+//
+//go:noinline
+func delGenericCommand(c *client) {
+	deleted := int64(0)
+	for _, key := range c.argv[1:] {
+		hash := dict.Hash(key)
+		r := c.db.dict.FindHash(hash, key)
+		if r == 0 || expireIfNeeded(c.srv, c.db, r) {
+			continue
+		}
+		dbDelete(c.db, hash, r)
+		keyModified(c)
+		deleted++
+	}
+	addReplyLongLong(c, deleted)
+}
+
+func delCommand(c *client) { delGenericCommand(c) }
+
+func unlinkCommand(c *client) { delGenericCommand(c) }
+
+func existsCommand(c *client) {
+	n := int64(0)
+	for _, key := range c.argv[1:] {
+		if lookupKey(c, c.db, key, lookupNoTouch) != 0 {
+			n++
+		}
+	}
+	addReplyLongLong(c, n)
+}
+
+func touchCommand(c *client) {
+	n := int64(0)
+	for _, key := range c.argv[1:] {
+		if lookupKeyRead(c, key) != 0 {
+			n++
+		}
+	}
+	addReplyLongLong(c, n)
+}
+
+func selectCommand(c *client) {
+	id, ok := intArgument32(c, c.argv[1], "")
+	if !ok {
+		return
+	}
+	if !selectDb(c, id) {
+		replyNoDb(c)
+		return
+	}
+	addReply(c, shared.ok)
+}
+
+func typeCommand(c *client) {
+	r := lookupKey(c, c.db, c.argv[1], lookupNoTouch)
+	if r == 0 {
+		addReplyStatus(c, "none")
+		return
+	}
+	addReplyStatus(c, typeNames[metaType(c.db.dict.Meta(r))])
+}
+
+func dbsizeCommand(c *client) { addReplyLongLong(c, int64(c.db.dict.Len())) }
+
+// dbRandomKey returns the entry of a key that has not expired, each with about
+// the same probability, 0 if there is none. What it finds expired it deletes, so
+// that it ends.
+//
+//go:noinline
+func dbRandomKey(s *Server, db *redisDb) dict.Ref {
+	for {
+		r := db.dict.FairRandom()
+		if r == 0 || !expireIfNeeded(s, db, r) {
+			return r
+		}
+	}
+}
+
+func randomkeyCommand(c *client) {
+	r := dbRandomKey(c.srv, c.db)
+	if r == 0 {
+		addReplyNull(c)
+		return
+	}
+	addReplyBulk(c, c.db.dict.Key(r))
+}
+
+// isStar reports whether a pattern matches everything. It is not a mere shortcut:
+// stringmatchlen has "*" not match the empty key.
+func isStar(pattern []byte) bool { return len(pattern) == 1 && pattern[0] == '*' }
+
+func keysCommand(c *client) {
+	pattern := c.argv[1]
+	all := isStar(pattern)
+	d := c.db.dict
+	n := 0
+	head := addReplyDeferredLen(c)
+	it := d.SafeIterator()
+	for it.Next() {
+		r := it.Ref()
+		// An expired key is left out and left in place.
+		if key := d.Key(r); (all || stringmatchlen(pattern, key, false)) && !keyIsExpired(c.srv, c.db, r) {
+			addReplyBulk(c, key)
+			n++
+		}
+	}
+	it.Release()
+	setDeferredArrayLen(c, head, n)
+}
+
+// parseScanCursorOrReply reads a cursor as C's strtoul does: with a sign, up to a
+// NUL, nothing being 0.
+//
+//go:noinline
+func parseScanCursorOrReply(c *client, arg []byte) (uint64, bool) {
+	text := cString(arg)
+	digits, negative := text, false
+	if len(text) > 1 && (text[0] == '-' || text[0] == '+') {
+		digits, negative = text[1:], text[0] == '-'
+	}
+	var cursor uint64
+	for _, b := range digits {
+		d := uint64(b - '0')
+		if d > 9 || cursor > math.MaxUint64/10 || cursor*10 > math.MaxUint64-d {
+			addReplyError(c, "invalid cursor")
+			return 0, false
+		}
+		cursor = cursor*10 + d
+	}
+	if negative {
+		cursor = -cursor
+	}
+	return cursor, true
+}
+
+func scanCommand(c *client) {
+	if cursor, ok := parseScanCursorOrReply(c, c.argv[1]); ok {
+		scanGenericCommand(c, cursor)
+	}
+}
+
+// scanGenericCommand is SCAN from cursor on.
+//
+//go:noinline
+func scanGenericCommand(c *client, cursor uint64) {
+	count := int64(10)
+	var pattern, typeName []byte
+	typed := false
+	for args := c.argv[2:]; len(args) > 0; args = args[2:] {
+		switch opt := args[0]; {
+		case equalFoldC(opt, "count") && len(args) > 1:
+			var ok bool
+			if count, ok = intArgument(c, args[1]); !ok {
+				return
+			}
+			if count < 1 {
+				addReplyErrorObject(c, shared.syntaxerr)
+				return
+			}
+		case equalFoldC(opt, "match") && len(args) > 1:
+			if pattern = args[1]; isStar(pattern) {
+				pattern = nil
+			} else if pattern == nil {
+				pattern = []byte{}
+			}
+		case equalFoldC(opt, "type") && len(args) > 1:
+			typeName, typed = args[1], true
+		default:
+			addReplyErrorObject(c, shared.syntaxerr)
+			return
+		}
+	}
+	s, db, d := c.srv, c.db, c.db.dict
+	seen, found := int64(0), 0
+	head := addReplyDeferredLen(c)
+	visit := func(r dict.Ref) {
+		seen++
+		key := d.Key(r)
+		if pattern != nil && !stringmatchlen(pattern, key, false) || expireIfNeeded(s, db, r) {
+			return
+		}
+		if typed {
+			s.stat.keyspaceHits++ // Redis looks the key up to learn its type
+			if !equalFoldC(typeName, typeNames[metaType(d.Meta(r))]) {
+				return
+			}
+		}
+		addReplyBulk(c, key)
+		found++
+	}
+	// A sparse table may need many steps to find count keys. They are bounded, at
+	// the cost of replies with fewer keys or none.
+	for steps := int64(0); ; steps++ {
+		cursor = d.Scan(cursor, visit)
+		if cursor == 0 || seen >= count || steps/10 >= count {
+			break
+		}
+	}
+	var buf [64]byte
+	b := append(buf[:0], "*2\r\n$"...)
+	var text [20]byte
+	digits := strconv.AppendUint(text[:0], cursor, 10)
+	b = append(strconv.AppendInt(b, int64(len(digits)), 10), '\r', '\n')
+	b = append(append(b, digits...), "\r\n*"...)
+	b = append(strconv.AppendInt(b, int64(found), 10), '\r', '\n')
+	setDeferredReply(c, head, b)
+}
+
+// renameGenericCommand is RENAME, and with nx RENAMENX. The value and its expire
+// time go along.
+//
+//go:noinline
+func renameGenericCommand(c *client, nx bool) {
+	key, to := c.argv[1], c.argv[2]
+	hash := dict.Hash(key)
+	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
+	if r == 0 {
+		addReplyErrorObject(c, shared.nokeyerr)
+		return
+	}
+	done := shared.ok
+	if nx {
+		done = shared.cone
+	}
+	if string(key) == string(to) {
+		if nx {
+			done = shared.czero
+		}
+		addReply(c, done)
+		return
+	}
+	toHash := dict.Hash(to)
+	over := lookupKeyHash(c, c.db, toHash, to, lookupWrite)
+	if over != 0 && nx {
+		addReply(c, shared.czero)
+		return
+	}
+	d := c.db.dict
+	if _, ok := setKey(c, c.db, toHash, to, over, d.Value(r), d.Meta(r), getExpire(c.db, r)); !ok {
+		return
+	}
+	dbDelete(c.db, hash, r)
+	keyModified(c)
+	addReply(c, done)
+}
+
+func renameCommand(c *client) { renameGenericCommand(c, false) }
+
+func renamenxCommand(c *client) { renameGenericCommand(c, true) }
+
+func moveCommand(c *client) {
+	id, ok := intArgument32(c, c.argv[2], "")
+	if !ok {
+		return
+	}
+	src := c.db
+	if !selectDb(c, id) {
+		replyNoDb(c)
+		return
+	}
+	dst := c.db
+	c.db = src
+	if src == dst {
+		addReplyErrorObject(c, shared.sameobjecterr)
+		return
+	}
+	key := c.argv[1]
+	hash := dict.Hash(key)
+	r := lookupKeyHash(c, src, hash, key, lookupWrite)
+	if r == 0 || lookupKeyHash(c, dst, hash, key, lookupWrite) != 0 {
+		addReply(c, shared.czero)
+		return
+	}
+	d := src.dict
+	if _, ok := setKey(c, dst, hash, key, 0, d.Value(r), d.Meta(r), getExpire(src, r)); !ok {
+		return
+	}
+	dbDelete(src, hash, r)
+	keyModified(c)
+	addReply(c, shared.cone)
+}
+
+func copyCommand(c *client) {
+	src, dst := c.db, c.db
+	replace := false
+	for i := 3; i < len(c.argv); i++ {
+		switch opt := c.argv[i]; {
+		case equalFoldC(opt, "replace"):
+			replace = true
+		case equalFoldC(opt, "db") && i+1 < len(c.argv):
+			i++
+			id, ok := intArgument32(c, c.argv[i], "")
+			if !ok {
+				return
+			}
+			if !selectDb(c, id) {
+				replyNoDb(c)
+				return
+			}
+			dst, c.db = c.db, src
+		default:
+			addReplyErrorObject(c, shared.syntaxerr)
+			return
+		}
+	}
+	key, to := c.argv[1], c.argv[2]
+	if src == dst && string(key) == string(to) {
+		addReplyErrorObject(c, shared.sameobjecterr)
+		return
+	}
+	r := lookupKeyRead(c, key)
+	if r == 0 {
+		addReply(c, shared.czero)
+		return
+	}
+	hash := dict.Hash(to)
+	over := lookupKeyHash(c, dst, hash, to, lookupWrite)
+	if over != 0 && !replace {
+		addReply(c, shared.czero)
+		return
+	}
+	d := src.dict
+	if _, ok := setKey(c, dst, hash, to, over, d.Value(r), d.Meta(r), getExpire(src, r)); !ok {
+		return
+	}
+	keyModified(c)
+	addReply(c, shared.cone)
+}
+
+func swapdbCommand(c *client) {
+	first, ok := intArgument32(c, c.argv[1], "invalid first DB index")
+	if !ok {
+		return
+	}
+	second, ok := intArgument32(c, c.argv[2], "invalid second DB index")
+	if !ok {
+		return
+	}
+	if !dbSwapDatabases(c.srv, first, second) {
+		replyNoDb(c)
+		return
+	}
+	keyModified(c)
+	addReply(c, shared.ok)
+}
+
+// dbSwapDatabases exchanges the contents of two databases, so that clients see
+// the other's under the number they have selected. False when one does not exist.
+//
+//go:noinline
+func dbSwapDatabases(s *Server, first, second int64) bool {
+	n := int64(len(s.db))
+	if first < 0 || first >= n || second < 0 || second >= n {
+		return false
+	}
+	a, b := s.db[first], s.db[second]
+	*a, *b = *b, *a
+	a.id, b.id = b.id, a.id
+	return true
+}
+
+// getFlushCommandFlags checks the option of FLUSHDB and FLUSHALL, or tells the
+// client that it is none. ASYNC and SYNC do the same here: clearing costs little
+// for each slot, and less when the arena can be given back as a whole.
+//
+//go:noinline
+func getFlushCommandFlags(c *client) bool {
+	if len(c.argv) == 1 || len(c.argv) == 2 && (equalFoldC(c.argv[1], "async") || equalFoldC(c.argv[1], "sync")) {
+		return true
+	}
+	addReplyErrorObject(c, shared.syntaxerr)
+	return false
+}
+
+// emptyData deletes the keys of these databases and returns how many there were.
+//
+//go:noinline
+func emptyData(databases []*redisDb) int64 {
+	removed := int64(0)
+	for _, db := range databases {
+		removed += int64(db.dict.Len())
+		db.dict.Clear()
+		db.avgTTL, db.cursor = 0, 0
+	}
+	return removed
+}
+
+func flushdbCommand(c *client) {
+	if getFlushCommandFlags(c) {
+		c.srv.dirty += emptyData(c.srv.db[c.db.id : c.db.id+1])
+		addReply(c, shared.ok)
+	}
+}
+
+func flushallCommand(c *client) {
+	if getFlushCommandFlags(c) {
+		c.srv.dirty += emptyData(c.srv.db)
+		addReply(c, shared.ok)
 	}
 }

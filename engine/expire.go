@@ -1,14 +1,39 @@
 package engine
 
 import (
+	"math"
 	"time"
 
 	"github.com/redscope/redscope/engine/internal/dict"
 	"github.com/redscope/redscope/engine/internal/monotonic"
 )
 
+// getExpire returns when the entry r expires, Unix ms, or noExpire.
+func getExpire(db *redisDb, r dict.Ref) int64 {
+	if ms, ok := db.dict.Expire(r); ok {
+		return ms
+	}
+	return noExpire
+}
+
+// setExpire sets when the entry r expires, Unix ms, and returns its new ref. When
+// memory is out, it tells the client and returns false, and nothing has changed.
+func setExpire(c *client, db *redisDb, r dict.Ref, when int64) (dict.Ref, bool) {
+	r, err := db.dict.SetExpire(r, when)
+	if err != nil {
+		replyNoMemory(c, err)
+		return 0, false
+	}
+	return r, true
+}
+
+// checkAlreadyExpired reports whether a time that a client gave has come.
+func checkAlreadyExpired(s *Server, when int64) bool { return when <= s.loopClock.unixMs }
+
 // expireIfNeeded deletes the entry r when its time has come, and reports
 // whether it did.
+//
+//go:noinline
 func expireIfNeeded(s *Server, db *redisDb, r dict.Ref) bool {
 	if !keyIsExpired(s, db, r) {
 		return false
@@ -68,13 +93,13 @@ func activeExpireCycle(s *Server, kind expireCycleKind) {
 	keysPerLoop := expireKeysPerLoop + expireKeysPerLoop/4*effort
 	fastDuration := time.Duration(expireFastDuration+expireFastDuration/4*effort) * time.Microsecond
 	slowPercent := expireSlowTimePercent + 2*effort
-	acceptable := float64(expireAcceptableStale - effort)
+	acceptable := expireAcceptableStale - effort
 
 	start := monotonic.Ticks()
 	limit := time.Duration(slowPercent) * time.Second / time.Duration(s.cron.hz*100)
 	if kind == expireCycleFast {
 		// Only when the last slow cycle left work, and not more often than it takes.
-		if !e.timedOut && e.percent < acceptable {
+		if !e.timedOut && e.percent < float64(acceptable) {
 			return
 		}
 		if e.lastFast != 0 && time.Duration(monotonic.Nanos(start-e.lastFast)) < 2*fastDuration {
@@ -83,10 +108,13 @@ func activeExpireCycle(s *Server, kind expireCycleKind) {
 		e.lastFast = start
 		limit = fastDuration
 	}
+	databases := expireDatabasesPerCall
+	if databases > len(s.db) || e.timedOut {
+		databases = len(s.db) // keys that the last call left may be in any
+	}
 	e.timedOut = false
 
 	var sampledTotal, expiredTotal, iterations int
-	databases := min(expireDatabasesPerCall, len(s.db))
 	for range databases {
 		if e.timedOut {
 			break
@@ -108,7 +136,7 @@ func activeExpireCycle(s *Server, kind expireCycleKind) {
 				s.stat.expiredTimeCap++
 				break
 			}
-			if float64(expired)*100 <= acceptable*float64(sampled) {
+			if expired*100/sampled <= acceptable {
 				break
 			}
 		}
@@ -158,4 +186,141 @@ func (db *redisDb) expireSome(s *Server, n int) (sampled, expired int) {
 		db.avgTTL = db.avgTTL/50*49 + mean/50
 	}
 	return sampled, expired
+}
+
+// expireFlags are the conditions of EXPIRE.
+type expireFlags uint8
+
+const (
+	expireNX expireFlags = 1 << iota // only if the key has no expire time
+	expireXX                         // only if it has one
+	expireGT                         // only if the new one is later
+	expireLT                         // only if the new one is earlier
+)
+
+// parseExtendedExpireArgumentsOrReply reads the conditions of EXPIRE and its like.
+//
+//go:noinline
+func parseExtendedExpireArgumentsOrReply(c *client) (flags expireFlags, ok bool) {
+	for _, opt := range c.argv[3:] {
+		switch {
+		case equalFoldC(opt, "nx"):
+			flags |= expireNX
+		case equalFoldC(opt, "xx"):
+			flags |= expireXX
+		case equalFoldC(opt, "gt"):
+			flags |= expireGT
+		case equalFoldC(opt, "lt"):
+			flags |= expireLT
+		default:
+			addReplyErrorFormat(c, "Unsupported option %s", cString(opt))
+			return 0, false
+		}
+	}
+	if flags&expireNX != 0 && flags != expireNX {
+		addReplyError(c, "NX and XX, GT or LT options at the same time are not compatible")
+		return 0, false
+	}
+	if flags&expireGT != 0 && flags&expireLT != 0 {
+		addReplyError(c, "GT and LT options at the same time are not compatible")
+		return 0, false
+	}
+	return flags, true
+}
+
+// expireGenericCommand sets when the first key expires: at base, Unix ms, plus the
+// second argument, whose unit is given in ms. A time that has come deletes the key.
+//
+//go:noinline
+func expireGenericCommand(c *client, base, unit int64) {
+	flags, ok := parseExtendedExpireArgumentsOrReply(c)
+	if !ok {
+		return
+	}
+	when, ok := intArgument(c, c.argv[2])
+	if !ok {
+		return
+	}
+	if when > math.MaxInt64/unit || when < math.MinInt64/unit || when*unit > math.MaxInt64-base {
+		replyInvalidExpireTime(c)
+		return
+	}
+	when = when*unit + base
+
+	key, db := c.argv[1], c.db
+	hash := dict.Hash(key)
+	r := lookupKeyHash(c, db, hash, key, lookupWrite)
+	if r == 0 {
+		addReply(c, shared.czero)
+		return
+	}
+	if flags != 0 {
+		// No expire time is later than any.
+		current := getExpire(db, r)
+		if flags&expireNX != 0 && current != noExpire ||
+			flags&expireXX != 0 && current == noExpire ||
+			flags&expireGT != 0 && (current == noExpire || when <= current) ||
+			flags&expireLT != 0 && current != noExpire && when >= current {
+			addReply(c, shared.czero)
+			return
+		}
+	}
+	if checkAlreadyExpired(c.srv, when) {
+		dbDelete(db, hash, r)
+	} else if _, ok := setExpire(c, db, r, when); !ok {
+		return
+	}
+	keyModified(c)
+	addReply(c, shared.cone)
+}
+
+func expireCommand(c *client) { expireGenericCommand(c, c.srv.loopClock.unixMs, 1000) }
+
+func expireatCommand(c *client) { expireGenericCommand(c, 0, 1000) }
+
+func pexpireCommand(c *client) { expireGenericCommand(c, c.srv.loopClock.unixMs, 1) }
+
+func pexpireatCommand(c *client) { expireGenericCommand(c, 0, 1) }
+
+// ttlGenericCommand answers with the time until the first key expires, or with
+// absolute the Unix time when it does, in ms or rounded to s.
+//
+//go:noinline
+func ttlGenericCommand(c *client, milliseconds, absolute bool) {
+	r := lookupKey(c, c.db, c.argv[1], lookupNoTouch)
+	if r == 0 {
+		addReplyLongLong(c, -2)
+		return
+	}
+	t := getExpire(c.db, r)
+	if t == noExpire {
+		addReplyLongLong(c, -1)
+		return
+	}
+	if !absolute {
+		t = max(0, t-c.srv.loopClock.unixMs)
+	}
+	if !milliseconds {
+		// Unsigned: there may be no room for the half second.
+		t = int64((uint64(t) + 500) / 1000)
+	}
+	addReplyLongLong(c, t)
+}
+
+func ttlCommand(c *client) { ttlGenericCommand(c, false, false) }
+
+func pttlCommand(c *client) { ttlGenericCommand(c, true, false) }
+
+func expiretimeCommand(c *client) { ttlGenericCommand(c, false, true) }
+
+func pexpiretimeCommand(c *client) { ttlGenericCommand(c, true, true) }
+
+func persistCommand(c *client) {
+	r := lookupKeyWrite(c, c.argv[1])
+	if r == 0 || !c.db.dict.Persist(r) {
+		addReply(c, shared.czero)
+		return
+	}
+	keyModified(c)
+	addReply(c, shared.cone)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/tidwall/redcon"
@@ -545,6 +546,28 @@ func addReplyMapLen(c *client, n int) {
 	c.appendHeader('%', n)
 }
 
+// addReplyDeferredLen begins an aggregate whose length is not known yet, and
+// returns what setDeferredArrayLen wants to know.
+func addReplyDeferredLen(c *client) int {
+	c.prepareClientToWrite()
+	return len(c.buf)
+}
+
+// setDeferredArrayLen announces n items before what was written since
+// addReplyDeferredLen.
+func setDeferredArrayLen(c *client, mark, n int) {
+	var head [24]byte
+	setDeferredReply(c, mark, redcon.AppendArray(head[:0], n))
+}
+
+// setDeferredReply puts head before what was written since addReplyDeferredLen.
+// It moves that, which costs less than a list of buffers would in every write.
+func setDeferredReply(c *client, mark int, head []byte) {
+	if c.prepareClientToWrite() {
+		c.buf = slices.Insert(c.buf, mark, head...)
+	}
+}
+
 func addReplySetLen(c *client, n int) {
 	if c.resp == 2 {
 		addReplyArrayLen(c, n)
@@ -611,8 +634,8 @@ func addReplyError(c *client, text string) {
 }
 
 func addReplyErrorFormat(c *client, format string, args ...any) {
-	text := []byte(fmt.Sprintf(format, args...))
 	// An error is one line, whatever the client made us quote.
+	text := bytes.Trim(fmt.Appendf(nil, format, args...), "\r\n")
 	for i, b := range text {
 		if b == '\r' || b == '\n' {
 			text[i] = ' '

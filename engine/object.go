@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"bytes"
+	"math"
 	"strconv"
 
 	"github.com/redscope/redscope/engine/internal/dict"
@@ -97,4 +99,95 @@ func intArgument(c *client, b []byte) (int64, bool) {
 		addReplyErrorObject(c, shared.notinterr)
 	}
 	return n, ok
+}
+
+// intArgument32 reads an integer argument of 32 bits, or tells the client, with
+// message when it is not empty, that it is none.
+func intArgument32(c *client, b []byte, message string) (int64, bool) {
+	n, ok := parseInt64(b)
+	switch {
+	case ok && math.MinInt32 <= n && n <= math.MaxInt32:
+		return n, true
+	case message != "":
+		addReplyError(c, message)
+	case !ok:
+		addReplyErrorObject(c, shared.notinterr)
+	default:
+		addReplyErrorFormat(c, "value is out of range, value must between %d and %d", math.MinInt32, math.MaxInt32)
+	}
+	return 0, false
+}
+
+// cString returns what Redis sees of an argument where it treats it as a C
+// string: what comes before the first NUL.
+func cString(b []byte) []byte {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		return b[:i]
+	}
+	return b
+}
+
+// equalFoldC is equalFoldASCII for an option, which Redis compares as a C string.
+func equalFoldC(b []byte, lower string) bool {
+	if len(b) > len(lower) && b[len(lower)] == 0 {
+		b = b[:len(lower)]
+	}
+	return equalFoldASCII(b, lower)
+}
+
+// sharedIntegers is OBJ_SHARED_INTEGERS: Redis keeps one object for each integer
+// from 0 up to it, whose reference count is the largest there is.
+const sharedIntegers = 10000
+
+// estimateObjectIdleTime returns the seconds since the value at r was last used.
+// The clock that it is counted in wraps every 194 days.
+//
+//go:noinline
+func estimateObjectIdleTime(s *Server, d *dict.Dict, r dict.Ref) int64 {
+	return int64((s.loopClock.lru - metaLRU(d.Meta(r))) & lruMask)
+}
+
+var objectHelp = []string{
+	"ENCODING <key>",
+	"    Return the kind of internal representation used in order to store the value",
+	"    associated with a <key>.",
+	"FREQ <key>",
+	"    Return the access frequency index of the <key>. The returned integer is",
+	"    proportional to the logarithm of the recent access frequency of the key.",
+	"IDLETIME <key>",
+	"    Return the idle time of the <key>, that is the approximated number of",
+	"    seconds elapsed since the last access to the key.",
+	"REFCOUNT <key>",
+	"    Return the number of references of the value associated with the specified",
+	"    <key>.",
+}
+
+func objectCommand(c *client) {
+	if c.cmd.name == "help" {
+		addReplyHelp(c, objectHelp)
+		return
+	}
+	r := lookupKey(c, c.db, c.argv[2], lookupNoTouch)
+	if r == 0 {
+		addReplyNull(c)
+		return
+	}
+	d := c.db.dict
+	e := metaEncoding(d.Meta(r))
+	switch c.cmd.name {
+	case "encoding":
+		addReplyBulkString(c, encodingNames[e])
+	case "refcount":
+		if e == encodingInt {
+			if n := intValue(d.Value(r)); n >= 0 && n < sharedIntegers {
+				addReplyLongLong(c, math.MaxInt32)
+				return
+			}
+		}
+		addReply(c, shared.cone)
+	case "idletime":
+		addReplyLongLong(c, estimateObjectIdleTime(c.srv, d, r))
+	case "freq":
+		addReplyError(c, "An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.")
+	}
 }

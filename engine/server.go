@@ -300,7 +300,7 @@ func processCommand(c *client) bool {
 // client has been told.
 func (c *client) mayExecute() bool {
 	cmd := c.cmd
-	if cmd == nil || cmd.proc == nil {
+	if cmd == nil {
 		rejectUnknown(c)
 		return false
 	}

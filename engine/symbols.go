@@ -35,6 +35,34 @@ import _ "unsafe" // for go:linkname
 //go:linkname serverCron serverCron
 //go:linkname writeToClient writeToClient
 
+// What commands are made of.
+
+//go:linkname checkStringLength checkStringLength
+//go:linkname dbDelete dbDelete
+//go:linkname dbRandomKey dbRandomKey
+//go:linkname dbSwapDatabases dbSwapDatabases
+//go:linkname delGenericCommand delGenericCommand
+//go:linkname emptyData emptyData
+//go:linkname estimateObjectIdleTime estimateObjectIdleTime
+//go:linkname expireGenericCommand expireGenericCommand
+//go:linkname expireIfNeeded expireIfNeeded
+//go:linkname getExpireMillisecondsOrReply getExpireMillisecondsOrReply
+//go:linkname getFlushCommandFlags getFlushCommandFlags
+//go:linkname getGenericCommand getGenericCommand
+//go:linkname incrDecrCommand incrDecrCommand
+//go:linkname lookupKey lookupKey
+//go:linkname msetGenericCommand msetGenericCommand
+//go:linkname parseExtendedExpireArgumentsOrReply parseExtendedExpireArgumentsOrReply
+//go:linkname parseExtendedStringArgumentsOrReply parseExtendedStringArgumentsOrReply
+//go:linkname parseScanCursorOrReply parseScanCursorOrReply
+//go:linkname renameGenericCommand renameGenericCommand
+//go:linkname scanGenericCommand scanGenericCommand
+//go:linkname selectDb selectDb
+//go:linkname setGenericCommand setGenericCommand
+//go:linkname setKey setKey
+//go:linkname stringmatchlen stringmatchlen
+//go:linkname ttlGenericCommand ttlGenericCommand
+
 // The commands.
 
 //go:linkname appendCommand appendCommand

@@ -160,6 +160,14 @@ func (d *Dict) DeleteHash(hash uint64, key []byte) bool {
 	return r != 0
 }
 
+// DeleteRefHash is DeleteRef for a caller that has the hash of the entry's key.
+func (d *Dict) DeleteRefHash(hash uint64, r Ref) {
+	if d.rehashing {
+		d.rehashStep()
+	}
+	d.remove(hash, r)
+}
+
 // DeleteRef deletes an entry.
 func (d *Dict) DeleteRef(r Ref) {
 	if d.rehashing {
