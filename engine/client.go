@@ -113,16 +113,18 @@ func helloCommand(c *client) {
 		}
 		args = args[1:]
 	}
-	var user, password, name []byte
+	// Options take effect as they are read, so an earlier one holds although a
+	// later one is refused.
 	for len(args) > 0 {
 		switch {
 		case equalFoldASCII(args[0], "auth") && len(args) >= 3:
-			user, password = args[1], args[2]
+			if !c.authenticate(args[1], args[2]) {
+				addReplyErrorObject(c, shared.wrongpasserr)
+				return
+			}
 			args = args[3:]
 		case equalFoldASCII(args[0], "setname") && len(args) >= 2:
-			name = args[1]
-			if !validClientName(name) {
-				addReplyError(c, badClientName)
+			if !c.setNameOrReply(args[1]) {
 				return
 			}
 			args = args[2:]
@@ -131,16 +133,9 @@ func helloCommand(c *client) {
 			return
 		}
 	}
-	if user != nil && !c.authenticate(user, password) {
-		addReplyErrorObject(c, shared.wrongpasserr)
-		return
-	}
 	if c.mustAuthenticate() {
 		addReplyErrorObject(c, shared.noautherrHello)
 		return
-	}
-	if name != nil {
-		c.name = bytes.Clone(name)
 	}
 	if version != 0 {
 		c.resp = int(version)
@@ -158,15 +153,16 @@ func helloCommand(c *client) {
 	addReplyArrayLen(c, 0)
 }
 
-const badClientName = "Client names cannot contain spaces, newlines or special characters."
-
-// validClientName allows what does not disturb the lines of CLIENT LIST.
-func validClientName(name []byte) bool {
+// setNameOrReply names the connection, or tells the client what is wrong with
+// the name: it must not disturb the lines of CLIENT LIST.
+func (c *client) setNameOrReply(name []byte) bool {
 	for _, b := range name {
 		if b < '!' || b > '~' {
+			addReplyError(c, "Client names cannot contain spaces, newlines or special characters.")
 			return false
 		}
 	}
+	c.name = bytes.Clone(name)
 	return true
 }
 
@@ -191,12 +187,9 @@ func clientCommand(c *client) {
 	case sub == "unblock" && (argc == 3 || argc == 4):
 		clientUnblock(c)
 	case sub == "setname":
-		if !validClientName(c.argv[2]) {
-			addReplyError(c, badClientName)
-			return
+		if c.setNameOrReply(c.argv[2]) {
+			addReply(c, shared.ok)
 		}
-		c.name = bytes.Clone(c.argv[2])
-		addReply(c, shared.ok)
 	case sub == "getname":
 		if len(c.name) == 0 {
 			addReplyNull(c)
@@ -711,11 +704,13 @@ func shutdownCommand(c *client) {
 		addReplyError(c, "No shutdown in progress.")
 		return
 	}
-	s.log.warning("User requested shutdown...")
 	if save {
-		s.log.warning("There is nothing to save to: " + noDisk)
+		s.log.warning("SAVE is not available yet: " + noDisk)
 	}
-	s.prepareForShutdown()
+	// The loop is left by beforeSleep, where no client is in the middle of a
+	// command. This one gets no reply, and executes nothing more.
+	s.shutdownAsked.Store(true)
+	c.flags |= clientCloseASAP
 }
 
 // debugCommand serves those subcommands of DEBUG that tests of clients and of

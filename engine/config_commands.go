@@ -13,43 +13,38 @@ import (
 
 func configGetCommand(c *client) {
 	cfg := c.srv.config
-	found := make(map[*configParam]map[string]bool)
-	var order []configName
-	add := func(p *configParam, name string) {
-		if found[p] == nil {
-			found[p] = make(map[string]bool)
-		}
-		if !found[p][name] {
-			found[p][name] = true
-			order = append(order, configName{p, name})
+	type entry struct {
+		name  string // as asked for
+		param *configParam
+	}
+	var found []entry
+	seen := make(map[string]bool)
+	add := func(name string, p *configParam) {
+		if lower := strings.ToLower(name); !seen[lower] {
+			seen[lower] = true
+			found = append(found, entry{name, p})
 		}
 	}
 	for _, pattern := range c.argv[2:] {
 		if !strings.ContainsAny(string(pattern), "[*?") {
-			if name := strings.ToLower(string(pattern)); cfg.table.byName[name] != nil {
-				add(cfg.table.byName[name], name)
+			if p := cfg.lookup(string(pattern)); p != nil {
+				add(string(pattern), p)
 			}
 			continue
 		}
 		for _, p := range cfg.table.rows {
 			for _, name := range []string{p.name, p.alias} {
 				if name != "" && p.flags&paramHidden == 0 && stringmatchlen(pattern, []byte(name), true) {
-					add(p, name)
+					add(name, p)
 				}
 			}
 		}
 	}
-	addReplyMapLen(c, len(order))
-	for _, n := range order {
-		addReplyBulkString(c, n.name)
-		addReplyBulkString(c, cfg.get(n.param))
+	addReplyMapLen(c, len(found))
+	for _, e := range found {
+		addReplyBulkString(c, e.name)
+		addReplyBulkString(c, cfg.get(e.param))
 	}
-}
-
-// configName is a parameter under one of its names.
-type configName struct {
-	param *configParam
-	name  string
 }
 
 // configSetCommand changes several parameters, or none.

@@ -245,7 +245,8 @@ func (c *client) growQuery() {
 		c.pos = 0
 	}
 	if cap(c.query)-len(c.query) < want {
-		c.query = append(make([]byte, 0, max(len(c.query)+want, min(2*len(c.query), len(c.query)+1<<20))), c.query...)
+		// Twice as much, or many small arguments would be copied once per read.
+		c.query = append(make([]byte, 0, max(len(c.query)+want, 2*len(c.query))), c.query...)
 	}
 }
 
@@ -295,13 +296,17 @@ func processInputBuffer(c *client) {
 		}
 		options.Unauthenticated = c.mustAuthenticate()
 	}
+	// A client that wanted no replies waits for none.
+	if c.flags&clientCloseAfterReply != 0 && !c.hasReply() {
+		freeClientAsync(c)
+	}
 }
 
 // setProtocolError answers a client that does not speak the protocol and closes
 // the connection behind the answer.
 func setProtocolError(c *client, err error) {
 	c.srv.log.verbose("%v from client: id=%d addr=%s. Query buffer: %q", err, c.id, c.peer, c.query[c.pos:min(len(c.query), c.pos+128)])
-	addReplyError(c, err.Error())
+	addReplyErrorFormat(c, "%s", err)
 	c.flags |= clientCloseAfterReply
 	c.pos = len(c.query)
 }
@@ -393,6 +398,11 @@ func writeToClient(c *client) bool {
 	s.stat.netOutput += int64(total)
 	if total > 0 {
 		c.lastActive = s.loopClock.unixMs
+	}
+	// A client that always has more to come would keep what it has had.
+	if c.sent >= maxWritesPerEvent && c.sent > len(c.buf)/2 {
+		c.buf = append(c.buf[:0], c.buf[c.sent:]...)
+		c.sent = 0
 	}
 	if !c.hasReply() {
 		s.clients.giveBack(c)
@@ -765,7 +775,12 @@ func isSecurityTrap(name []byte) bool {
 }
 
 func securityWarningCommand(c *client) {
-	c.srv.log.warning("Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise your Redis instance. Connection from %s aborted.", c.peer)
+	s := c.srv
+	// Once a minute: whoever attacks must not fill the disk with this.
+	if s.loopClock.unixMs-s.attackLogged > 60_000 {
+		s.attackLogged = s.loopClock.unixMs
+		s.log.warning("Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise your Redis instance. Connection from %s aborted.", c.peer)
+	}
 	freeClientAsync(c)
 }
 
@@ -784,7 +799,7 @@ func clientsCron(s *Server) {
 		cs.checked++
 		c := cs.list[cs.checked%len(cs.list)]
 		idle := s.loopClock.unixMs - c.lastActive
-		if s.config.Timeout > 0 && idle > int64(s.config.Timeout)*1000 {
+		if s.config.Timeout > 0 && c.flags&clientPostponed == 0 && idle > int64(s.config.Timeout)*1000 {
 			s.log.verbose("Closing idle client")
 			freeClientAsync(c)
 			continue

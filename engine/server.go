@@ -57,6 +57,7 @@ type Server struct {
 	runID         string
 	replicationID string // what INFO calls master_replid
 	startTime     int64  // Unix time, s
+	attackLogged  int64  // Unix time, ms, of the last warning by securityWarningCommand
 	pidFile       string // written, and to be removed
 	loopThread    int    // the thread id of the event loop, for assertLoopThread
 
@@ -189,11 +190,7 @@ const (
 // Serve runs the event loop on the calling goroutine until Shutdown or the
 // command SHUTDOWN. The caller locks its goroutine to a thread; when that is
 // main.main on the main thread, a stack walk ends as it does in Redis.
-func (s *Server) Serve() {
-	s.loopThread = unix.Gettid()
-	s.log.notice("Ready to accept connections")
-	ae.Main(s.el)
-}
+func (s *Server) Serve() { ae.Main(s.el) }
 
 // Shutdown makes Serve return soon. Any goroutine may call it.
 func (s *Server) Shutdown() {
@@ -208,7 +205,6 @@ func (s *Server) Close() {
 	}
 	s.listeners = nil
 	if s.pidFile != "" {
-		s.log.notice("Removing the pid file.")
 		os.Remove(s.pidFile)
 	}
 	for _, c := range s.clients.all() {
@@ -257,10 +253,31 @@ func afterSleep(s *Server) {
 	s.updateCachedTime()
 }
 
-// prepareForShutdown ends the loop after the replies that are waiting.
+// started runs once, from the first serverCron: Serve itself must stay small
+// enough to be inlined.
+func (s *Server) started() {
+	s.loopThread = unix.Gettid()
+	s.log.notice("Ready to accept connections")
+}
+
+// prepareForShutdown ends the loop after the replies that are waiting, and
+// disconnects everybody.
 func (s *Server) prepareForShutdown() {
-	s.log.warning("Redis is now ready to exit, bye bye...")
 	handleClientsWithPendingWrites(s)
+	for _, l := range s.listeners {
+		s.el.DeleteFileEvent(l.fd, ae.Readable)
+		l.close()
+	}
+	s.listeners = nil
+	for _, c := range s.clients.all() {
+		freeClient(c)
+	}
+	if s.pidFile != "" {
+		s.log.notice("Removing the pid file.")
+		os.Remove(s.pidFile)
+		s.pidFile = ""
+	}
+	s.log.warning("Redis is now ready to exit, bye bye...")
 	s.el.Stop()
 }
 
@@ -340,6 +357,7 @@ func (c *client) mayUse(access protectedAccess) bool {
 //go:noinline
 func call(c *client) {
 	s, cmd := c.srv, c.cmd
+	s.assertLoopThread()
 	errors, dirty := s.stat.errorReplies, s.dirty
 	start := monotonic.Ticks()
 	s.setCachedTime(start)
@@ -373,6 +391,10 @@ func (cmd *command) addLatency(ns int64) {
 //
 //go:noinline
 func serverCron(s *Server) int {
+	if s.cron.loops == 0 {
+		s.started()
+	}
+	s.assertLoopThread()
 	monotonic.Recalibrate()
 	s.updateCachedTime()
 	s.cron.sample(s)
