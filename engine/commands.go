@@ -22,6 +22,7 @@ type command struct {
 	calls         int64
 	rejectedCalls int64 // refused by a check before proc ran
 	failedCalls   int64 // proc replied with an error
+	latency       *latencyHistogram
 
 	acl         aclCategories // a row holds what its flags do not imply; complete after populateCommandTable
 	keySpecs    []keySpec

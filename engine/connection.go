@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -100,52 +102,97 @@ func (l *listener) close() {
 // listen opens the sockets that the configuration asks for and watches them.
 func (s *Server) listen() error {
 	cfg := s.config
-	if cfg.Port < 0 && cfg.UnixSocket == "" || cfg.Port == 0 && !cfg.AnyPort && cfg.UnixSocket == "" {
-		return errors.New("nothing to listen on: set port or unixsocket")
+	if cfg.Port == 0 && !cfg.AnyPort && cfg.UnixSocket == "" {
+		return errors.New("nothing to listen on: set --port or --unixsocket")
 	}
-	if cfg.Port > 0 || cfg.AnyPort {
-		port, opened := cfg.Port, 0
-		for _, bind := range cfg.Bind {
-			// A leading minus makes an address optional: the machine may not have it.
-			optional := len(bind) > 0 && bind[0] == '-'
-			if optional {
-				bind = bind[1:]
-			}
-			l, err := listenTCP(bind, port, cfg.TCPBacklog)
-			if err != nil {
-				if optional && (errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT)) {
-					continue
-				}
-				s.log.warning("Could not create server TCP listening socket %s:%d: %v", bind, port, describe(err))
-				return fmt.Errorf("cannot listen on %s port %d: %v; choose another with --port", bind, port, describe(err))
-			}
-			s.listeners = append(s.listeners, l)
-			opened++
-			// With port 0 the kernel has chosen one; all addresses share it.
-			if port == 0 {
-				port = int(netip.MustParseAddrPort(l.addr).Port())
-				cfg.Port = port
-			}
-		}
-		if opened == 0 {
-			return errors.New("no address given with --bind exists on this machine")
-		}
+	if err := s.listenTCP(); err != nil {
+		return err
 	}
-	if cfg.UnixSocket != "" {
-		l, err := listenUnix(cfg.UnixSocket, cfg.UnixSocketPerm, cfg.TCPBacklog)
+	if cfg.UnixSocket == "" {
+		return nil
+	}
+	l, err := listenUnix(cfg.UnixSocket, cfg.UnixSocketPerm, cfg.TCPBacklog)
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s: %v; choose another with --unixsocket", cfg.UnixSocket, describe(err))
+	}
+	return s.watch(l)
+}
+
+// watch accepts clients from a listener from now on.
+func (s *Server) watch(l *listener) error {
+	handler := acceptTcpHandler
+	if l.unix {
+		handler = acceptUnixHandler
+	}
+	if err := s.el.CreateFileEvent(l.fd, ae.Readable, handler, s); err != nil {
+		l.close()
+		return err
+	}
+	s.listeners = append(s.listeners, l)
+	return nil
+}
+
+// listenTCP opens a socket for each of the addresses of bind.
+func (s *Server) listenTCP() error {
+	cfg := s.config
+	s.tcp.bind, s.tcp.port = slices.Clone(cfg.Bind), cfg.Port
+	if cfg.Port == 0 && !cfg.AnyPort || len(cfg.Bind) == 0 {
+		return nil
+	}
+	port, opened := cfg.Port, 0
+	for _, bind := range cfg.Bind {
+		// A leading minus makes an address optional: the machine may not have it.
+		address, optional := strings.CutPrefix(bind, "-")
+		l, err := listenTCP(address, port, cfg.TCPBacklog)
+		if err == nil {
+			err = s.watch(l)
+		}
 		if err != nil {
-			return fmt.Errorf("cannot listen on %s: %v", cfg.UnixSocket, describe(err))
+			s.log.warning("Warning: Could not create server TCP listening socket %s:%d: %s", address, port, cError(err))
+			if errors.Is(err, unix.EADDRNOTAVAIL) && optional || errors.Is(err, unix.EAFNOSUPPORT) ||
+				errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.ESOCKTNOSUPPORT) || errors.Is(err, unix.EPFNOSUPPORT) {
+				continue
+			}
+			s.closeTCP()
+			return fmt.Errorf("cannot listen on %s port %d: %v; choose another with --port or --bind", address, port, describe(err))
 		}
-		s.listeners = append(s.listeners, l)
+		opened++
+		// With port 0 the kernel has chosen one; all addresses share it.
+		if port == 0 {
+			port = int(netip.MustParseAddrPort(l.addr).Port())
+			cfg.Port, s.tcp.port = port, port
+		}
 	}
-	for _, l := range s.listeners {
-		handler := acceptTcpHandler
+	if opened == 0 {
+		return errors.New("no address given with --bind exists on this machine")
+	}
+	return nil
+}
+
+func (s *Server) closeTCP() {
+	s.listeners = slices.DeleteFunc(s.listeners, func(l *listener) bool {
 		if l.unix {
-			handler = acceptUnixHandler
+			return false
 		}
-		if err := s.el.CreateFileEvent(l.fd, ae.Readable, handler, s); err != nil {
-			return err
+		s.el.DeleteFileEvent(l.fd, ae.Readable)
+		l.close()
+		return true
+	})
+}
+
+// relisten makes a change of bind or port take effect.
+func (s *Server) relisten() error {
+	cfg := s.config
+	portChanged := cfg.Port != s.tcp.port
+	if !portChanged && slices.Equal(cfg.Bind, s.tcp.bind) {
+		return nil
+	}
+	s.closeTCP()
+	if err := s.listenTCP(); err != nil {
+		if portChanged {
+			return errors.New("Unable to listen on this port. Check server logs.")
 		}
+		return errors.New("Failed to bind to specified addresses.")
 	}
 	return nil
 }
@@ -160,7 +207,14 @@ func describe(err error) string {
 
 // Addr returns the first address that the server listens on: "ip:port", or the
 // path of a unix socket.
-func (s *Server) Addr() string { return s.listeners[0].addr }
+//
+// It may be called before Serve, or by Serve's goroutine.
+func (s *Server) Addr() string {
+	if len(s.listeners) == 0 {
+		return ""
+	}
+	return s.listeners[0].addr
+}
 
 func listenTCP(bind string, port, backlog int) (*listener, error) {
 	family := unix.AF_INET

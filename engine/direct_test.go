@@ -19,10 +19,11 @@ type directServer struct {
 
 func newDirectServer(t testing.TB) *directServer {
 	t.Helper()
-	cfg, err := LoadConfig([]string{"--port", "0"})
+	cfg, err := LoadConfig([]string{"--port", "0", "--logfile", "/dev/null"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg.AnyPort = true
 	s, err := New(cfg, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -62,6 +62,7 @@ const (
 	clientReplySkip                               // this command's reply is not sent
 	clientNoEvict                                 // CLIENT NO-EVICT ON
 	clientUnixSocket                              // connected through a unix socket
+	clientPostponed                               // in clients.postponed: waits for the end of CLIENT PAUSE
 )
 
 // clients holds all clients and the queues of those with something to do.
@@ -71,7 +72,8 @@ type clients struct {
 	list         []*client // in no order
 	pendingWrite []*client
 	toClose      []*client
-	checked      int // clientsCron goes on here
+	postponed    []*client // held up by CLIENT PAUSE
+	checked      int       // clientsCron goes on here
 
 	// input is what sockets are read into. A client whose command has come in
 	// whole needs no buffer of its own.
@@ -243,7 +245,8 @@ func (c *client) growQuery() {
 		c.pos = 0
 	}
 	if cap(c.query)-len(c.query) < want {
-		c.query = append(make([]byte, 0, max(len(c.query)+want, min(2*len(c.query), len(c.query)+1<<20))), c.query...)
+		// Twice as much, or many small arguments would be copied once per read.
+		c.query = append(make([]byte, 0, max(len(c.query)+want, 2*len(c.query))), c.query...)
 	}
 }
 
@@ -263,7 +266,8 @@ func (c *client) keepQuery(shared bool) {
 func processInputBuffer(c *client) {
 	batch := &c.srv.batch
 	c.batch = 0
-	for c.pos < len(c.query) {
+read:
+	for c.pos < len(c.query) && c.flags&(clientCloseAfterReply|clientCloseASAP|clientPostponed) == 0 {
 		limit := batchSize
 		if c.trace.sampled {
 			limit = 1 // so that parsing and executing can be told apart
@@ -278,18 +282,28 @@ func processInputBuffer(c *client) {
 			c.argv, c.argHash = batch.args[p.first:p.end:p.end], p.hash
 			c.pos += p.size
 			goOn := processCommandAndResetClient(c)
+			if c.flags&clientPostponed != 0 {
+				// This command and those behind it will be read again.
+				c.pos -= p.size
+				c.reader = resp.Reader{}
+				break read
+			}
 			c.batch++
 			if !goOn {
-				return
+				break read
 			}
 		}
 		if batch.err != nil {
 			setProtocolError(c, batch.err)
-			return
+			break
 		}
 		if batch.short {
-			return
+			break
 		}
+	}
+	// A client that wanted no replies waits for none.
+	if c.flags&clientCloseAfterReply != 0 && !c.hasReply() {
+		freeClientAsync(c)
 	}
 }
 
@@ -297,7 +311,7 @@ func processInputBuffer(c *client) {
 // the connection behind the answer.
 func setProtocolError(c *client, err error) {
 	c.srv.log.verbose("%v from client: id=%d addr=%s. Query buffer: %q", err, c.id, c.peer, c.query[c.pos:min(len(c.query), c.pos+128)])
-	addReplyError(c, err.Error())
+	addReplyErrorFormat(c, "%s", err)
 	c.flags |= clientCloseAfterReply
 	c.pos = len(c.query)
 }
@@ -386,6 +400,11 @@ func writeToClient(c *client) bool {
 	s.stat.netOutput += int64(total)
 	if total > 0 {
 		c.lastActive = s.loopClock.unixMs
+	}
+	// A client that always has more to come would keep what it has had.
+	if c.sent >= maxWritesPerEvent && c.sent > len(c.buf)/2 {
+		c.buf = append(c.buf[:0], c.buf[c.sent:]...)
+		c.sent = 0
 	}
 	if !c.hasReply() {
 		s.clients.giveBack(c)
@@ -687,6 +706,7 @@ var shared = struct {
 	ok, pong, emptyBulk, czero, cone, nullBulk, nullArray, null []byte
 
 	syntaxerr, nokeyerr, wrongtypeerr, outofrangeerr, noautherr, sameobjecterr []byte
+	noautherrHello, wrongpasserr, noprotoerr                                   []byte
 	notinterr, notfloaterr, overflowerr, oomerr                                []byte
 }{
 	ok:        []byte("+OK\r\n"),
@@ -698,16 +718,19 @@ var shared = struct {
 	nullArray: []byte("*-1\r\n"),
 	null:      []byte("_\r\n"),
 
-	syntaxerr:     []byte("-ERR syntax error\r\n"),
-	nokeyerr:      []byte("-ERR no such key\r\n"),
-	wrongtypeerr:  []byte("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
-	outofrangeerr: []byte("-ERR index out of range\r\n"),
-	noautherr:     []byte("-NOAUTH Authentication required.\r\n"),
-	sameobjecterr: []byte("-ERR source and destination objects are the same\r\n"),
-	notinterr:     []byte("-ERR value is not an integer or out of range\r\n"),
-	notfloaterr:   []byte("-ERR value is not a valid float\r\n"),
-	overflowerr:   []byte("-ERR increment or decrement would overflow\r\n"),
-	oomerr:        []byte("-OOM command not allowed when used memory > 'maxmemory'.\r\n"),
+	syntaxerr:      []byte("-ERR syntax error\r\n"),
+	nokeyerr:       []byte("-ERR no such key\r\n"),
+	wrongtypeerr:   []byte("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
+	outofrangeerr:  []byte("-ERR index out of range\r\n"),
+	noautherr:      []byte("-NOAUTH Authentication required.\r\n"),
+	noautherrHello: []byte("-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time\r\n"),
+	wrongpasserr:   []byte("-WRONGPASS invalid username-password pair or user is disabled.\r\n"),
+	noprotoerr:     []byte("-NOPROTO unsupported protocol version\r\n"),
+	sameobjecterr:  []byte("-ERR source and destination objects are the same\r\n"),
+	notinterr:      []byte("-ERR value is not an integer or out of range\r\n"),
+	notfloaterr:    []byte("-ERR value is not a valid float\r\n"),
+	overflowerr:    []byte("-ERR increment or decrement would overflow\r\n"),
+	oomerr:         []byte("-OOM command not allowed when used memory > 'maxmemory'.\r\n"),
 }
 
 // rejectCommand answers a command that a check refused.
@@ -729,7 +752,8 @@ func rejectCommandFormat(c *client, format string, args ...any) {
 func rejectUnknown(c *client) {
 	if container := c.srv.lookupCommand(c.argv[0]); container != nil {
 		c.cmd = nil
-		rejectCommandFormat(c, "unknown subcommand '%.128s'. Try %s HELP.", cString(c.argv[1]), upper(c.argv[0]))
+		name := cString(c.argv[1])
+		rejectCommandFormat(c, "unknown subcommand '%s'. Try %s HELP.", name[:min(len(name), 128)], upper(c.argv[0]))
 		return
 	}
 	var args []byte
@@ -739,10 +763,11 @@ func rejectUnknown(c *client) {
 		}
 		a = cString(a)
 		args = append(args, '\'')
-		args = append(args, a[:min(len(a), 128-len(args))]...)
+		args = append(args, a[:min(len(a), 128-len(args)+1)]...)
 		args = append(args, "' "...)
 	}
-	rejectCommandFormat(c, "unknown command '%.128s', with args beginning with: %s", cString(c.argv[0]), args)
+	name := cString(c.argv[0])
+	rejectCommandFormat(c, "unknown command '%s', with args beginning with: %s", name[:min(len(name), 128)], args)
 }
 
 // isSecurityTrap recognises a web browser that was made to send its request
@@ -752,7 +777,12 @@ func isSecurityTrap(name []byte) bool {
 }
 
 func securityWarningCommand(c *client) {
-	c.srv.log.warning("Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise your Redis instance. Connection from %s aborted.", c.peer)
+	s := c.srv
+	// Once a minute: whoever attacks must not fill the disk with this.
+	if s.loopClock.unixMs-s.attackLogged > 60_000 {
+		s.attackLogged = s.loopClock.unixMs
+		s.log.warning("Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise your Redis instance. Connection from %s aborted.", c.peer)
+	}
 	freeClientAsync(c)
 }
 
@@ -771,7 +801,7 @@ func clientsCron(s *Server) {
 		cs.checked++
 		c := cs.list[cs.checked%len(cs.list)]
 		idle := s.loopClock.unixMs - c.lastActive
-		if s.config.Timeout > 0 && idle > int64(s.config.Timeout)*1000 {
+		if s.config.Timeout > 0 && c.flags&clientPostponed == 0 && idle > int64(s.config.Timeout)*1000 {
 			s.log.verbose("Closing idle client")
 			freeClientAsync(c)
 			continue

@@ -4,7 +4,11 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"os"
+	"strconv"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/redscope/redscope/engine/internal/ae"
 	"github.com/redscope/redscope/engine/internal/dict"
@@ -17,6 +21,9 @@ import (
 // report it, because clients decide by it what they may send.
 const Version = "7.0.15"
 
+// ReleaseVersion is the version of redscope itself.
+const ReleaseVersion = "0.1.0"
+
 // Server is one Redis: an event loop with its clients and databases. Everything
 // in it belongs to the goroutine that called Serve, unless said otherwise.
 type Server struct {
@@ -26,8 +33,12 @@ type Server struct {
 	log    *logger
 
 	listeners []*listener
-	arena     *slab.Arena // the memory of all keys and short values
-	db        []*redisDb
+	tcp       struct { // what the TCP listeners are for
+		bind []string
+		port int
+	}
+	arena *slab.Arena // the memory of all keys and short values
+	db    []*redisDb
 
 	commands  commandTable
 	clients   clients
@@ -36,11 +47,20 @@ type Server struct {
 	cron      cron
 	expire    expireCycle
 	loopClock loopClock
+	pause     pause
+	peaks     peaks
+	memory    struct { // bytes
+		startup, peak int64
+	}
 
-	dirty        int64  // changes to the key space since the start
-	sampledReads uint64 // numbers the reads that SampleRead chose
-	runID        string
-	startTime    int64 // Unix time, s
+	dirty         int64  // changes to the key space since the start
+	sampledReads  uint64 // numbers the reads that SampleRead chose
+	runID         string
+	replicationID string // what INFO calls master_replid
+	startTime     int64  // Unix time, s
+	attackLogged  int64  // Unix time, ms, of the last warning by securityWarningCommand
+	pidFile       string // written, and to be removed
+	loopThread    int    // the thread id of the event loop, for assertLoopThread
 
 	shutdownAsked atomic.Bool // set by any goroutine
 }
@@ -79,11 +99,11 @@ type stats struct {
 // New makes a server that listens as cfg says. hooks may be nil. The server
 // answers once Serve is called.
 func New(cfg *Config, hooks *Hooks) (*Server, error) {
-	s := &Server{config: cfg, runID: newRunID()}
+	s := &Server{config: cfg, runID: newRunID(), replicationID: newRunID()}
 	if hooks != nil {
 		s.hooks = *hooks
 	}
-	s.stat.errors = make(map[string]int64)
+	s.resetStats()
 	var err error
 	if s.log, err = newLogger(cfg); err != nil {
 		return nil, err
@@ -91,6 +111,9 @@ func New(cfg *Config, hooks *Hooks) (*Server, error) {
 	s.updateCachedTime()
 	s.startTime = s.loopClock.unixMs / 1000
 	s.populateCommandTable()
+	s.logStart()
+	cfg.Hz = min(max(cfg.Hz, minHz), maxHz)
+	s.adjustOpenFilesLimit()
 	if s.arena, err = slab.New(arenaLimit); err != nil {
 		return nil, fmt.Errorf("reserving address space for the keys: %w", err)
 	}
@@ -108,9 +131,53 @@ func New(cfg *Config, hooks *Hooks) (*Server, error) {
 		s.Close()
 		return nil, err
 	}
+	if err := s.writePidFile(); err != nil {
+		s.Close()
+		return nil, err
+	}
 	s.cron.adaptHz(s)
 	s.el.CreateTimeEvent(1, func(*ae.EventLoop) int { return serverCron(s) })
+	s.memory.startup = s.usedMemory()
+	for _, w := range cfg.warnings() {
+		s.log.warning("%s", w)
+	}
+	s.log.notice("Running mode=standalone, port=%d.", cfg.Port)
+	s.log.warning("Server initialized")
 	return s, nil
+}
+
+// logStart writes what Redis writes first.
+func (s *Server) logStart() {
+	s.log.warning("oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo")
+	s.log.warning("Redis version=%s, bits=%d, commit=00000000, modified=0, pid=%d, just started", Version, strconv.IntSize, os.Getpid())
+	if s.config.File != "" {
+		s.log.warning("Configuration loaded")
+	} else {
+		s.log.warning("Warning: no config file specified, using the default config. In order to specify a config file use %s /path/to/redis.conf", os.Args[0])
+	}
+	s.log.notice("redscope %s", ReleaseVersion)
+}
+
+// writePidFile leaves the process's number where pidfile says.
+func (s *Server) writePidFile() error {
+	path := s.config.PidFile
+	if path == "" {
+		return nil
+	}
+	if err := os.WriteFile(path, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o644); err != nil {
+		return fmt.Errorf("cannot write the pid file: %w; choose another with --pidfile", err)
+	}
+	s.pidFile = path
+	return nil
+}
+
+// resetStats sets to zero what CONFIG RESETSTAT does.
+func (s *Server) resetStats() {
+	s.stat = stats{errors: make(map[string]int64)}
+	for _, cmd := range s.commands.byID {
+		cmd.nanoseconds, cmd.calls, cmd.rejectedCalls, cmd.failedCalls, cmd.latency = 0, 0, 0, 0, nil
+	}
+	s.cron.rates = [3]rate{}
 }
 
 const (
@@ -138,6 +205,9 @@ func (s *Server) Close() {
 		l.close()
 	}
 	s.listeners = nil
+	if s.pidFile != "" {
+		os.Remove(s.pidFile)
+	}
 	for _, c := range s.clients.all() {
 		freeClient(c)
 	}
@@ -170,6 +240,9 @@ func beforeSleep(s *Server) {
 	if s.config.ActiveExpire {
 		activeExpireCycle(s, expireCycleFast)
 	}
+	if len(s.clients.postponed) > 0 {
+		resumePostponedClients(s)
+	}
 	handleClientsWithPendingWrites(s)
 	freeClientsInAsyncFreeQueue(s)
 }
@@ -181,10 +254,31 @@ func afterSleep(s *Server) {
 	s.updateCachedTime()
 }
 
-// prepareForShutdown ends the loop after the replies that are waiting.
+// started runs once, from the first serverCron: Serve itself must stay small
+// enough to be inlined.
+func (s *Server) started() {
+	s.loopThread = unix.Gettid()
+	s.log.notice("Ready to accept connections")
+}
+
+// prepareForShutdown ends the loop after the replies that are waiting, and
+// disconnects everybody.
 func (s *Server) prepareForShutdown() {
-	s.log.warning("Redis is now ready to exit, bye bye...")
 	handleClientsWithPendingWrites(s)
+	for _, l := range s.listeners {
+		s.el.DeleteFileEvent(l.fd, ae.Readable)
+		l.close()
+	}
+	s.listeners = nil
+	for _, c := range s.clients.all() {
+		freeClient(c)
+	}
+	if s.pidFile != "" {
+		s.log.notice("Removing the pid file.")
+		os.Remove(s.pidFile)
+		s.pidFile = ""
+	}
+	s.log.warning("Redis is now ready to exit, bye bye...")
 	s.el.Stop()
 }
 
@@ -232,7 +326,7 @@ func (c *client) mayExecute() bool {
 		rejectCommandFormat(c, "wrong number of arguments for '%s' command", cmd.fullName)
 		return false
 	}
-	if cmd.flags&cmdProtected != 0 && !c.mayUseProtected() {
+	if cmd.flags&cmdProtected != 0 && !c.mayUse(c.srv.config.EnableDebugCommand) {
 		rejectCommandFormat(c, "DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.")
 		return false
 	}
@@ -240,12 +334,16 @@ func (c *client) mayExecute() bool {
 		rejectCommand(c, shared.noautherr)
 		return false
 	}
+	if s := c.srv; s.pause.until != 0 && s.paused(cmd) {
+		c.postpone()
+		return false
+	}
 	return true
 }
 
-// mayUseProtected applies enable-debug-command: no, yes or local.
-func (c *client) mayUseProtected() bool {
-	switch c.srv.config.EnableDebugCommand {
+// mayUse applies enable-debug-command and its like: no, yes or local.
+func (c *client) mayUse(access protectedAccess) bool {
+	switch access {
 	case protectedYes:
 		return true
 	case protectedLocal:
@@ -260,6 +358,7 @@ func (c *client) mayUseProtected() bool {
 //go:noinline
 func call(c *client) {
 	s, cmd := c.srv, c.cmd
+	s.assertLoopThread()
 	errors, dirty := s.stat.errorReplies, s.dirty
 	start := monotonic.Ticks()
 	s.setCachedTime(start)
@@ -267,8 +366,12 @@ func call(c *client) {
 	cmd.proc(c)
 	end := monotonic.Ticks()
 	c.trace.endProc(end, s.dirty-dirty)
-	cmd.nanoseconds += monotonic.Nanos(end - start)
+	duration := monotonic.Nanos(end - start)
+	cmd.nanoseconds += duration
 	cmd.calls++
+	if s.config.LatencyTracking {
+		cmd.addLatency(duration)
+	}
 	if s.stat.errorReplies != errors {
 		cmd.failedCalls++
 	}
@@ -276,14 +379,27 @@ func call(c *client) {
 	c.trace.endCall()
 }
 
+// addLatency enters the time of a call, in ns, in the command's histogram.
+func (cmd *command) addLatency(ns int64) {
+	if cmd.latency == nil {
+		cmd.latency = new(latencyHistogram)
+	}
+	cmd.latency.add(ns)
+}
+
 // serverCron does what is due now and then, hz times a second, and returns the
 // milliseconds until it wants to be called again.
 //
 //go:noinline
 func serverCron(s *Server) int {
+	if s.cron.loops == 0 {
+		s.started()
+	}
+	s.assertLoopThread()
 	monotonic.Recalibrate()
 	s.updateCachedTime()
 	s.cron.sample(s)
+	s.rotatePeaks()
 	s.cron.adaptHz(s)
 	clientsCron(s)
 	databasesCron(s)
@@ -341,6 +457,7 @@ func (k *cron) sample(s *Server) {
 		k.rates[rateInput].add(s.stat.netInput, passed)
 		k.rates[rateOutput].add(s.stat.netOutput, passed)
 	}
+	s.memory.peak = max(s.memory.peak, s.usedMemory())
 	k.sampled = s.loopClock.unixMs
 }
 

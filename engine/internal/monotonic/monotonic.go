@@ -74,6 +74,14 @@ func counterUsable() bool {
 	return bytes.Contains(flags, []byte(" constant_tsc")) && bytes.Contains(flags, []byte(" nonstop_tsc"))
 }
 
+// Source says which clock it is, in the words of Redis's INFO.
+func Source() string {
+	if hardware {
+		return "processor counter"
+	}
+	return "POSIX clock_gettime"
+}
+
 // frequency returns the nanoseconds per tick since the process started, or
 // fallback when nothing can be measured.
 func frequency(fallback uint64) uint64 {

@@ -9,10 +9,11 @@ import (
 // the test and returns its address.
 func startOurs(t testing.TB, args ...string) string {
 	t.Helper()
-	cfg, err := LoadConfig(append([]string{"--port", "0"}, args...))
+	cfg, err := LoadConfig(append([]string{"--port", "0", "--logfile", "/dev/null"}, args...))
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg.AnyPort = true
 	s, err := New(cfg, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,7 @@
+//go:build !invariants
+
+package engine
+
+// assertLoopThread is empty, and so inlined away, unless built with -tags
+// invariants.
+func (s *Server) assertLoopThread() {}

@@ -1,0 +1,13 @@
+//go:build invariants
+
+package engine
+
+import "golang.org/x/sys/unix"
+
+// assertLoopThread panics when the key space is touched by another thread than
+// the event loop's.
+func (s *Server) assertLoopThread() {
+	if id := unix.Gettid(); s.loopThread != 0 && id != s.loopThread {
+		panic("engine: the key space was touched outside the event loop")
+	}
+}
