@@ -69,15 +69,6 @@ func lookupKeyReadOrReply(c *client, key, reply []byte) dict.Ref {
 	return r
 }
 
-// lookupKeyWriteOrReply answers with reply when the key does not exist.
-func lookupKeyWriteOrReply(c *client, key, reply []byte) dict.Ref {
-	r := lookupKeyWrite(c, key)
-	if r == 0 {
-		addReplyOrError(c, reply)
-	}
-	return r
-}
-
 func addReplyOrError(c *client, reply []byte) {
 	if reply[0] == '-' {
 		addReplyErrorObject(c, reply)
@@ -399,12 +390,14 @@ func scanGenericCommand(c *client, cursor uint64) {
 	}
 	// A sparse table may need many steps to find count keys. They are bounded, at
 	// the cost of replies with fewer keys or none.
+	d.PauseRehash() // or a resize between two steps might show keys twice
 	for steps := int64(0); ; steps++ {
 		cursor = d.Scan(cursor, visit)
 		if cursor == 0 || seen >= count || steps/10 >= count {
 			break
 		}
 	}
+	d.ResumeRehash()
 	var buf [64]byte
 	b := append(buf[:0], "*2\r\n$"...)
 	var text [20]byte

@@ -134,7 +134,7 @@ func (m commandMaker) float() string {
 // by decides nothing.
 func (m commandMaker) expire(absolute bool) string {
 	if m.IntN(4) == 0 {
-		return m.integer2()
+		return m.noExpire(absolute)
 	}
 	n := 1e5 + m.Int64N(1e9)
 	if absolute {
@@ -143,10 +143,14 @@ func (m commandMaker) expire(absolute bool) string {
 	return strconv.FormatInt(n*1000, 10)
 }
 
-// integer2 makes integers that are no time in the near future in ms or s.
-func (m commandMaker) integer2() string {
+// noExpire makes what is no time to come, or one at the end of all times. The
+// latter only as a point in time: counted from now on it comes later each ms.
+func (m commandMaker) noExpire(absolute bool) string {
+	if absolute && m.IntN(4) == 0 {
+		return "9223372036854775"
+	}
 	return pick(m, "0", "-1", "-100", "x", "", "1.5", "+1", "9223372036854775807", "9223372036854775808", "-9223372036854775808",
-		"9223372036854775", "9223372036854776", "-9223372036854775", "-9223372036854776")
+		"-9223372036854775", "-9223372036854776")
 }
 
 func (m commandMaker) anyCase(s string) string {

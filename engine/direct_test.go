@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/redscope/redscope/engine/internal/dict"
 )
 
 // directServer is a server without a loop, and a client that executes commands
@@ -43,16 +45,24 @@ func newDirectServer(t testing.TB) *directServer {
 	return &directServer{s, c}
 }
 
-// do executes a command and returns the bytes of its reply.
-func (s *directServer) do(args ...string) string {
-	s.c.argv = s.c.argv[:0]
-	for _, a := range args {
-		s.c.argv = append(s.c.argv, []byte(a))
+// run executes a command and returns its reply, a view until the next.
+func (s *directServer) run(argv [][]byte) []byte {
+	s.c.argv, s.c.argHash = argv, 0
+	if len(argv) > 1 {
+		s.c.argHash = dict.Hash(argv[1])
 	}
 	processCommandAndResetClient(s.c)
-	reply := string(s.c.buf)
-	s.c.buf = s.c.buf[:0]
+	reply := s.c.buf
+	s.c.buf = reply[:0]
 	return reply
+}
+
+func (s *directServer) do(args ...string) string {
+	var argv [][]byte
+	for _, a := range args {
+		argv = append(argv, []byte(a))
+	}
+	return string(s.run(argv))
 }
 
 // stored is what a database holds under a key.
@@ -151,12 +161,9 @@ func TestNoAllocations(t *testing.T) {
 				if test.prepare != nil {
 					test.prepare()
 				}
-				s.c.argv = append(s.c.argv[:0], argv...)
-				processCommandAndResetClient(s.c)
-				if s.c.buf[0] == '-' {
-					t.Fatalf("%q", s.c.buf)
+				if reply := s.run(argv); reply[0] == '-' {
+					t.Fatalf("%q", reply)
 				}
-				s.c.buf = s.c.buf[:0]
 			}
 			run()
 			if n := testing.AllocsPerRun(2000, run); n != 0 {
@@ -353,9 +360,7 @@ func BenchmarkCommands(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				s.c.argv = append(s.c.argv[:0], argv...)
-				processCommandAndResetClient(s.c)
-				s.c.buf = s.c.buf[:0]
+				s.run(argv)
 			}
 		})
 	}
