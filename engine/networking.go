@@ -211,7 +211,7 @@ func readQueryFromClient(conn *connection) {
 		return
 	}
 	c.trace.readDone(n)
-	if probe.SocketReadEnabled() {
+	if watching && probe.SocketReadEnabled() {
 		probe.SocketRead(c.id, c.fd, n)
 	}
 	s.stat.readEvents++
@@ -269,7 +269,7 @@ func processInputBuffer(c *client) {
 read:
 	for c.pos < len(c.query) && c.flags&(clientCloseAfterReply|clientCloseASAP|clientPostponed) == 0 {
 		limit := batchSize
-		if c.trace.sampled {
+		if watching && c.trace.sampled {
 			limit = 1 // so that parsing and executing can be told apart
 			c.trace.beginParse()
 		}
@@ -390,7 +390,7 @@ func writeToClient(c *client) bool {
 			freeClientAsync(c)
 			return false
 		}
-		if probe.ReplyWrittenEnabled() {
+		if watching && probe.ReplyWrittenEnabled() {
 			probe.ReplyWritten(c.id, c.fd, n)
 		}
 		c.sent += n

@@ -26,7 +26,7 @@ type clientTrace struct {
 func stamp() int64 { return monotonic.Stamp(monotonic.Ticks()) }
 
 func (t *clientTrace) beginRead(c *client) {
-	if sample := c.srv.hooks.SampleRead; sample != nil && sample(c.id) {
+	if sample := c.srv.hooks.SampleRead; watching && sample != nil && sample(c.id) {
 		t.startRead(c)
 	}
 }
@@ -39,13 +39,13 @@ func (t *clientTrace) startRead(c *client) {
 }
 
 func (t *clientTrace) readDone(bytes int) {
-	if t.sampled {
+	if watching && t.sampled {
 		t.readEv.ReadEnd, t.readEv.Bytes = stamp(), bytes
 	}
 }
 
 func (t *clientTrace) endRead(c *client) {
-	if t.sampled {
+	if watching && t.sampled {
 		t.finishRead(c)
 	}
 }
@@ -60,13 +60,13 @@ func (t *clientTrace) finishRead(c *client) {
 }
 
 func (t *clientTrace) beginParse() {
-	if t.sampled {
+	if watching && t.sampled {
 		t.parse = stamp()
 	}
 }
 
 func (t *clientTrace) beginCommand(c *client) {
-	if t.sampled {
+	if watching && t.sampled {
 		t.startCommand(c)
 	}
 }
@@ -81,7 +81,7 @@ func (t *clientTrace) startCommand(c *client) {
 }
 
 func (t *clientTrace) endCommand(c *client) {
-	if t.sampled {
+	if watching && t.sampled {
 		t.finishCommand(c)
 	}
 }
@@ -103,39 +103,39 @@ func (t *clientTrace) finishCommand(c *client) {
 }
 
 func (t *clientTrace) beginProc(ticks int64) {
-	if t.sampled {
+	if watching && t.sampled {
 		t.event.ProcStart = monotonic.Stamp(ticks)
 		t.event.CallStart = t.event.ProcStart
 	}
 }
 
 func (t *clientTrace) endProc(ticks, dirty int64) {
-	if t.sampled {
+	if watching && t.sampled {
 		t.event.ProcEnd, t.event.Dirty = monotonic.Stamp(ticks), dirty
 	}
 }
 
 func (t *clientTrace) endCall() {
-	if t.sampled {
+	if watching && t.sampled {
 		t.event.CallEnd = stamp()
 	}
 }
 
 // noteError keeps the code of the first error of the command under way.
 func (t *clientTrace) noteError(code []byte) {
-	if t.sampled && t.event.ErrLen == 0 {
+	if watching && t.sampled && t.event.ErrLen == 0 {
 		t.event.ErrLen = copy(t.event.Err[:], code)
 	}
 }
 
 func (t *clientTrace) beginWrite() {
-	if t.replies {
+	if watching && t.replies {
 		t.written = stamp()
 	}
 }
 
 func (t *clientTrace) endWrite(c *client, n int, failed bool) {
-	if t.replies {
+	if watching && t.replies {
 		t.finishWrite(c, n, failed)
 	}
 }
