@@ -31,12 +31,15 @@ type target struct {
 	stdin io.WriteCloser
 }
 
+// spinDir holds the built test program; TestMain removes it.
+var spinDir string
+
 var buildSpin = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "redscope-spin")
-	if err != nil {
+	var err error
+	if spinDir, err = os.MkdirTemp("", "redscope-spin"); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "spin")
+	path := filepath.Join(spinDir, "spin")
 	out, err := exec.Command("go", "build", "-o", path, "./testdata/spin").CombinedOutput()
 	if err != nil {
 		return "", errors.New(string(out))
@@ -45,10 +48,12 @@ var buildSpin = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := buildSpin(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	if what := os.Getenv(helperEnv); what != "" {
+		helper(what)
+		return
 	}
+	code := m.Run()
+	os.RemoveAll(spinDir)
 	os.Exit(code)
 }
 
@@ -67,7 +72,11 @@ func spinPath(t testing.TB) string {
 // the test.
 func start(t testing.TB, path string, args ...string) target {
 	t.Helper()
-	cmd := exec.Command(path, args...)
+	return startCommand(t, exec.Command(path, args...))
+}
+
+func startCommand(t testing.TB, cmd *exec.Cmd) target {
+	t.Helper()
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -82,7 +91,7 @@ func start(t testing.TB, path string, args ...string) target {
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
-		t.Fatalf("%s did not become ready: %v", path, err)
+		t.Fatalf("%s did not become ready: %v", cmd.Path, err)
 	}
 	return target{cmd, stdin}
 }
@@ -147,6 +156,26 @@ func TestTraceStacksOfAFunctionWithoutFrame(t *testing.T) {
 	}
 }
 
+// More than the ring holds (some 980), faster than it is read: what is lost must
+// not count.
+func TestTraceStacksDeliversTheCount(t *testing.T) {
+	needEBPF(t)
+	spin := start(t, spinPath(t))
+	const want = 4000
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	n := 0
+	var lost uint64
+	err := TraceStacks(ctx, StackOptions{PID: spin.Process.Pid, Function: "setCommand", Count: want}, func(s Stack) {
+		n++
+		lost = s.Lost
+	})
+	if err != nil || n != want || ctx.Err() != nil {
+		t.Fatalf("%d stacks of %d, %d lost, error %v", n, want, lost, err)
+	}
+	t.Logf("%d stacks, %d lost", n, lost)
+}
+
 func TestProfile(t *testing.T) {
 	needEBPF(t)
 	spin := start(t, spinPath(t))
@@ -160,10 +189,21 @@ func TestProfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	total, inChain := profile.Count(), uint64(0)
-	// A sample taken in a function's prologue lacks the caller, so only the
-	// outer part is the same in all.
+	leaves, called := map[string]uint64{}, map[string]uint64{}
+	// A sample taken between two instructions of a function's prologue lacks the
+	// caller, so only the outer part is the same in all.
 	outer := strings.Join(chain[4:], " ")
 	for _, s := range profile.Samples {
+		// Functions without a frame, which a walk along the frame pointers
+		// takes for called by their caller's caller.
+		if leaf := s.Stack[0].Symbol; leaf == "spinLeaf" || leaf == "runtime.memmove" {
+			leaves[leaf] += s.Count
+			if len(s.Stack) > 2 && s.Stack[1].Symbol == "setCommand" && s.Stack[2].Symbol == "call" {
+				called[leaf] += s.Count
+			} else {
+				t.Errorf("%d samples in %s+%d have the stack %v", s.Count, leaf, s.Stack[0].Offset, names(s.Stack))
+			}
+		}
 		if strings.Contains(strings.Join(names(s.Stack), " "), outer) {
 			inChain += s.Count
 		}
@@ -178,6 +218,12 @@ func TestProfile(t *testing.T) {
 	}
 	if inChain*10 < total*9 {
 		t.Errorf("%d of %d samples are in the chain, want nine in ten", inChain, total)
+	}
+	t.Logf("in functions without frame: %v, with the direct caller: %v", leaves, called)
+	for _, leaf := range []string{"spinLeaf", "runtime.memmove"} {
+		if leaves[leaf] < 5 {
+			t.Errorf("%d samples in %s", leaves[leaf], leaf)
+		}
 	}
 	if profile.Lost != 0 || profile.Cut != 0 {
 		t.Errorf("lost %d, cut %d; want none", profile.Lost, profile.Cut)

@@ -35,22 +35,45 @@ func (p *process) frame(addr uint64, isReturn bool) Frame {
 		return f
 	}
 	f.Module = m.name
+	if _, s, linked, ok := p.function(look); ok {
+		f.Symbol = s.name
+		f.Offset = linked - s.addr + (addr - look)
+	}
+	return f
+}
+
+// function finds the function that holds the user address addr, the file it is
+// in, and addr as linked there.
+func (p *process) function(addr uint64) (b *image, s symbol, linked uint64, ok bool) {
+	m, ok := p.mapping(addr)
+	if !ok {
+		return nil, symbol{}, 0, false
+	}
 	b, adjust := p.images[m.file], m.start-m.offset
 	if m.name == "[vdso]" {
 		b, adjust = vdso(), m.start
 	}
 	if b == nil {
-		return f
+		return nil, symbol{}, 0, false
 	}
-	linked, err := b.address(look - adjust)
+	linked, err := b.address(addr - adjust)
 	if err != nil {
-		return f
+		return nil, symbol{}, 0, false
 	}
-	if s, ok := b.at(linked); ok {
-		f.Symbol = s.name
-		f.Offset = linked - s.addr + (addr - look)
+	s, ok = b.at(linked)
+	return b, s, linked, ok
+}
+
+// callerOnTop reports whether a thread at addr has the return address to its
+// direct caller on top of the stack, or in LR.
+func (p *process) callerOnTop(addr uint64) bool {
+	b, s, linked, ok := p.function(addr)
+	if !ok {
+		return false
 	}
-	return f
+	s = b.sized(s)
+	code, err := b.code(s)
+	return err == nil && frameless(b.elf.Machine, code, int(linked-s.addr))
 }
 
 // mapping finds the executable mapping that holds addr.

@@ -30,7 +30,6 @@ type markersMarkerEvent struct {
 const (
 	markersMapMarkerEvents = "marker_events"
 	markersProgMarker      = "marker"
-	markersVarMarkerHits   = "marker_hits"
 	markersVarMarkerLost   = "marker_lost"
 	markersVarTargetNsDev  = "target_ns_dev"
 	markersVarTargetNsIno  = "target_ns_ino"
@@ -93,7 +92,6 @@ type markersMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type markersVariableSpecs struct {
-	MarkerHits  *ebpf.VariableSpec `ebpf:"marker_hits"`
 	MarkerLost  *ebpf.VariableSpec `ebpf:"marker_lost"`
 	TargetNsDev *ebpf.VariableSpec `ebpf:"target_ns_dev"`
 	TargetNsIno *ebpf.VariableSpec `ebpf:"target_ns_ino"`
@@ -133,7 +131,6 @@ func (m *markersMaps) Close() error {
 //
 // It can be passed to loadMarkersObjects or ebpf.CollectionSpec.LoadAndAssign.
 type markersVariables struct {
-	MarkerHits  *ebpf.Variable `ebpf:"marker_hits"`
 	MarkerLost  *ebpf.Variable `ebpf:"marker_lost"`
 	TargetNsDev *ebpf.Variable `ebpf:"target_ns_dev"`
 	TargetNsIno *ebpf.Variable `ebpf:"target_ns_ino"`

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/arch/arm64/arm64asm"
 	"golang.org/x/arch/x86/x86asm"
@@ -107,9 +108,11 @@ func placeX86(code []byte) Site {
 
 // afterStackCheckX86 returns the offset behind the check with which most Go
 // functions begin, 0 when there is none. The check compares the stack pointer,
-// or %r12 computed from it, with the limit at 0x10(%r14), and branches to code
-// that grows the stack and jumps back to the entry.
-// (cmd/internal/obj/x86, stacksplit)
+// or %r12 computed from it, with the limit at 0x10(%r14), 0x18(%r14) in parts of
+// the runtime, and branches to code that grows the stack and jumps back to the
+// entry. Functions called from assembly first load g into %r14 from thread-local
+// storage, and clear %xmm15.
+// (cmd/internal/obj/x86, preprocess and stacksplit)
 func afterStackCheckX86(code []byte) int {
 	pos, compared := 0, false
 	for range 8 {
@@ -118,13 +121,17 @@ func afterStackCheckX86(code []byte) int {
 			return 0
 		}
 		switch inst.Op {
-		case x86asm.LEA, x86asm.MOV, x86asm.SUB: // into %r12
-			if inst.Args[0] != x86asm.R12 {
+		case x86asm.LEA, x86asm.MOV, x86asm.SUB:
+			if inst.Args[0] != x86asm.R12 && !loadsG(inst) {
+				return 0
+			}
+		case x86asm.XORPS:
+			if inst.Args[0] != x86asm.X15 || inst.Args[1] != x86asm.X15 {
 				return 0
 			}
 		case x86asm.CMP:
 			mem, ok := cmpMemory(inst)
-			if !ok || mem.Base != x86asm.R14 || mem.Disp != 0x10 {
+			if !ok || mem.Base != x86asm.R14 || mem.Disp != 0x10 && mem.Disp != 0x18 {
 				return 0
 			}
 			compared = true
@@ -138,6 +145,11 @@ func afterStackCheckX86(code []byte) int {
 		pos += inst.Len
 	}
 	return 0
+}
+
+func loadsG(inst x86asm.Inst) bool {
+	mem, ok := inst.Args[1].(x86asm.Mem)
+	return inst.Op == x86asm.MOV && inst.Args[0] == x86asm.R14 && ok && mem.Segment == x86asm.FS
 }
 
 func cmpMemory(inst x86asm.Inst) (x86asm.Mem, bool) {
@@ -272,7 +284,7 @@ func placeARM64(code []byte) Site {
 	if err != nil {
 		return Site{Offset: uint64(start), Cost: CostSingleStep, Reason: "an instruction unknown to the disassembler, " + where}
 	}
-	site := Site{Offset: uint64(start), Cost: CostSingleStep, Reason: arm64asm.GNUSyntax(inst) + " " + where}
+	site := Site{Offset: uint64(start), Cost: CostSingleStep, Reason: strings.TrimSpace(arm64asm.GNUSyntax(inst)) + " " + where}
 	word := binary.LittleEndian.Uint32(code[start:])
 	switch inst.Op {
 	case arm64asm.NOP, arm64asm.B, arm64asm.BL, arm64asm.CBZ, arm64asm.CBNZ, arm64asm.TBZ, arm64asm.TBNZ,
@@ -287,19 +299,26 @@ func placeARM64(code []byte) Site {
 }
 
 // afterStackCheckARM64 is afterStackCheckX86 for arm64, where the check loads
-// the limit from 16(x28), and computes in x16, x17 and x27.
+// the limit from 16(x28) or 24(x28), and computes in x16, x17 and x27.
 // (cmd/internal/obj/arm64, stacksplit)
 func afterStackCheckARM64(code []byte) int {
-	scratch := []arm64asm.Arg{arm64asm.X16, arm64asm.X17, arm64asm.X27}
-	const loadLimit = 0xf9400b90 // ldr x16, [x28, #16]
+	scratch := []arm64asm.Arg{
+		arm64asm.X16, arm64asm.X17, arm64asm.X27,
+		arm64asm.RegSP(arm64asm.X16), arm64asm.RegSP(arm64asm.X17), arm64asm.RegSP(arm64asm.X27),
+	}
+	const (
+		loadLimit  = 0xf9400b90 // ldr x16, [x28, #16]
+		loadLimit1 = 0xf9400f90 // ldr x16, [x28, #24]
+	)
 	loaded, after := false, 0
 	for pos := 0; pos+4 <= len(code) && pos < 12*4; pos += 4 {
 		inst, err := arm64asm.Decode(code[pos:])
 		if err != nil {
 			return after
 		}
+		word := binary.LittleEndian.Uint32(code[pos:])
 		switch {
-		case binary.LittleEndian.Uint32(code[pos:]) == loadLimit:
+		case word == loadLimit || word == loadLimit1:
 			loaded = true
 		case inst.Op == arm64asm.B && loaded:
 			if _, conditional := inst.Args[0].(arm64asm.Cond); !conditional {

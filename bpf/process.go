@@ -185,7 +185,10 @@ func parseMaps(data []byte) ([]mapping, error) {
 		}
 		m.name = "[anon]"
 		if len(f) > 5 {
-			_, path, _ := strings.Cut(sc.Text(), f[4]+" ")
+			path := sc.Text() // may hold spaces
+			for range 5 {
+				_, path, _ = strings.Cut(strings.TrimLeft(path, " "), " ")
+			}
 			m.name = strings.TrimSuffix(strings.TrimLeft(path, " "), " (deleted)")
 		}
 		maps = append(maps, m)
@@ -224,4 +227,25 @@ func (p *process) main() (*image, error) {
 		return nil, p.denied("its executable", err)
 	}
 	return b, nil
+}
+
+// text is the range of addresses that the executable's code is mapped to.
+func (p *process) text() (start, end uint64) {
+	var st unix.Stat_t
+	if unix.Stat(p.path("exe"), &st) != nil {
+		return 0, 0
+	}
+	for _, m := range p.maps {
+		// By inode number alone: on some file systems the device in the memory
+		// map is another than stat(2)'s. A library of the same number only
+		// makes the range larger.
+		if m.file.ino != st.Ino {
+			continue
+		}
+		if start == 0 {
+			start = m.start
+		}
+		end = m.end
+	}
+	return start, end
 }

@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 )
 
@@ -37,6 +39,16 @@ type Profile struct {
 	Cut       uint64        // samples whose user or kernel stack was deeper than is kept (127 frames)
 	Broken    uint64        // samples in Samples that are not Whole
 	Exited    bool          // the target exited before Stop
+	// Mappings are the executable parts of the target's address space, by
+	// address: a position-independent program's addresses mean nothing without.
+	Mappings []Mapping
+}
+
+// Mapping is a range of addresses that code is mapped to.
+type Mapping struct {
+	Start, End uint64 // first address, and the one after the last
+	Offset     uint64 // in the file that Start corresponds to, in bytes
+	File       string // path as the process sees it, or a name in brackets
 }
 
 // Count is the number of samples in Samples.
@@ -52,12 +64,16 @@ func (p *Profile) Count() uint64 {
 type ProfileOptions struct {
 	PID int // all its threads, also those that start later
 	// Frequency is in samples per second of CPU time; 0 means 99, which does
-	// not beat with work done every 10 ms. At most 10,000.
+	// not beat with work done every 10 ms. At most MaxFrequency.
 	Frequency int
 }
 
 // DefaultFrequency is the sampling rate in Hz when none is given.
 const DefaultFrequency = 99
+
+// MaxFrequency is the highest sampling rate in Hz: there, the sampling itself
+// takes a few percent of each CPU.
+const MaxFrequency = 10_000
 
 // Profiler samples the stacks of a process until stopped.
 type Profiler struct {
@@ -70,7 +86,6 @@ type Profiler struct {
 	exited chan struct{} // closed when the target has exited, at exitTime
 	end    time.Time
 	stop   chan struct{}
-	once   sync.Once
 	done   sync.WaitGroup
 }
 
@@ -81,8 +96,8 @@ func StartProfile(opts ProfileOptions) (*Profiler, error) {
 	if opts.Frequency == 0 {
 		opts.Frequency = DefaultFrequency
 	}
-	if opts.Frequency < 1 || opts.Frequency > 10_000 {
-		return nil, fmt.Errorf("frequency %d Hz: must be from 1 to 10000", opts.Frequency)
+	if opts.Frequency < 1 || opts.Frequency > MaxFrequency {
+		return nil, fmt.Errorf("frequency %d Hz: must be from 1 to %d", opts.Frequency, MaxFrequency)
 	}
 	target, err := openProcess(opts.PID)
 	if err != nil {
@@ -91,7 +106,14 @@ func StartProfile(opts ProfileOptions) (*Profiler, error) {
 	p := &Profiler{target: target, frequency: opts.Frequency, exited: make(chan struct{}), stop: make(chan struct{})}
 	spec, err := loadProfile()
 	if err == nil {
-		p.coll, err = target.load(spec, nil)
+		start, end := target.text()
+		haveRegs := uint8(0)
+		if features.HaveProgramHelper(ebpf.PerfEvent, asm.FnTaskPtRegs) == nil {
+			haveRegs = 1
+		}
+		p.coll, err = target.load(spec, map[string]any{
+			profileVarTextStart: start, profileVarTextEnd: end, profileVarHaveTaskRegs: haveRegs,
+		})
 	}
 	if err != nil {
 		p.close()
@@ -177,7 +199,7 @@ func (p *Profiler) Stop() (*Profile, error) {
 		unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_DISABLE, 0)
 	}
 	now := time.Now()
-	p.once.Do(func() { close(p.stop) })
+	close(p.stop)
 	p.done.Wait()
 	defer p.close()
 
@@ -190,6 +212,9 @@ func (p *Profiler) Stop() (*Profile, error) {
 		_ = p.target.readMaps()
 	}
 	profile.Duration = now.Sub(p.started)
+	for _, m := range p.target.maps {
+		profile.Mappings = append(profile.Mappings, Mapping{m.start, m.end, m.offset, m.name})
+	}
 	return profile, p.collect(profile)
 }
 
@@ -205,13 +230,18 @@ func (p *Profiler) collect(profile *Profile) error {
 	var count uint64
 	counts := p.coll.Maps[profileMapCounts].Iterate()
 	for counts.Next(&key, &count) {
-		kernel, err := p.stack(key.Kernel)
+		kernel, _, err := p.stack(key.Kernel)
 		if err != nil {
 			return err
 		}
-		user, err := p.stack(key.User)
+		user, top, err := p.stack(key.User)
 		if err != nil {
 			return err
+		}
+		if top != 0 && len(user) > 0 && p.target.callerOnTop(user[0]) {
+			// The frame pointer is still the caller's, so the chain begins with
+			// the caller's caller.
+			user = slices.Insert(user, 1, top)
 		}
 		s := Sample{Count: count, PID: key.Pid, TID: key.Tid, Comm: comm(key.Comm)}
 		for i, a := range kernel {
@@ -234,16 +264,16 @@ func (p *Profiler) collect(profile *Profile) error {
 	return nil
 }
 
-// stack reads the stack that hash stands for.
-func (p *Profiler) stack(hash uint64) ([]uint64, error) {
+// stack reads the stack that hash stands for, and what was on top of it.
+func (p *Profiler) stack(hash uint64) (frames []uint64, top uint64, err error) {
 	if hash == 0 {
-		return nil, nil
+		return nil, 0, nil
 	}
 	var trace profileStackTrace
 	if err := p.coll.Maps[profileMapStacks].Lookup(hash, &trace); err != nil {
-		return nil, fmt.Errorf("reading a sampled stack: %w", err)
+		return nil, 0, fmt.Errorf("reading a sampled stack: %w", err)
 	}
-	return trace.Frames[:min(trace.Depth, uint64(len(trace.Frames)))], nil
+	return trace.Frames[:min(trace.Depth, uint64(len(trace.Frames)))], trace.Top, nil
 }
 
 func (p *Profiler) close() {

@@ -25,6 +25,7 @@ type profileSampleKey struct {
 type profileStackTrace struct {
 	_      structs.HostLayout
 	Depth  uint64
+	Top    uint64
 	Frames [127]uint64
 }
 
@@ -32,15 +33,18 @@ type profileStackTrace struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	profileMapCounts      = "counts"
-	profileMapScratch     = "scratch"
-	profileMapStacks      = "stacks"
-	profileProgSample     = "sample"
-	profileVarCutStacks   = "cut_stacks"
-	profileVarLostFull    = "lost_full"
-	profileVarTargetNsDev = "target_ns_dev"
-	profileVarTargetNsIno = "target_ns_ino"
-	profileVarTargetPid   = "target_pid"
+	profileMapCounts       = "counts"
+	profileMapScratch      = "scratch"
+	profileMapStacks       = "stacks"
+	profileProgSample      = "sample"
+	profileVarCutStacks    = "cut_stacks"
+	profileVarHaveTaskRegs = "have_task_regs"
+	profileVarLostFull     = "lost_full"
+	profileVarTargetNsDev  = "target_ns_dev"
+	profileVarTargetNsIno  = "target_ns_ino"
+	profileVarTargetPid    = "target_pid"
+	profileVarTextEnd      = "text_end"
+	profileVarTextStart    = "text_start"
 )
 
 // loadProfile returns the embedded CollectionSpec for profile.
@@ -101,11 +105,14 @@ type profileMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type profileVariableSpecs struct {
-	CutStacks   *ebpf.VariableSpec `ebpf:"cut_stacks"`
-	LostFull    *ebpf.VariableSpec `ebpf:"lost_full"`
-	TargetNsDev *ebpf.VariableSpec `ebpf:"target_ns_dev"`
-	TargetNsIno *ebpf.VariableSpec `ebpf:"target_ns_ino"`
-	TargetPid   *ebpf.VariableSpec `ebpf:"target_pid"`
+	CutStacks    *ebpf.VariableSpec `ebpf:"cut_stacks"`
+	HaveTaskRegs *ebpf.VariableSpec `ebpf:"have_task_regs"`
+	LostFull     *ebpf.VariableSpec `ebpf:"lost_full"`
+	TargetNsDev  *ebpf.VariableSpec `ebpf:"target_ns_dev"`
+	TargetNsIno  *ebpf.VariableSpec `ebpf:"target_ns_ino"`
+	TargetPid    *ebpf.VariableSpec `ebpf:"target_pid"`
+	TextEnd      *ebpf.VariableSpec `ebpf:"text_end"`
+	TextStart    *ebpf.VariableSpec `ebpf:"text_start"`
 }
 
 // profileObjects contains all objects after they have been loaded into the kernel.
@@ -145,11 +152,14 @@ func (m *profileMaps) Close() error {
 //
 // It can be passed to loadProfileObjects or ebpf.CollectionSpec.LoadAndAssign.
 type profileVariables struct {
-	CutStacks   *ebpf.Variable `ebpf:"cut_stacks"`
-	LostFull    *ebpf.Variable `ebpf:"lost_full"`
-	TargetNsDev *ebpf.Variable `ebpf:"target_ns_dev"`
-	TargetNsIno *ebpf.Variable `ebpf:"target_ns_ino"`
-	TargetPid   *ebpf.Variable `ebpf:"target_pid"`
+	CutStacks    *ebpf.Variable `ebpf:"cut_stacks"`
+	HaveTaskRegs *ebpf.Variable `ebpf:"have_task_regs"`
+	LostFull     *ebpf.Variable `ebpf:"lost_full"`
+	TargetNsDev  *ebpf.Variable `ebpf:"target_ns_dev"`
+	TargetNsIno  *ebpf.Variable `ebpf:"target_ns_ino"`
+	TargetPid    *ebpf.Variable `ebpf:"target_pid"`
+	TextEnd      *ebpf.Variable `ebpf:"text_end"`
+	TextStart    *ebpf.Variable `ebpf:"text_start"`
 }
 
 // profilePrograms contains all programs after they have been loaded into the kernel.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
 )
 
@@ -81,14 +82,10 @@ func TraceStacks(ctx context.Context, opts StackOptions, f func(Stack)) error {
 	defer closeLinks(links)
 
 	var ev stacksStackEvent
-	var lost uint64
 	seen := 0
-	return poll(ctx, target, ring, func(raw []byte) (more bool, err error) {
+	return poll(ctx, target, ring, coll.Variables[stacksVarLost], func(raw []byte, lost uint64) (more bool, err error) {
 		if _, err := binary.Decode(raw, binary.NativeEndian, &ev); err != nil {
 			return false, fmt.Errorf("reading a stack: %w", err)
-		}
-		if err := coll.Variables[stacksVarLost].Get(&lost); err != nil {
-			return false, fmt.Errorf("reading the count of lost stacks: %w", err)
 		}
 		frames, whole := target.userFrames(ev.Frames[:min(int(ev.Depth), len(ev.Frames))])
 		f(Stack{
@@ -100,11 +97,17 @@ func TraceStacks(ctx context.Context, opts StackOptions, f func(Stack)) error {
 	})
 }
 
-// poll hands each record of a ring to f until f wants no more, ctx ends, or the
-// target has exited and the ring is empty.
-func poll(ctx context.Context, target *process, ring *ringbuf.Reader, f func(raw []byte) (more bool, err error)) error {
+// poll hands each record of a ring to f, with the number of lost ones, until f
+// wants no more, ctx ends, or the target has exited and the ring is empty.
+func poll(ctx context.Context, target *process, ring *ringbuf.Reader, lost *ebpf.Variable,
+	f func(raw []byte, lost uint64) (more bool, err error)) error {
 	var rec ringbuf.Record
+	var n uint64
 	for {
+		// Once per round, as it is a system call.
+		if err := lost.Get(&n); err != nil {
+			return fmt.Errorf("reading the count of what was lost: %w", err)
+		}
 		gone := target.exited() // asked before the ring is read for the last time
 		ring.SetDeadline(time.Now().Add(pollEvery))
 		for {
@@ -115,7 +118,7 @@ func poll(ctx context.Context, target *process, ring *ringbuf.Reader, f func(raw
 			if err != nil {
 				return fmt.Errorf("reading the ring: %w", err)
 			}
-			if more, err := f(rec.RawSample); err != nil || !more {
+			if more, err := f(rec.RawSample, n); err != nil || !more {
 				return err
 			}
 			if ctx.Err() != nil {

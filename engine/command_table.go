@@ -1,6 +1,10 @@
 package engine
 
-import "strings"
+import (
+	"reflect"
+	"runtime"
+	"strings"
+)
 
 // commandTable is the set of commands of one server. After
 // populateCommandTable only the statistics in the rows change.
@@ -196,6 +200,16 @@ func (s *Server) CommandName(id int) string {
 		return ""
 	}
 	return s.commands.names[id]
+}
+
+// FunctionName returns the name of the function that executes the command with
+// the given id, as the ELF symbol table has it: "setCommand"; "" if there is
+// none. It may be called from any goroutine.
+func (s *Server) FunctionName(id int) string {
+	if id < 0 || id >= len(s.commands.byID) || s.commands.byID[id].proc == nil {
+		return ""
+	}
+	return runtime.FuncForPC(reflect.ValueOf(s.commands.byID[id].proc).Pointer()).Name()
 }
 
 // getKeysFromCommand appends to keys the keys among argv, whose length must

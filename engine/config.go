@@ -46,11 +46,13 @@ type Config struct {
 	Daemonize              bool
 	LatencyTracking        bool // keep a histogram of each command's times, for INFO latencystats
 
-	// OTLPEndpoint is where traces go, as --otlp-endpoint says; "" is nowhere.
-	// The engine only keeps it.
+	// OTLPEndpoint is where traces go; "" leaves it to the environment.
 	OTLPEndpoint string
-	// TraceSample is the share of reads to trace, 0 to 1. The engine only keeps it.
-	TraceSample float64
+	// TraceFile is where traces go besides, as OTLP/JSON; "" is nowhere.
+	TraceFile string
+	// TraceSample is the share of reads to trace, a number from 0 to 1; "" leaves
+	// it to the environment. The engine only keeps the three.
+	TraceSample string
 
 	// File is the absolute path of the configuration file; "" when there is none.
 	File string
@@ -149,12 +151,6 @@ func (cfg *Config) canonical(p *configParam, args []string) (text, problem strin
 			return lower, ""
 		}
 		return "", "argument(s) must be one of the following: " + strings.Join(p.values, ", ")
-	case paramFloat:
-		f, err := strconv.ParseFloat(value, 64)
-		if err != nil || !(f >= float64(p.min) && f <= float64(p.max)) {
-			return "", fmt.Sprintf("argument must be a number between %d and %d", p.min, p.max)
-		}
-		return strconv.FormatFloat(f, 'g', -1, 64), ""
 	case paramInt, paramOctal, paramMemory, paramPercentOrMemory:
 		return p.canonicalNumber(value)
 	}
@@ -282,8 +278,6 @@ func (cfg *Config) assign(p *configParam, text string) {
 		*f, _ = strconv.Atoi(text)
 	case *int64:
 		*f, _ = strconv.ParseInt(text, 10, 64)
-	case *float64:
-		*f, _ = strconv.ParseFloat(text, 64)
 	case *string:
 		*f = text
 	case *[]string:
@@ -311,8 +305,6 @@ func (cfg *Config) get(p *configParam) string {
 		return strconv.Itoa(*f)
 	case *int64:
 		return strconv.FormatInt(*f, 10)
-	case *float64:
-		return strconv.FormatFloat(*f, 'g', -1, 64)
 	case *string:
 		return *f
 	default:
@@ -365,8 +357,11 @@ A Redis-compatible server. Every parameter of redis.conf can be given as an
 option; what comes later wins. A lone - reads redis.conf from standard input.
 
 Options of redscope's own:
-  --otlp-endpoint URL   send OpenTelemetry spans there
-  --trace-sample SHARE  the share of reads that are traced, 0 to 1 (0.01)
+  --otlp-endpoint WHERE  send OpenTelemetry spans there: host:port for gRPC,
+                         http://host:port for HTTP (OTEL_EXPORTER_OTLP_ENDPOINT)
+  --trace-file FILE      write the spans to a file, as OTLP/JSON
+  --trace-sample SHARE   the share of reads that are traced, from 0 to 1
+                         (OTEL_TRACES_SAMPLER, or else 0.01)
 
 Examples:
   server                                    listen on 127.0.0.1 port 6379

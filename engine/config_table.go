@@ -25,7 +25,7 @@ type configParam struct {
 	flags       paramFlags
 
 	// field returns a pointer to where Config keeps the value: *bool, *int,
-	// *int64, *string, *float64 or *[]string. Without it, Config keeps the
+	// *int64, *string or *[]string. Without it, Config keeps the
 	// value as text, and nothing acts on it.
 	field func(*Config) any
 
@@ -54,7 +54,6 @@ const (
 	paramPercentOrMemory                  // or, with %, a share of maxmemory
 	paramEnum                             // one of values
 	paramFlagSet                          // some of values
-	paramFloat                            // a decimal fraction
 	paramString                           // anything
 	paramSpecial                          // what parse accepts, over several arguments
 )
@@ -264,7 +263,8 @@ func configRows() []*configParam {
 		{name: "tls-session-cache-size", kind: paramInt, def: "20480", max: maxInt},
 		{name: "tls-session-cache-timeout", kind: paramInt, def: "300", max: maxInt},
 		{name: "tls-session-caching", kind: paramBool, def: yes},
-		{name: "trace-sample", kind: paramFloat, def: "0.01", max: 1, flags: paramImmutable, field: func(c *Config) any { return &c.TraceSample }},
+		{name: "trace-file", kind: paramString, flags: paramImmutable, field: func(c *Config) any { return &c.TraceFile }},
+		{name: "trace-sample", kind: paramSpecial, parse: parseShare, flags: paramImmutable, field: func(c *Config) any { return &c.TraceSample }},
 		{name: "tracking-table-max-keys", kind: paramInt, def: "1000000", max: maxLong},
 		{name: "unixsocket", kind: paramString, flags: paramImmutable, field: func(c *Config) any { return &c.UnixSocket }},
 		{
@@ -350,6 +350,15 @@ func parseTitleTemplate(_ *Config, args []string) (string, string) {
 	}
 	if rest == "" || strings.ContainsAny(rest, "{}") {
 		return "", "template format is invalid or contains unknown variables"
+	}
+	return args[0], ""
+}
+
+// parseShare accepts a number from 0 to 1, or nothing.
+func parseShare(_ *Config, args []string) (string, string) {
+	share, err := strconv.ParseFloat(args[0], 64)
+	if args[0] != "" && (err != nil || !(share >= 0 && share <= 1)) {
+		return "", "argument must be between 0 and 1"
 	}
 	return args[0], ""
 }

@@ -13,8 +13,8 @@ import (
 type redisDb struct {
 	id     int
 	dict   *dict.Dict
-	avgTTL int64 // running mean over the entries that activeExpireCycle saw, ms
-	cursor int   // where activeExpireCycle goes on in the index of expires
+	avgTTL int64  // running mean over the entries that activeExpireCycle saw, ms
+	cursor uint64 // where activeExpireCycle goes on, see expireSome
 }
 
 // The ways to look up a key.
@@ -32,7 +32,7 @@ const (
 //
 //go:noinline
 func lookupKey(c *client, db *redisDb, key []byte, flags lookupFlags) dict.Ref {
-	return lookupKeyHash(c, db, dict.Hash(key), key, flags)
+	return lookupKeyHash(c, db, c.hash(key), key, flags)
 }
 
 // lookupKeyHash is lookupKey for who has the key's hash and will need it again.
@@ -63,15 +63,6 @@ func lookupKeyWrite(c *client, key []byte) dict.Ref { return lookupKey(c, c.db, 
 // lookupKeyReadOrReply answers with reply when the key does not exist.
 func lookupKeyReadOrReply(c *client, key, reply []byte) dict.Ref {
 	r := lookupKeyRead(c, key)
-	if r == 0 {
-		addReplyOrError(c, reply)
-	}
-	return r
-}
-
-// lookupKeyWriteOrReply answers with reply when the key does not exist.
-func lookupKeyWriteOrReply(c *client, key, reply []byte) dict.Ref {
-	r := lookupKeyWrite(c, key)
 	if r == 0 {
 		addReplyOrError(c, reply)
 	}
@@ -212,7 +203,7 @@ func databasesCron(s *Server) {
 func delGenericCommand(c *client) {
 	deleted := int64(0)
 	for _, key := range c.argv[1:] {
-		hash := dict.Hash(key)
+		hash := c.hash(key)
 		r := c.db.dict.FindHash(hash, key)
 		if r == 0 || expireIfNeeded(c.srv, c.db, r) {
 			continue
@@ -399,12 +390,14 @@ func scanGenericCommand(c *client, cursor uint64) {
 	}
 	// A sparse table may need many steps to find count keys. They are bounded, at
 	// the cost of replies with fewer keys or none.
+	d.PauseRehash() // or a resize between two steps might show keys twice
 	for steps := int64(0); ; steps++ {
 		cursor = d.Scan(cursor, visit)
 		if cursor == 0 || seen >= count || steps/10 >= count {
 			break
 		}
 	}
+	d.ResumeRehash()
 	var buf [64]byte
 	b := append(buf[:0], "*2\r\n$"...)
 	var text [20]byte
@@ -421,7 +414,7 @@ func scanGenericCommand(c *client, cursor uint64) {
 //go:noinline
 func renameGenericCommand(c *client, nx bool) {
 	key, to := c.argv[1], c.argv[2]
-	hash := dict.Hash(key)
+	hash := c.hash(key)
 	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
 	if r == 0 {
 		addReplyErrorObject(c, shared.nokeyerr)
@@ -438,7 +431,7 @@ func renameGenericCommand(c *client, nx bool) {
 		addReply(c, done)
 		return
 	}
-	toHash := dict.Hash(to)
+	toHash := c.hash(to)
 	over := lookupKeyHash(c, c.db, toHash, to, lookupWrite)
 	if over != 0 && nx {
 		addReply(c, shared.czero)
@@ -474,7 +467,7 @@ func moveCommand(c *client) {
 		return
 	}
 	key := c.argv[1]
-	hash := dict.Hash(key)
+	hash := c.hash(key)
 	r := lookupKeyHash(c, src, hash, key, lookupWrite)
 	if r == 0 || lookupKeyHash(c, dst, hash, key, lookupWrite) != 0 {
 		addReply(c, shared.czero)
@@ -522,7 +515,7 @@ func copyCommand(c *client) {
 		addReply(c, shared.czero)
 		return
 	}
-	hash := dict.Hash(to)
+	hash := c.hash(to)
 	over := lookupKeyHash(c, dst, hash, to, lookupWrite)
 	if over != 0 && !replace {
 		addReply(c, shared.czero)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math"
+	"math/bits"
 	"time"
 
 	"github.com/redscope/redscope/engine/internal/dict"
@@ -150,8 +151,17 @@ func activeExpireCycle(s *Server, kind expireCycleKind) {
 	s.stat.expiredStalePercent = e.percent
 }
 
+// golden is 2^64 divided by the golden ratio.
+const golden = 0x9e3779b97f4a7c15
+
 // expireSome looks at n expiring keys from the database's cursor on and deletes
 // those whose time has come.
+//
+// The index is in the order of insertion, where keys of one kind stand together:
+// walking along it would judge all by a few neighbours. So the cursor, a fraction
+// of 2^64 of the way through the index, moves on by the golden ratio each time. Any
+// stretch of such steps is spread evenly over the index, and n steps through n keys
+// leave none out for long, as a random choice would.
 func (db *redisDb) expireSome(s *Server, n int) (sampled, expired int) {
 	var ttlSum int64
 	var ttls int64
@@ -160,13 +170,9 @@ func (db *redisDb) expireSome(s *Server, n int) (sampled, expired int) {
 		if total == 0 {
 			break
 		}
-		// Backwards: deleting an entry puts the last of the index in its place,
-		// and that one has been seen.
-		db.cursor--
-		if db.cursor < 0 || db.cursor >= total {
-			db.cursor = total - 1
-		}
-		r := db.dict.ExpiringAt(db.cursor)
+		db.cursor += golden
+		position, _ := bits.Mul64(db.cursor, uint64(total))
+		r := db.dict.ExpiringAt(int(position))
 		sampled++
 		ms, _ := db.dict.Expire(r)
 		if ttl := ms - s.loopClock.unixMs; ttl > 0 {
@@ -248,7 +254,7 @@ func expireGenericCommand(c *client, base, unit int64) {
 	when = when*unit + base
 
 	key, db := c.argv[1], c.db
-	hash := dict.Hash(key)
+	hash := c.hash(key)
 	r := lookupKeyHash(c, db, hash, key, lookupWrite)
 	if r == 0 {
 		addReply(c, shared.czero)

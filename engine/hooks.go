@@ -67,6 +67,7 @@ type CommandEvent struct {
 	Dirty     int64  // changes made to the key space
 	ReplySize int    // bytes of reply
 	KeyLen    int    // length of the first key; 0 when it has none
+	KeyPos    int    // position of that key among the arguments; 0 when it has none
 	// Key holds the first min(KeyLen, MaxHookKey) bytes of the first key.
 	Key [MaxHookKey]byte
 	// ErrLen and Err hold the error reply's prefix, as "ERR" or "WRONGTYPE";

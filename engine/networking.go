@@ -24,6 +24,7 @@ type client struct {
 	// The command under way. The arguments are views into the query buffer: they
 	// hold until the command returns, and who keeps one copies it.
 	argv         [][]byte
+	argHash      uint64 // of argv[1]; see hash
 	cmd, lastcmd *command
 
 	// query holds the bytes that have been read and not yet understood, from pos
@@ -91,7 +92,7 @@ const (
 	// maxWritesPerEvent is NET_MAX_WRITES_PER_EVENT: after this many bytes the
 	// other clients have their turn.
 	maxWritesPerEvent = 64 * 1024
-	// keptArgs bounds the argument slice that a client keeps between commands.
+	// keptArgs bounds the argument slice that is kept between reads.
 	keptArgs = 1024
 )
 
@@ -116,7 +117,6 @@ func createClient(s *Server, fd int, peer unix.Sockaddr, isUnix bool) (*client, 
 		created:    s.loopClock.unixMs,
 		lastActive: s.loopClock.unixMs,
 		peer:       sockaddrString(peer),
-		argv:       make([][]byte, 0, 8),
 	}
 	c.client = c
 	c.local = localAddress(fd, s.config.UnixSocket, isUnix)
@@ -211,7 +211,7 @@ func readQueryFromClient(conn *connection) {
 		return
 	}
 	c.trace.readDone(n)
-	if probe.SocketReadEnabled() {
+	if watching && probe.SocketReadEnabled() {
 		probe.SocketRead(c.id, c.fd, n)
 	}
 	s.stat.readEvents++
@@ -264,37 +264,42 @@ func (c *client) keepQuery(shared bool) {
 //
 //go:noinline
 func processInputBuffer(c *client) {
-	s := c.srv
+	batch := &c.srv.batch
 	c.batch = 0
-	options := resp.Options{MaxBulk: s.config.ProtoMaxBulkLen, Unauthenticated: c.mustAuthenticate()}
-	for c.pos < len(c.query) {
-		if c.flags&(clientCloseAfterReply|clientCloseASAP|clientPostponed) != 0 {
+read:
+	for c.pos < len(c.query) && c.flags&(clientCloseAfterReply|clientCloseASAP|clientPostponed) == 0 {
+		limit := batchSize
+		if watching && c.trace.sampled {
+			limit = 1 // so that parsing and executing can be told apart
+			c.trace.beginParse()
+		}
+		batch.parse(c, limit)
+		if len(batch.ready) > 1 {
+			batch.prefetchEntries(c.db.dict)
+		}
+		for i := range batch.ready {
+			p := &batch.ready[i]
+			c.argv, c.argHash = batch.args[p.first:p.end:p.end], p.hash
+			c.pos += p.size
+			goOn := processCommandAndResetClient(c)
+			if c.flags&clientPostponed != 0 {
+				// This command and those behind it will be read again.
+				c.pos -= p.size
+				c.reader = resp.Reader{}
+				break read
+			}
+			c.batch++
+			if !goOn {
+				break read
+			}
+		}
+		if batch.err != nil {
+			setProtocolError(c, batch.err)
 			break
 		}
-		c.trace.beginParse()
-		argv, n, err := c.reader.Next(c.query[c.pos:], c.argv[:0], &options)
-		if err != nil {
-			setProtocolError(c, err)
+		if batch.short {
 			break
 		}
-		if n == 0 {
-			break
-		}
-		c.argv = argv
-		c.pos += n
-		if len(argv) == 0 {
-			continue
-		}
-		goOn := processCommandAndResetClient(c)
-		if c.flags&clientPostponed != 0 {
-			c.pos -= n // it will be read again
-			break
-		}
-		c.batch++
-		if !goOn {
-			break
-		}
-		options.Unauthenticated = c.mustAuthenticate()
 	}
 	// A client that wanted no replies waits for none.
 	if c.flags&clientCloseAfterReply != 0 && !c.hasReply() {
@@ -318,7 +323,7 @@ func setProtocolError(c *client, err error) {
 //go:noinline
 func processCommandAndResetClient(c *client) bool {
 	c.trace.beginCommand(c)
-	goOn := processCommand(c)
+	goOn := processCommand(c) && c.flags&clientCloseAfterReply == 0
 	c.trace.endCommand(c)
 	if len(c.buf) > replySize {
 		c.checkOutputLimit()
@@ -328,10 +333,7 @@ func processCommandAndResetClient(c *client) bool {
 }
 
 func resetClient(c *client) {
-	if cap(c.argv) > keptArgs {
-		c.argv = make([][]byte, 0, 8)
-	}
-	c.cmd = nil
+	c.cmd, c.argv = nil, nil
 	if c.flags&(clientReplySkip|clientReplySkipNext) != 0 {
 		c.flags &^= clientReplySkip
 		if c.flags&clientReplySkipNext != 0 {
@@ -388,7 +390,7 @@ func writeToClient(c *client) bool {
 			freeClientAsync(c)
 			return false
 		}
-		if probe.ReplyWrittenEnabled() {
+		if watching && probe.ReplyWrittenEnabled() {
 			probe.ReplyWritten(c.id, c.fd, n)
 		}
 		c.sent += n

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"strconv"
 
@@ -21,7 +22,7 @@ type encoding uint8
 
 const (
 	encodingRaw    encoding = iota // a string that was changed, or a long one
-	encodingInt                    // a string that is an integer: 8 bytes, in the machine's order
+	encodingInt                    // a string that is an integer: 8 bytes, little-endian
 	encodingEmbstr                 // a short string, as it was set
 )
 
@@ -45,21 +46,10 @@ func metaEncoding(meta uint32) encoding { return encoding(meta >> 4 & 15) }
 func metaLRU(meta uint32) uint32        { return meta >> 8 }
 
 // intValue reads a value of encodingInt.
-func intValue(v []byte) int64 {
-	return int64(leUint64(v))
-}
-
-func leUint64(v []byte) uint64 {
-	_ = v[7]
-	return uint64(v[0]) | uint64(v[1])<<8 | uint64(v[2])<<16 | uint64(v[3])<<24 |
-		uint64(v[4])<<32 | uint64(v[5])<<40 | uint64(v[6])<<48 | uint64(v[7])<<56
-}
+func intValue(v []byte) int64 { return int64(binary.LittleEndian.Uint64(v)) }
 
 func putInt(b *[8]byte, n int64) []byte {
-	u := uint64(n)
-	for i := range b {
-		b[i] = byte(u >> (8 * i))
-	}
+	binary.LittleEndian.PutUint64(b[:], uint64(n))
 	return b[:]
 }
 

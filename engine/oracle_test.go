@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"os/exec"
 	"strconv"
@@ -39,6 +40,9 @@ func startOracle(t testing.TB, args ...string) string {
 	})
 	for range 500 {
 		if conn, err := net.Dial("tcp", addr.String()); err == nil {
+			// Leave no client behind: scripts count them.
+			conn.Write([]byte("QUIT\r\n"))
+			io.Copy(io.Discard, conn)
 			conn.Close()
 			return addr.String()
 		}

@@ -42,6 +42,7 @@ type Server struct {
 
 	commands  commandTable
 	clients   clients
+	batch     commandBatch
 	stat      stats
 	cron      cron
 	expire    expireCycle
@@ -301,13 +302,13 @@ func processCommand(c *client) bool {
 	c.cmd = s.lookupCommandArgs(c.argv)
 	c.lastcmd = c.cmd
 	var mark commandMark
-	if probe.CommandStartEnabled() || probe.CommandDoneEnabled() {
+	if watching && (probe.CommandStartEnabled() || probe.CommandDoneEnabled()) {
 		mark.start(c)
 	}
 	if c.mayExecute() {
 		call(c)
 	}
-	if probe.CommandDoneEnabled() {
+	if watching && probe.CommandDoneEnabled() {
 		mark.done(c)
 	}
 	return c.flags&clientCloseASAP == 0

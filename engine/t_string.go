@@ -120,7 +120,7 @@ func setGenericCommand(c *client, flags stringFlags, key, value, expire, done, a
 	if flags&setGet != 0 && !getGenericCommand(c) {
 		return
 	}
-	hash := dict.Hash(key)
+	hash := c.hash(key)
 	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
 	if flags&setNX != 0 && r != 0 || flags&setXX != 0 && r == 0 {
 		if flags&setGet == 0 {
@@ -213,7 +213,7 @@ func getexCommand(c *client) {
 		return
 	}
 	key, db := c.argv[1], c.db
-	hash := dict.Hash(key)
+	hash := c.hash(key)
 	r := lookupKeyHash(c, db, hash, key, lookupNone)
 	if r == 0 {
 		addReplyNull(c)
@@ -248,7 +248,7 @@ func getexCommand(c *client) {
 
 func getdelCommand(c *client) {
 	key := c.argv[1]
-	hash := dict.Hash(key)
+	hash := c.hash(key)
 	r := lookupKeyHash(c, c.db, hash, key, lookupNone)
 	if r == 0 {
 		addReplyNull(c)
@@ -302,9 +302,19 @@ func msetGenericCommand(c *client, nx bool) {
 			}
 		}
 	}
+	if len(pairs) > 2 {
+		size := int64(0)
+		for _, arg := range pairs {
+			size += int64(len(arg))
+		}
+		if !c.db.dict.HasRoom(len(pairs)/2, size) { // all or none
+			addReplyErrorObject(c, shared.oomerr)
+			return
+		}
+	}
 	for ; len(pairs) > 0; pairs = pairs[2:] {
 		key := pairs[0]
-		hash := dict.Hash(key)
+		hash := c.hash(key)
 		var scratch [8]byte
 		value, e := encodeString(pairs[1], &scratch)
 		r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
@@ -368,7 +378,7 @@ func growRaw(c *client, db *redisDb, r dict.Ref, n int) (dict.Ref, bool) {
 
 func appendCommand(c *client) {
 	key, more := c.argv[1], c.argv[2]
-	hash := dict.Hash(key)
+	hash := c.hash(key)
 	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
 	if r == 0 {
 		var scratch [8]byte
@@ -407,7 +417,7 @@ func setrangeCommand(c *client) {
 		return
 	}
 	d := c.db.dict
-	hash := dict.Hash(key)
+	hash := c.hash(key)
 	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
 	size := 0
 	if r != 0 {
@@ -484,7 +494,7 @@ func getrangeCommand(c *client) {
 //go:noinline
 func incrDecrCommand(c *client, by int64) {
 	key, d := c.argv[1], c.db.dict
-	hash := dict.Hash(key)
+	hash := c.hash(key)
 	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
 	var old int64
 	isInt := false
@@ -542,7 +552,7 @@ func decrbyCommand(c *client) {
 
 func incrbyfloatCommand(c *client) {
 	key, d := c.argv[1], c.db.dict
-	hash := dict.Hash(key)
+	hash := c.hash(key)
 	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
 	var sum, by longDouble
 	if r != 0 {

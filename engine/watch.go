@@ -26,7 +26,7 @@ type clientTrace struct {
 func stamp() int64 { return monotonic.Stamp(monotonic.Ticks()) }
 
 func (t *clientTrace) beginRead(c *client) {
-	if sample := c.srv.hooks.SampleRead; sample != nil && sample(c.id) {
+	if sample := c.srv.hooks.SampleRead; watching && sample != nil && sample(c.id) {
 		t.startRead(c)
 	}
 }
@@ -39,13 +39,13 @@ func (t *clientTrace) startRead(c *client) {
 }
 
 func (t *clientTrace) readDone(bytes int) {
-	if t.sampled {
+	if watching && t.sampled {
 		t.readEv.ReadEnd, t.readEv.Bytes = stamp(), bytes
 	}
 }
 
 func (t *clientTrace) endRead(c *client) {
-	if t.sampled {
+	if watching && t.sampled {
 		t.finishRead(c)
 	}
 }
@@ -60,13 +60,13 @@ func (t *clientTrace) finishRead(c *client) {
 }
 
 func (t *clientTrace) beginParse() {
-	if t.sampled {
+	if watching && t.sampled {
 		t.parse = stamp()
 	}
 }
 
 func (t *clientTrace) beginCommand(c *client) {
-	if t.sampled {
+	if watching && t.sampled {
 		t.startCommand(c)
 	}
 }
@@ -81,7 +81,7 @@ func (t *clientTrace) startCommand(c *client) {
 }
 
 func (t *clientTrace) endCommand(c *client) {
-	if t.sampled {
+	if watching && t.sampled {
 		t.finishCommand(c)
 	}
 }
@@ -92,9 +92,9 @@ func (t *clientTrace) finishCommand(c *client) {
 	e.ReplySize = len(c.buf) - t.before
 	if c.cmd != nil {
 		e.Command = c.cmd.id
-		if key := c.firstKey(); key != nil {
-			e.KeyLen = len(key)
-			copy(e.Key[:], key)
+		if i := c.firstKey(); i != 0 {
+			e.KeyPos, e.KeyLen = i, len(c.argv[i])
+			copy(e.Key[:], c.argv[i])
 		}
 	}
 	if done := c.srv.hooks.CommandDone; done != nil {
@@ -103,39 +103,39 @@ func (t *clientTrace) finishCommand(c *client) {
 }
 
 func (t *clientTrace) beginProc(ticks int64) {
-	if t.sampled {
+	if watching && t.sampled {
 		t.event.ProcStart = monotonic.Stamp(ticks)
 		t.event.CallStart = t.event.ProcStart
 	}
 }
 
 func (t *clientTrace) endProc(ticks, dirty int64) {
-	if t.sampled {
+	if watching && t.sampled {
 		t.event.ProcEnd, t.event.Dirty = monotonic.Stamp(ticks), dirty
 	}
 }
 
 func (t *clientTrace) endCall() {
-	if t.sampled {
+	if watching && t.sampled {
 		t.event.CallEnd = stamp()
 	}
 }
 
 // noteError keeps the code of the first error of the command under way.
 func (t *clientTrace) noteError(code []byte) {
-	if t.sampled && t.event.ErrLen == 0 {
+	if watching && t.sampled && t.event.ErrLen == 0 {
 		t.event.ErrLen = copy(t.event.Err[:], code)
 	}
 }
 
 func (t *clientTrace) beginWrite() {
-	if t.replies {
+	if watching && t.replies {
 		t.written = stamp()
 	}
 }
 
 func (t *clientTrace) endWrite(c *client, n int, failed bool) {
-	if t.replies {
+	if watching && t.replies {
 		t.finishWrite(c, n, failed)
 	}
 }
@@ -147,12 +147,13 @@ func (t *clientTrace) finishWrite(c *client, n int, failed bool) {
 	}
 }
 
-// firstKey returns the first key of the client's command, nil when it has none.
-func (c *client) firstKey() []byte {
-	if i := c.cmd.legacyKeys.index; i > 0 && i < len(c.argv) {
-		return c.argv[i]
+// firstKey returns the position of the first key among the arguments of the
+// client's command, 0 when it has none.
+func (c *client) firstKey() int {
+	if i := c.cmd.legacyKeys.index; i < len(c.argv) {
+		return i
 	}
-	return nil
+	return 0
 }
 
 // commandMark passes the markers command_start and command_done.
@@ -170,7 +171,10 @@ func (m *commandMark) start(c *client) {
 	}
 	id, key := -1, []byte(nil)
 	if c.cmd != nil {
-		id, key = c.cmd.id, c.firstKey()
+		id = c.cmd.id
+		if i := c.firstKey(); i != 0 {
+			key = c.argv[i]
+		}
 	}
 	probe.CommandStart(c.id, id, unsafe.SliceData(key), len(key), len(c.argv), c.batch)
 }

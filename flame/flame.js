@@ -10,7 +10,7 @@ const one = (selector) => svg.querySelector(selector);
 const frameGroup = one(".frames");
 if (!frameGroup) return; // a profile without samples
 
-const graph = one(".graph"), labels = one(".labels"), head = one(".head"), details = one(".details"), legend = one(".legend");
+const graph = one(".graph"), labels = one(".labels"), head = one(".head"), details = one(".details"), legend = one(".legend"), numbers = one(".numbers");
 const row = Number(frameGroup.dataset.row);
 const margin = Number(graph.getAttribute("x"));
 const inset = 4, minChars = 3, minPixels = 0.2;
@@ -33,7 +33,8 @@ for (const group of frameGroup.children) {
     const f = {
       rect, x: Number(rect.dataset.x), n: Number(rect.dataset.n), y, level: levels.length,
       name: lines[0], numbers: lines[1], label: lines[0].replace(/_\[k\]$/, ""),
-      text: null, matched: false, shown: true,
+      // As it is drawn at present; place changes it.
+      thin: rect.classList.contains("thin"), under: false, matched: false, shown: true, text: null,
     };
     f.end = f.x + f.n;
     rect.frame = f;
@@ -43,31 +44,50 @@ for (const group of frameGroup.children) {
   levels.push(level);
 }
 const root = frames[0], total = root.n;
+for (const f of frames) {
+  f.left = f.x / total;
+  f.share = f.n / total;
+}
 labels.textContent = "";
 
-let zoomed = root, pattern = "", cursor = null, width = 0, charWidth = 7.22;
+let zoomed = root, pattern = "", cursor = null, width = 0, charWidth = 1;
 
 // --- drawing
 
-function shorten(label, room) {
-  if (label.length <= room) return label;
-  label = label.replace(/^(?:[\w.~%-]+\/)+/, ""); // a Go import path: see importPath
-  if (label.length <= room) return label;
-  // Cut between characters, not between the halves of one outside the BMP.
-  return Array.from(label).slice(0, room - 1).join("") + "…";
+// columns returns how many characters' room a text takes: see its namesake in
+// svg.go.
+function columns(text) {
+  if (/^[\x20-\x7e]*$/.test(text)) return text.length;
+  let n = 0;
+  for (const c of text) n += c.codePointAt(0) >= 0x1100 ? 2 : 1;
+  return n;
 }
 
+function shorten(label, room) {
+  if (columns(label) <= room) return label;
+  label = label.replace(/^(?:[\w.~%-]+\/)+/, ""); // a Go import path: see importPath
+  if (columns(label) <= room) return label;
+  let cut = "", used = 0;
+  for (const c of label) {
+    if ((used += columns(c)) >= room) break;
+    cut += c;
+  }
+  return cut + "…";
+}
+
+// place draws a frame from left, and as wide as share, both as parts of the
+// graph's width. It touches only what changes: that is what takes time.
 function place(f, left, share) {
   const pixels = share * width;
-  f.shown = pixels >= minPixels;
-  f.rect.style.display = f.shown ? "" : "none";
-  if (f.shown) {
-    f.rect.setAttribute("x", left * 100 + "%");
-    f.rect.setAttribute("width", share * 100 + "%");
-    f.rect.classList.toggle("thin", pixels < 2);
+  const shown = pixels >= minPixels;
+  if (shown !== f.shown) f.rect.style.display = (f.shown = shown) ? "" : "none";
+  if (shown && (left !== f.left || share !== f.share)) {
+    f.rect.setAttribute("x", (f.left = left) * 100 + "%");
+    f.rect.setAttribute("width", (f.share = share) * 100 + "%");
   }
+  if (shown && (pixels < 2) !== f.thin) f.rect.classList.toggle("thin", f.thin = pixels < 2);
   const room = Math.floor((pixels - 2 * inset) / charWidth);
-  if (!f.shown || room < minChars) {
+  if (!shown || room < minChars) {
     if (f.text) f.text.style.display = "none";
     return;
   }
@@ -80,7 +100,7 @@ function place(f, left, share) {
 function draw() {
   for (const f of frames) {
     const under = f.level < zoomed.level;
-    f.rect.classList.toggle("under", under);
+    if (under !== f.under) f.rect.classList.toggle("under", f.under = under);
     if (under && f.x <= zoomed.x && f.end >= zoomed.end) place(f, 0, 1);
     else if (!under && f.x >= zoomed.x && f.end <= zoomed.end) place(f, (f.x - zoomed.x) / zoomed.n, f.n / zoomed.n);
     else place(f, 0, 0);
@@ -88,15 +108,23 @@ function draw() {
   reset.hidden = zoomed === root;
 }
 
+// spare shows an element if there is room for it.
+function spare(e, room) {
+  e.style.display = "";
+  if (e.getBBox().width > room) e.style.display = "none";
+}
+
 function resize() {
   width = svg.getBoundingClientRect().width - 2 * margin;
   if (!(width > 0)) return; // not displayed: an observer calls again
   graph.setAttribute("width", width);
   tools.setAttribute("width", width);
-  legend.style.display = width < 860 ? "none" : "";
+  // What does not fit beside the title and the tools goes first.
+  spare(legend, width - 720);
+  spare(numbers, width - one(".title").getBBox().width - 24);
   const probe = make(SVG, "text", {}, labels);
   probe.textContent = "0".repeat(100);
-  charWidth = probe.getComputedTextLength() / 100 || charWidth;
+  charWidth = probe.getComputedTextLength() / 100;
   probe.remove();
   draw();
 }
@@ -266,7 +294,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     const next = cursor && cursor.shown ? neighbour(cursor, event.key) : zoomed;
     if (next) point(next);
-  } else if (event.key === "Enter" && cursor && document.activeElement.localName !== "button") {
+  } else if (event.key === "Enter" && cursor && document.activeElement?.localName !== "button") {
     go(cursor, pattern, false);
   }
 });

@@ -12,6 +12,10 @@ import (
 // anyone scrolls. What lies deeper stays counted in its ancestors.
 const maxLevels = 2000
 
+// maxBoxes bounds how many frames are drawn, the widest first: a browser takes a
+// second or so for as many.
+const maxBoxes = 40_000
+
 // maxLabel bounds a name in the picture, in characters.
 const maxLabel = 1000
 
@@ -35,7 +39,7 @@ type picture struct {
 	levels int
 	total  int64
 	before int64 // total of the earlier profile
-	narrow int   // frames left out for being narrower than asked for
+	narrow int   // frames left out for being too narrow
 	cut    int64 // counts of the stacks cut at maxLevels
 }
 
@@ -67,16 +71,28 @@ func layout(stacks []Stack, total int64, minShare float64) picture {
 		// children finds a node by its parent (high half) and its key (low half).
 		children = map[uint64]int32{}
 		pic      = picture{total: total}
+		// The stack before this one and its nodes: neighbours share their trunk,
+		// which then needs no looking up.
+		last  []Frame
+		trail []int32
 	)
 	for _, s := range stacks {
 		at := int32(0)
 		nodes[0].n += s.Count
 		nodes[0].before += s.Before
+		shared := true
 		for i, f := range s.Frames {
 			if i+1 >= maxLevels {
 				pic.cut += s.Count
 				break
 			}
+			if shared = shared && i < len(trail) && f == last[i]; shared {
+				at = trail[i]
+				nodes[at].n += s.Count
+				nodes[at].before += s.Before
+				continue
+			}
+			trail = trail[:i]
 			key := frameKey{f.display(), f.Kernel}
 			id, ok := ids[key]
 			if !ok {
@@ -94,7 +110,10 @@ func layout(stacks []Stack, total int64, minShare float64) picture {
 			nodes[child].n += s.Count
 			nodes[child].before += s.Before
 			at = child
+			trail = append(trail, at)
 		}
+		last = s.Frames
+		trail = trail[:min(len(trail), len(last))]
 	}
 	pic.before = nodes[0].before
 
@@ -109,38 +128,49 @@ func layout(stacks []Stack, total int64, minShare float64) picture {
 			pic.narrow++
 		}
 	}
+	if len(kept) > maxBoxes {
+		slices.SortFunc(kept, func(a, b int32) int {
+			x, y := &nodes[a], &nodes[b]
+			return cmp.Or(cmp.Compare(y.n, x.n), cmp.Compare(x.level, y.level), cmp.Compare(a, b))
+		})
+		pic.narrow += len(kept) - maxBoxes
+		kept = kept[:maxBoxes]
+	}
 	// A child's count is at most its parent's, so that every kept node's parent
-	// is kept too and, its index being lower, comes first in each level.
+	// is kept too, and has its place when the next level is sorted.
+	slices.SortStableFunc(kept, func(a, b int32) int { return cmp.Compare(nodes[a].level, nodes[b].level) })
 	place := make([]int32, len(nodes)) // node → box
-	slices.SortFunc(kept, func(a, b int32) int {
-		x, y := &nodes[a], &nodes[b]
-		if x.level != y.level {
-			return cmp.Compare(x.level, y.level)
-		}
-		if x.parent != y.parent {
-			return cmp.Compare(x.parent, y.parent)
-		}
-		return cmp.Compare(rankOf(rank, x.key), rankOf(rank, y.key))
-	})
 	names := make([]string, len(keys))
 	filled := make([]int64, 0, len(kept)) // box → counts given to its children
-	for _, i := range kept {
-		nd := &nodes[i]
-		b := box{name: rootName, level: int(nd.level), n: nd.n, before: nd.before, parent: -1}
-		if nd.key >= 0 {
-			if names[nd.key] == "" {
-				names[nd.key] = clean(keys[nd.key].name, maxLabel)
-			}
-			b.name = names[nd.key]
-			b.kernel = keys[nd.key].kernel
-			b.parent = int(place[nd.parent])
-			b.x = pic.boxes[b.parent].x + filled[b.parent]
-			filled[b.parent] += nd.n
+	for len(kept) > 0 {
+		level := nodes[kept[0]].level
+		end := 1
+		for end < len(kept) && nodes[kept[end]].level == level {
+			end++
 		}
-		place[i] = int32(len(pic.boxes))
-		pic.boxes = append(pic.boxes, b)
-		filled = append(filled, 0)
-		pic.levels = max(pic.levels, b.level+1)
+		slices.SortFunc(kept[:end], func(a, b int32) int {
+			x, y := &nodes[a], &nodes[b]
+			return cmp.Or(cmp.Compare(place[x.parent], place[y.parent]), cmp.Compare(rank[x.key], rank[y.key]))
+		})
+		for _, i := range kept[:end] {
+			nd := &nodes[i]
+			b := box{name: rootName, level: int(nd.level), n: nd.n, before: nd.before, parent: -1}
+			if nd.key >= 0 {
+				if names[nd.key] == "" {
+					names[nd.key] = clean(keys[nd.key].name, maxLabel)
+				}
+				b.name = names[nd.key]
+				b.kernel = keys[nd.key].kernel
+				b.parent = int(place[nd.parent])
+				b.x = pic.boxes[b.parent].x + filled[b.parent]
+				filled[b.parent] += nd.n
+			}
+			place[i] = int32(len(pic.boxes))
+			pic.boxes = append(pic.boxes, b)
+			filled = append(filled, 0)
+		}
+		kept = kept[end:]
+		pic.levels++
 	}
 	return pic
 }
@@ -169,14 +199,6 @@ func rankKeys(keys []frameKey) []int32 {
 		rank[k] = int32(i)
 	}
 	return rank
-}
-
-// rankOf returns the rank of a node's key; the root has none.
-func rankOf(rank []int32, key int32) int32 {
-	if key < 0 {
-		return -1
-	}
-	return rank[key]
 }
 
 // clean makes a name fit to be shown, and to stand in XML: what is not UTF-8,

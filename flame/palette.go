@@ -92,7 +92,7 @@ var (
 		{
 			name: diffPalette,
 			legend: []swatch{
-				{"smaller share than before", diffFill(-1)}, {"unchanged", diffFill(0)}, {"larger", diffFill(1)},
+				{"smaller share", diffFill(-1)}, {"unchanged", diffFill(0)}, {"larger share", diffFill(1)},
 			},
 		},
 	}

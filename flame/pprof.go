@@ -47,6 +47,9 @@ type Mapping struct {
 	File string
 	// BuildID is the GNU build ID in hexadecimal; empty when unknown.
 	BuildID string
+	// Symbolized says that the frames' names are to be believed, and pprof is
+	// not to look them up in the file.
+	Symbolized bool
 }
 
 // ReadMaps reads the executable mappings from the text of /proc/PID/maps. Read
@@ -64,7 +67,7 @@ func ReadMaps(r io.Reader) ([]Mapping, error) {
 }
 
 func mappingOf(m *profile.Mapping) Mapping {
-	return Mapping{Start: m.Start, Limit: m.Limit, Offset: m.Offset, File: m.File, BuildID: m.BuildID}
+	return Mapping{Start: m.Start, Limit: m.Limit, Offset: m.Offset, File: m.File, BuildID: m.BuildID, Symbolized: m.HasFunctions}
 }
 
 // Read reads a profile in either format, telling them apart by their first
@@ -298,9 +301,9 @@ func checkDecodedSize(data []byte) error {
 //
 // pprof finds source lines and instructions by address, so each frame's address
 // goes with the mapping that it lies in: one of p.Mappings, else, for a program
-// linked to fixed addresses, the segment that its file names. Only there is pprof left to look
-// up names and lines itself when it has the file; where the mapping is
-// a guess it is told to believe the names given.
+// linked to fixed addresses, the segment that its file names. Only there is
+// pprof left to look up names and lines itself when it has the file; where the
+// mapping is a guess, it is told to believe the names given.
 //
 // A caller's address is written less one, as pprof expects: its call
 // instruction, not the one after, which may belong to the next source line.
@@ -473,7 +476,7 @@ func (b *pprofBuilder) exactMapping(m Mapping) *profile.Mapping {
 	if !ok {
 		out = &profile.Mapping{Start: m.Start, Limit: m.Limit, Offset: m.Offset, File: m.File, BuildID: m.BuildID}
 		// Nobody can look up what has no file, as the kernel and the vDSO.
-		out.HasFunctions = !strings.HasPrefix(m.File, "/")
+		out.HasFunctions = m.Symbolized || !strings.HasPrefix(m.File, "/")
 		b.exact[m] = out
 		b.add(out)
 	}

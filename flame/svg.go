@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // SVGOptions say how a flame graph looks. The zero value is usable.
@@ -28,7 +27,7 @@ type SVGOptions struct {
 	// With scripts the graph takes the window's width.
 	Width int
 	// MinWidth in pixels of Width: narrower frames are left out, and counted;
-	// 0.1 when 0.
+	// 0.1 when 0. The widest 40,000 frames are drawn at most.
 	MinWidth float64
 }
 
@@ -245,21 +244,21 @@ func (d *drawing) head(title string) {
 	fmt.Fprintf(d.out, `<text class="title" x="%d" y="30">`, margin)
 	d.text(title)
 	d.out.WriteString("</text>\n")
-	fmt.Fprintf(d.out, `<svg x="100%%" overflow="visible"><text class="note" x="-%d" y="29" text-anchor="end">`, margin)
+	fmt.Fprintf(d.out, `<svg class="numbers" x="100%%" overflow="visible"><text class="note" x="-%d" y="29" text-anchor="end">`, margin)
 	d.text(d.numbers())
 	d.out.WriteString("</text></svg>\n")
 
-	const swatchSize, space, char = 11, 16, 6.6
-	width := 0.0
+	const swatchSize, space = 11, 18
+	advance := func(s swatch) float64 { return swatchSize + 6 + charWidth*float64(len(s.label)) + space }
+	x := float64(space - margin)
 	for _, s := range d.colours.legend {
-		width += swatchSize + 6 + char*float64(len(s.label)) + space
+		x -= advance(s)
 	}
-	x := -width - margin + space
 	d.out.WriteString(`<svg class="legend" x="100%" overflow="visible">` + "\n")
 	for _, s := range d.colours.legend {
-		fmt.Fprintf(d.out, `<rect x="%.1f" y="%d" width="%d" height="%[3]d" rx="2" fill="%s"/><text class="note" x="%.1f" y="%d">%s</text>`+"\n",
+		fmt.Fprintf(d.out, `<rect x="%.1f" y="%d" width="%d" height="%[3]d" rx="2" fill="%s"/><text class="key" x="%.1f" y="%d">%s</text>`+"\n",
 			x, legendTop+4, swatchSize, s.fill, x+swatchSize+6, legendTop+14, s.label)
-		x += swatchSize + 6 + char*float64(len(s.label)) + space
+		x += advance(s)
 	}
 	d.out.WriteString("</svg>\n")
 	fmt.Fprintf(d.out, `<text class="details" x="%d" y="%d"></text>`+"\n</g>\n", margin, headHeight-13)
@@ -305,20 +304,32 @@ func fit(name string, width float64) string {
 	if room < minChars {
 		return ""
 	}
-	if utf8.RuneCountInString(name) <= room {
+	if columns(name) <= room {
 		return name
 	}
 	name = importPath.ReplaceAllString(name, "")
-	if utf8.RuneCountInString(name) <= room {
+	if columns(name) <= room {
 		return name
 	}
-	cut := 0
-	for i := range name {
-		if cut++; cut == room {
+	used := 0
+	for i, r := range name {
+		if used += columns(string(r)); used >= room {
 			return name[:i] + "…"
 		}
 	}
 	return name
+}
+
+// columns returns how many characters' room a text takes. From Hangul Jamo on
+// most characters are wide ones; taking them all for such cuts a few early.
+func columns(s string) int {
+	n := 0
+	for _, r := range s {
+		if n++; r >= 0x1100 {
+			n++
+		}
+	}
+	return n
 }
 
 // thousands formats a count with a comma between each three digits.

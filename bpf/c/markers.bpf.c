@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause
 //
 // The marker probe: at each hit, which marker it was and its arguments go into
-// a ring. The attach cookie says which marker: its index, how many arguments it
-// has, and which of them are the address and the length of a key.
+// a ring. The attach cookie says which marker, and which of its arguments is the
+// address of a key.
 #include "common.h"
 #include "regs.h"
 
@@ -25,7 +25,6 @@ struct {
 	__type(value, struct marker_event);
 } marker_events SEC(".maps");
 
-__u64 marker_hits;
 __u64 marker_lost; // hits without room in the ring
 
 SEC("uprobe")
@@ -36,7 +35,6 @@ int marker(struct regs *ctx)
 
 	if (!watched(&ns))
 		return 0;
-	__sync_fetch_and_add(&marker_hits, 1);
 	e = bpf_ringbuf_reserve(&marker_events, sizeof(*e), 0);
 	if (!e) {
 		__sync_fetch_and_add(&marker_lost, 1);

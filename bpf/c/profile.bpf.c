@@ -4,6 +4,7 @@
 // on it, counts where the target is. User space reads the counts once, at the
 // end, so that a recording costs the same however long it runs.
 #include "common.h"
+#include "regs.h"
 
 #define MAX_STACKS 8192
 
@@ -17,6 +18,11 @@ struct sample_key {
 
 struct stack_trace {
 	__u64 depth;
+	// Of a user stack: where the direct caller's address is before a function
+	// has set up its frame and after it has taken it down, the word at (%rsp),
+	// or LR. Anywhere else it means nothing; user space, which can read the
+	// code, decides. 0 when it is no address in the target's program.
+	__u64 top;
 	__u64 frames[MAX_FRAMES];
 };
 
@@ -45,8 +51,37 @@ struct {
 	__type(value, struct stack_trace);
 } scratch SEC(".maps");
 
+// The range of addresses that the target's executable has its code in.
+volatile const __u64 text_start;
+volatile const __u64 text_end;
+
+// Whether the kernel has bpf_task_pt_regs (Linux 5.15); without it, top is 0.
+volatile const __u8 have_task_regs;
+
 __u64 lost_full;  // samples lost because a map was full
 __u64 cut_stacks; // samples whose user or kernel stack was deeper than MAX_FRAMES
+
+// user_top reads what stack_trace.top is to hold.
+static __always_inline __u64 user_top(void)
+{
+	struct regs regs;
+	__u64 top = 0;
+
+	if (!have_task_regs)
+		return 0;
+	// The registers that the thread had when it left user mode, be it by the
+	// timer's interrupt or by a system call.
+	struct pt_regs *r = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	if (bpf_probe_read_kernel(&regs, sizeof(regs), r))
+		return 0;
+#if defined(__TARGET_ARCH_x86)
+	if (bpf_probe_read_user(&top, sizeof(top), (void *)REGS_SP(&regs)))
+		return 0;
+#else
+	top = REGS_LR(&regs);
+#endif
+	return top >= text_start && top < text_end ? top : 0;
+}
 
 // keep stores the current stack and returns its hash; 0 when there is none or
 // no room, and then *full is set.
@@ -60,12 +95,13 @@ static __always_inline __u64 keep(void *ctx, __u64 flags, int *full)
 	if (bytes <= 0)
 		return 0;
 	s->depth = (__u64)bytes / sizeof(__u64);
+	s->top = flags & BPF_F_USER_STACK ? user_top() : 0;
 	if (s->depth >= MAX_FRAMES)
 		__sync_fetch_and_add(&cut_stacks, 1);
 
 	// FNV-1a over words, and the high bits folded down after each: a word's
 	// high bytes would otherwise never reach the low half of the hash.
-	__u64 h = 14695981039346656037ULL;
+	__u64 h = 14695981039346656037ULL ^ s->top;
 	for (int i = 0; i < MAX_FRAMES; i++) {
 		if (i >= s->depth)
 			break;

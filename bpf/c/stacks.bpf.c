@@ -33,7 +33,7 @@ struct {
 	__type(value, struct stack_event); // names the type for the generated Go
 } stack_events SEC(".maps");
 
-// Stop after so many hits; 0 for never. What follows costs a load and a branch.
+// Stop after so many stacks; 0 for never. Further hits cost but a comparison.
 volatile const __u64 limit;
 
 __u64 hits; // of the target
@@ -47,7 +47,7 @@ int stack(struct regs *ctx)
 	__u64 frame[2]; // the caller's frame pointer, the return address
 	__u32 n = 0;
 
-	if (limit && hits >= limit)
+	if (limit && hits - lost >= limit)
 		return 0;
 	if (!watched(&ns))
 		return 0;

@@ -38,6 +38,22 @@ func Tool(t testing.TB, name string) {
 	}
 }
 
+// Jaeger returns the path of Jaeger's all-in-one: what REDSCOPE_JAEGER names, or
+// else jaeger-all-in-one on PATH. Without either it ends the test as Tool does.
+// The script .ci/jaeger builds one.
+func Jaeger(t testing.TB) string {
+	t.Helper()
+	name := os.Getenv("REDSCOPE_JAEGER")
+	if name == "" {
+		name = "jaeger-all-in-one"
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		Missing(t, "jaeger", err.Error()+"; REDSCOPE_JAEGER=$(.ci/jaeger) builds it")
+	}
+	return path
+}
+
 // Missing ends the test because the part called name is absent for the given
 // reason: as skipped, or as failed when REDSCOPE_REQUIRE lists name.
 func Missing(t testing.TB, name, reason string) {

@@ -1,6 +1,6 @@
 // Spin is a target for the tests of bpf and of cmd/redscope: the functions that
-// a command passes in the server, by their plain names, calling each other until
-// standard input is closed. It also passes the markers.
+// a command passes in the server, by their plain names. It also passes the
+// markers. It ends when standard input is closed.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strconv"
 	"time"
 	_ "unsafe" // for go:linkname
 
@@ -27,6 +28,7 @@ import (
 //go:linkname setCommand setCommand
 //go:linkname spinLeaf spinLeaf
 //go:linkname lateThread lateThread
+//go:linkname probed probed
 
 var (
 	key  = []byte("test:key:name")
@@ -35,8 +37,8 @@ var (
 )
 
 //go:noinline
-func aeMain(stop *bool) {
-	for !*stop {
+func aeMain() {
+	for {
 		aeProcessEvents()
 	}
 }
@@ -86,16 +88,22 @@ func call(n int) { setCommand(n + 1); turn++ }
 //go:noinline
 func setCommand(n int) {
 	var big [256]byte // a frame, hence a stack check
-	for i := range 2000 {
-		big[i&255] += byte(i * n)
-	}
-	sink = spinLeaf(int(big[n&255]))
+	big[n&255] = byte(n)
+	sink = spinLeaf(int(big[n&127]))
+	copy(to[:], from[:]) // runtime.memmove
 }
+
+var from, to [1 << 14]byte
 
 // spinLeaf has no frame.
 //
 //go:noinline
-func spinLeaf(n int) int { return n + turn }
+func spinLeaf(n int) int {
+	for i := range 2000 {
+		n = n*31 + i
+	}
+	return n + turn
+}
 
 //go:noinline
 func lateThread() {
@@ -105,22 +113,50 @@ func lateThread() {
 	}
 }
 
+// probed is what the costs of a probe are measured on: a stack check, a push of
+// the frame pointer, and a marker.
+//
+//go:noinline
+func probed(n int) {
+	var frame [128]byte
+	frame[n&127] = 1
+	sink += int(frame[0])
+	if probe.SocketReadEnabled() {
+		probe.SocketRead(7, 8, 36)
+	}
+	grow()
+}
+
+//go:noinline
+func grow() {}
+
 func main() {
 	runtime.LockOSThread()
-	stop := false
-	if len(os.Args) > 1 && os.Args[1] == "late" {
-		// A thread that starts once the observer says so.
-		fmt.Println("ready")
-		in := bufio.NewReader(os.Stdin)
-		in.ReadString('\n')
-		go lateThread()
-		io.Copy(io.Discard, in)
-		return
+	mode := ""
+	if len(os.Args) > 1 {
+		mode = os.Args[1]
 	}
 	fmt.Println("ready")
-	go func() {
-		io.Copy(io.Discard, os.Stdin)
-		os.Exit(0)
-	}()
-	aeMain(&stop)
+	in := bufio.NewScanner(os.Stdin)
+	switch mode {
+	case "": // without end
+		go func() {
+			io.Copy(io.Discard, os.Stdin)
+			os.Exit(0)
+		}()
+		aeMain()
+	case "late": // a thread that starts at the first line of input
+		in.Scan()
+		go lateThread()
+		in.Scan()
+	case "cost": // as often as each line says, answering with the nanoseconds
+		for in.Scan() {
+			n, _ := strconv.Atoi(in.Text())
+			start := time.Now()
+			for range n {
+				probed(n)
+			}
+			fmt.Println(time.Since(start).Nanoseconds())
+		}
+	}
 }

@@ -176,6 +176,49 @@ func BenchmarkDelete(b *testing.B) {
 	})
 }
 
+// BenchmarkPrefetch looks up batches of 16 keys with some work for each in between, as
+// a command does: it keeps the processor from running ahead into the next lookup.
+func BenchmarkPrefetch(b *testing.B) {
+	const batch = 16
+	for _, mode := range []string{"work-only", "off", "on"} {
+		b.Run(mode, func(b *testing.B) {
+			sized(b, func(b *testing.B, n int) {
+				keys, shuffled := benchKeys(b, n)
+				d := filled(b, keys)
+				var hashes [batch]uint64
+				b.ResetTimer()
+				for i, j := 0, 0; i < b.N; i += batch {
+					if j += batch; j+batch > n {
+						j = 0
+					}
+					k := shuffled[j*keySize:]
+					for q := range hashes {
+						hashes[q] = Hash(k[q*keySize:][:keySize])
+						if mode == "on" {
+							d.Prefetch(hashes[q])
+						}
+					}
+					for q := range hashes {
+						if mode == "on" {
+							d.PrefetchEntry(hashes[q])
+						}
+					}
+					for q := range hashes {
+						x := 1.0
+						for range 100 {
+							x = x*1.0001 + 1
+						}
+						sink += int(x)
+						if mode != "work-only" {
+							sink += int(d.FindHash(hashes[q], k[q*keySize:][:keySize]))
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
 func filledMap(keys []byte) map[string][]byte {
 	m := map[string][]byte{}
 	for i := 0; i < len(keys); i += keySize {

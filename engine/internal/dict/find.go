@@ -17,9 +17,9 @@ func (d *Dict) FindHash(hash uint64, key []byte) Ref {
 		d.rehashStep()
 	}
 	tag := tagOf(hash)
-	for i := range d.tables {
+	for i := d.firstTable(hash); i < len(d.tables); i++ {
 		t := &d.tables[i]
-		if t.used == 0 || i == 0 && hash&t.mask < d.rehashIdx {
+		if t.used == 0 {
 			continue
 		}
 		for b := t.bucket(hash); ; b = (*bucket)(d.ptr(b.child)) {
@@ -42,11 +42,21 @@ func (d *Dict) FindHash(hash uint64, key []byte) Ref {
 	return 0
 }
 
+// firstTable returns the table in which to look first: not the old one for a bucket that
+// a rehash has passed, which would cost a cache miss, or a page fault if it was given
+// back already.
+func (d *Dict) firstTable(hash uint64) int {
+	if hash&d.tables[0].mask < d.rehashIdx {
+		return 1
+	}
+	return 0
+}
+
 // locate finds where the ref of an entry is: a bucket, the slot in it, and the chain's
 // head. It compares refs and touches no entry.
 func (d *Dict) locate(hash uint64, r Ref) (b *bucket, slot int, t *table, head *bucket) {
 	tag := tagOf(hash)
-	for i := range d.tables {
+	for i := d.firstTable(hash); i < len(d.tables); i++ {
 		t = &d.tables[i]
 		if t.used == 0 {
 			continue

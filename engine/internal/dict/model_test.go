@@ -390,7 +390,7 @@ func randomProgram(rng *rand.Rand, n int) []byte {
 }
 
 func TestModel(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(6) {
 		m := newModel(t, 0)
 		m.run(randomProgram(rand.New(rand.NewPCG(seed, 1)), 2000))
 		m.empty()
@@ -399,8 +399,8 @@ func TestModel(t *testing.T) {
 
 // With little memory any operation may fail, and must then change nothing.
 func TestModelOutOfMemory(t *testing.T) {
-	for seed := range uint64(20) {
-		m := newModel(t, 20_000+int64(seed)*5_000)
+	for seed := range uint64(10) {
+		m := newModel(t, 20_000+int64(seed)*10_000)
 		m.run(randomProgram(rand.New(rand.NewPCG(seed, 2)), 2000))
 		m.empty()
 	}

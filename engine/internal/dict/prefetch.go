@@ -4,11 +4,12 @@ import "unsafe"
 
 // A server that has parsed several commands can ask for their keys' memory before it
 // executes the first: Prefetch for all of them, then PrefetchEntry for all of them.
-// The cache misses then overlap, where lookups one after the other wait for each.
+// The cache misses then overlap, where lookups one after the other wait for each: see
+// BenchmarkPrefetch.
 
 // Prefetch begins to load the bucket of a hash.
 func (d *Dict) Prefetch(hash uint64) {
-	for i := range d.tables {
+	for i := d.firstTable(hash); i < len(d.tables); i++ {
 		if t := &d.tables[i]; t.used != 0 {
 			prefetch(unsafe.Pointer(t.bucket(hash)))
 		}
@@ -19,7 +20,7 @@ func (d *Dict) Prefetch(hash uint64) {
 // the bucket, which Prefetch should have been called for.
 func (d *Dict) PrefetchEntry(hash uint64) {
 	tag := tagOf(hash)
-	for i := range d.tables {
+	for i := d.firstTable(hash); i < len(d.tables); i++ {
 		t := &d.tables[i]
 		if t.used == 0 {
 			continue

@@ -70,7 +70,7 @@ func (d *Dict) FairRandom() Ref {
 }
 
 // fairChain is the length of chain up to which FairRandom is exact. At 4/5 fill one
-// chain in 10^7 is longer.
+// chain in 10^10 is longer.
 const fairChain = 3
 
 // randomBucket returns a bucket that may hold entries, of either table.

@@ -79,11 +79,10 @@ func (r *Reader) Next(buf []byte, argv [][]byte, o *Options) ([][]byte, int, err
 	if buf[0] != '*' {
 		return inline(buf, argv)
 	}
-	count, first, err := announced(buf, 0, errBigCount, errCount)
-	if first == 0 || err != nil {
-		return argv, 0, err
-	}
+	count, first, err := countLine(buf)
 	switch {
+	case first == 0 || err != nil:
+		return argv, 0, err
 	case count > maxCount:
 		return argv, 0, errCount
 	case count > maxCountUnauthenticated && o.Unauthenticated:
@@ -135,6 +134,18 @@ func (r *Reader) resume(buf []byte, argv [][]byte, o *Options) ([][]byte, int, e
 	n := r.pos
 	*r = Reader{}
 	return argv, n, nil
+}
+
+// countLine reads the line that announces a command. next is where its first
+// argument's line begins, 0 when the line has not come in whole.
+func countLine(buf []byte) (count int64, next int, err error) {
+	// The usual line, "*" and one digit, without a search.
+	if len(buf) >= 4 && buf[2] == '\r' {
+		if d := buf[1] - '0'; d <= 9 {
+			return int64(d), 4, nil
+		}
+	}
+	return announced(buf, 0, errBigCount, errCount)
 }
 
 // bulkLine reads the line that announces an argument. start is where the

@@ -40,7 +40,12 @@ const (
 
 	// hugeFrom is where huge pages begin. Below it a small server keeps its
 	// memory to 4 KiB pages; above it a huge page is at most an eighth of what is
-	// in use already, and saves a TLB miss per access.
+	// in use already. With a million keys of 16 bytes huge pages throughout took a
+	// sixth off a random lookup (237 to 200 ns, in a virtual machine, where a TLB
+	// miss walks two page tables), for 1 % more resident memory. The price is
+	// that whoever touches a new one waits while 2 MiB are zeroed, about a
+	// millisecond on that machine, once in 65,000 entries. What Redis fears of
+	// them, copies of 2 MiB after fork, does not arise, as nothing here forks.
 	hugeFrom = 16 << 20
 )
 
@@ -150,6 +155,14 @@ func (a *Arena) SetLimit(limit int64) {
 }
 
 func (a *Arena) fits(n int64) bool { return a.Used()+n <= a.limit }
+
+// HasRoom reports whether n more bytes surely fit, however they are divided
+// between slots, blocks and large values.
+func (a *Arena) HasRoom(n int64) bool {
+	// Each class may need a span of its own, and leaves less than half of it over.
+	slots := 2*n + int64(len(classes.size))*spanSize
+	return a.fits(n) && int64(a.next)*spanSize+slots <= int64(a.size)
+}
 
 // Reset takes back everything that was ever handed out, and returns the memory
 // to the system. Its cost depends on the memory, not on the number of slots.

@@ -264,7 +264,8 @@ func TestMemoryIsReturned(t *testing.T) {
 		}
 	}
 	refs := fill(a)
-	if kib := residentKiB(t) - before; kib < size>>10 {
+	// Not exact, as the runtime may return memory of its own meanwhile.
+	if kib := residentKiB(t) - before; kib < size>>10*3/4 {
 		t.Fatalf("%d KiB resident for %d", kib, size>>10)
 	}
 	for _, r := range refs {

@@ -1,0 +1,457 @@
+package bpf
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redscope/redscope/engine/probe"
+	"github.com/redscope/redscope/internal/require"
+)
+
+func TestParseMaps(t *testing.T) {
+	// proc(5)
+	const text = `00400000-00452000 r-xp 00000000 08:02 173521      /usr/bin/dbus-daemon
+00651000-00652000 r--p 00051000 08:02 173521      /usr/bin/dbus-daemon
+7f10a0000000-7f10a0021000 r-xp 00001000 fd:101 42  /opt/a b (c)/lib.so (deleted)
+7f10b0000000-7f10b0001000 rwxp 00000000 00:00 0
+7ffd00000000-7ffd00002000 r-xp 00000000 00:00 0   [vdso]
+`
+	got, err := parseMaps([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []mapping{
+		{start: 0x400000, end: 0x452000, name: "/usr/bin/dbus-daemon"},
+		{start: 0x7f10a0000000, end: 0x7f10a0021000, offset: 0x1000, name: "/opt/a b (c)/lib.so"},
+		{start: 0x7f10b0000000, end: 0x7f10b0001000, name: "[anon]"},
+		{start: 0x7ffd00000000, end: 0x7ffd00002000, name: "[vdso]"},
+	}
+	if len(got) != len(want) {
+		t.Fatalf("%d executable mappings, want %d: %+v", len(got), len(want), got)
+	}
+	for i, w := range want {
+		g := got[i]
+		if g.start != w.start || g.end != w.end || g.offset != w.offset || g.name != w.name {
+			t.Errorf("mapping %d: %+v, want %+v", i, g, w)
+		}
+	}
+	if got[0].file.ino != 173521 || got[1].file.ino != 42 || got[3].file != (fileID{}) {
+		t.Errorf("files: %+v %+v %+v", got[0].file, got[1].file, got[3].file)
+	}
+}
+
+func TestOpenProcessErrors(t *testing.T) {
+	cmd := exec.Command("true")
+	if err := cmd.Run(); err != nil {
+		t.Skip(err)
+	}
+	type errorCase struct {
+		name string
+		pid  int
+		want string
+	}
+	cases := []errorCase{
+		{"gone", cmd.Process.Pid, "no such process"},
+		{"zero", 0, "positive"},
+		{"negative", -1, "positive"},
+	}
+	tasks, _ := os.ReadDir("/proc/self/task")
+	for _, task := range tasks {
+		if tid, _ := strconv.Atoi(task.Name()); tid != os.Getpid() {
+			cases = append(cases, errorCase{"thread", tid, "thread"})
+			break
+		}
+	}
+	if comm, _ := os.ReadFile("/proc/2/comm"); strings.TrimSpace(string(comm)) == "kthreadd" && Supported() == nil {
+		cases = append(cases, errorCase{"kernel thread", 2, "kernel thread"})
+	}
+	for _, c := range cases {
+		p, err := openProcess(c.pid)
+		if err == nil {
+			p.close()
+			t.Errorf("%s: no error", c.name)
+			continue
+		}
+		if !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v; want …%s…", c.name, err, c.want)
+		}
+	}
+}
+
+// helperEnv makes the test program do something else than test; see TestMain.
+const helperEnv = "REDSCOPE_BPF_TEST_HELPER"
+
+// helper runs what helperEnv asks for in a process of its own.
+func helper(what string) {
+	name, arg, _ := strings.Cut(what, " ")
+	pid, _ := strconv.Atoi(arg)
+	switch name {
+	case "unprivileged": // prints what an unprivileged user is told
+		fmt.Println("supported:", Supported())
+		_, err := openProcess(pid)
+		fmt.Println("process:", err)
+	case "watch": // watches all markers until killed, and says once that it does
+		said := false
+		err := TraceMarkers(context.Background(), MarkerOptions{PID: pid}, func(MarkerEvent) {
+			if !said {
+				fmt.Println("watching")
+				said = true
+			}
+		})
+		fmt.Println(err)
+	}
+}
+
+func TestUnprivilegedIsToldWhatIsMissing(t *testing.T) {
+	needEBPF(t) // as root, to become somebody else
+	// The program itself may lie where only root can go.
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Open(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exe.Close()
+	cmd := exec.Command("/proc/self/fd/3")
+	cmd.ExtraFiles = []*os.File{exe}
+	cmd.Dir = "/"
+	cmd.Env = []string{helperEnv + "=unprivileged " + strconv.Itoa(os.Getpid())}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Skipf("cannot run as nobody: %v %s", err, out)
+	}
+	for _, want := range []string{"CAP_BPF and CAP_PERFMON", "belongs to another user"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("got %s\nwant …%s…", out, want)
+		}
+	}
+}
+
+// An observer killed by SIGKILL leaves nothing behind, and the target goes on.
+func TestKilledObserverLeavesNothing(t *testing.T) {
+	needEBPF(t)
+	spin := start(t, spinPath(t))
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	observer := exec.Command(self)
+	observer.Env = append(os.Environ(), helperEnv+"=watch "+strconv.Itoa(spin.Process.Pid))
+	stdout, err := observer.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := observer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, _ := bufio.NewReader(stdout).ReadString('\n')
+	attached := semaphore(t, spin, probe.Markers[0])
+	observer.Process.Kill()
+	observer.Wait()
+	if line != "watching\n" || attached != 1 {
+		t.Fatalf("observer said %q, semaphore %d", line, attached)
+	}
+	// The kernel takes the probes out when it tears the observer down, which
+	// Wait does not wait for.
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		left := 0
+		for _, m := range probe.Markers {
+			left += int(semaphore(t, spin, m))
+		}
+		if left == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d semaphores still raised 5 s after the observer was killed", left)
+		}
+	}
+	if err := spin.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Errorf("the target did not survive: %v", err)
+	}
+}
+
+// copySpin gives a copy of the test program that may be deleted or replaced.
+func copySpin(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile(spinPath(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "spin")
+	if err := os.WriteFile(path, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// oneStack takes one stack of setCommand.
+func oneStack(t *testing.T, pid int) Stack {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var stack Stack
+	if err := TraceStacks(ctx, StackOptions{PID: pid, Function: "setCommand", Count: 1}, func(s Stack) { stack = s }); err != nil {
+		t.Fatal(err)
+	}
+	return stack
+}
+
+func TestReplacedExecutable(t *testing.T) {
+	needEBPF(t)
+	path := copySpin(t)
+	spin := start(t, path)
+	// As an upgrade does: another file under the same name.
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("not a program"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := oneStack(t, spin.Process.Pid)
+	if got := names(s.Frames); len(got) < len(chain) || !slices.Equal(got[:len(chain)], chain) {
+		t.Errorf("got %v", got)
+	}
+	if s.Frames[0].Module != path {
+		t.Errorf("module %q, want %q", s.Frames[0].Module, path)
+	}
+}
+
+func TestPositionIndependentExecutable(t *testing.T) {
+	needEBPF(t)
+	require.Tool(t, "go")
+	path := filepath.Join(t.TempDir(), "spin")
+	build := exec.Command("go", "build", "-buildmode=pie", "-o", path, "./testdata/spin")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	spin := start(t, path)
+	s := oneStack(t, spin.Process.Pid)
+	if got := names(s.Frames); len(got) < len(chain) || !slices.Equal(got[:len(chain)], chain) {
+		t.Errorf("got %v", got)
+	}
+	if !s.Whole {
+		t.Error("the stack does not reach the goroutine's start")
+	}
+}
+
+// As from a host into a container: pids are numbered differently there.
+func TestOtherPIDNamespace(t *testing.T) {
+	needEBPF(t)
+	cmd := exec.Command(spinPath(t))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	spin := startCommand(t, cmd)
+	s := oneStack(t, spin.Process.Pid)
+	if got := names(s.Frames); len(got) < len(chain) || !slices.Equal(got[:len(chain)], chain) {
+		t.Errorf("got %v", got)
+	}
+	if s.TID != 1 {
+		t.Errorf("TID %d, want 1, as it is numbered in there", s.TID)
+	}
+	p, err := StartProfile(ProfileOptions{PID: spin.Process.Pid, Frequency: 499})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(500 * time.Millisecond)
+	profile, err := p.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if profile.Count() < 20 {
+		t.Errorf("%d samples", profile.Count())
+	}
+}
+
+func TestTraceStacksEndsWithTheTarget(t *testing.T) {
+	needEBPF(t)
+	spin := start(t, spinPath(t))
+	n := 0
+	err := TraceStacks(t.Context(), StackOptions{PID: spin.Process.Pid, Function: "setCommand"}, func(Stack) {
+		if n++; n == 1 {
+			spin.Process.Kill()
+		}
+	})
+	if !errors.Is(err, ErrExited) || n == 0 {
+		t.Errorf("%d stacks, error %v; want ErrExited", n, err)
+	}
+}
+
+func TestTraceStacksEndsWithTheContext(t *testing.T) {
+	needEBPF(t)
+	spin := start(t, spinPath(t))
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	// Called once only, before we looked.
+	if err := TraceStacks(ctx, StackOptions{PID: spin.Process.Pid, Function: "aeMain"}, func(Stack) {
+		t.Error("a stack of a function that is not called")
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTraceStacksUnknownFunction(t *testing.T) {
+	needEBPF(t)
+	spin := start(t, spinPath(t))
+	for name, want := range map[string]string{
+		"noSuchFunction": "has no function",
+		"SetCommand":     "did you mean setCommand?",
+		"main":           "did you mean",
+	} {
+		err := TraceStacks(t.Context(), StackOptions{PID: spin.Process.Pid, Function: name}, nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want …%s…", name, err, want)
+		}
+	}
+}
+
+func TestProfileEndsWithTheTarget(t *testing.T) {
+	needEBPF(t)
+	spin := start(t, copySpin(t))
+	os.Remove(spin.Path)
+	p, err := StartProfile(ProfileOptions{PID: spin.Process.Pid, Frequency: 999})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(500 * time.Millisecond)
+	spin.Process.Kill()
+	spin.Wait()
+	select {
+	case <-p.Exited():
+	case <-time.After(5 * time.Second):
+		t.Fatal("its exit was not noticed")
+	}
+	profile, err := p.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !profile.Exited || profile.Count() < 50 {
+		t.Errorf("Exited %v, %d samples", profile.Exited, profile.Count())
+	}
+	named := uint64(0)
+	for _, s := range profile.Samples {
+		if slices.Contains(names(s.Stack), "aeMain") {
+			named += s.Count
+		}
+	}
+	if named*10 < profile.Count()*8 {
+		t.Errorf("%d of %d samples have names after the exit", named, profile.Count())
+	}
+}
+
+// A thread that starts after the recording is in it; and so is the vdso, where
+// reading the clock happens.
+func TestProfileSeesNewThreadAndVDSO(t *testing.T) {
+	needEBPF(t)
+	spin := start(t, spinPath(t), "late")
+	p, err := StartProfile(ProfileOptions{PID: spin.Process.Pid, Frequency: 499})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(spin.stdin, "go")
+	time.Sleep(time.Second)
+	profile, err := p.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var late, vdso uint64
+	for _, s := range profile.Samples {
+		if slices.Contains(names(s.Stack), "lateThread") {
+			late += s.Count
+		}
+		if slices.ContainsFunc(s.Stack, func(f Frame) bool { return f.Module == "[vdso]" && f.Symbol != "" }) {
+			vdso += s.Count
+		}
+	}
+	t.Logf("%d samples, %d in the late thread, %d with a name in the vdso, %d broken", profile.Count(), late, vdso, profile.Broken)
+	if late < 20 || vdso == 0 {
+		t.Errorf("%d samples in the late thread, %d in the vdso", late, vdso)
+	}
+}
+
+// Debian's redis-server has no frame pointers: what is seen of it must be marked
+// as incomplete, and the kernel's part must be there.
+func TestProfileOfStockRedis(t *testing.T) {
+	needEBPF(t)
+	require.Tool(t, "redis")
+	port := freePort(t)
+	redis := exec.Command("redis-server", "--port", port, "--save", "", "--bind", "127.0.0.1")
+	redis.Dir = t.TempDir()
+	if err := redis.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { redis.Process.Kill(); redis.Wait() })
+	for deadline := time.Now().Add(10 * time.Second); exec.Command("redis-cli", "-p", port, "ping").Run() != nil; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("redis-server did not start")
+		}
+	}
+	load := exec.Command("redis-benchmark", "-p", port, "-t", "set", "-n", "100000000", "-r", "100000", "-q")
+	if err := load.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { load.Process.Kill(); load.Wait() })
+
+	s := oneStack(t, redis.Process.Pid)
+	if got := names(s.Frames); len(got) < 2 || got[0] != "setCommand" || got[1] != "call" {
+		t.Errorf("the stack of setCommand begins with %v, want setCommand, call", got)
+	}
+	if s.Whole {
+		t.Errorf("a stack without frame pointers is taken for whole: %v", names(s.Frames))
+	}
+
+	p, err := StartProfile(ProfileOptions{PID: redis.Process.Pid, Frequency: 499})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1500 * time.Millisecond)
+	profile, err := p.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kernel, write uint64
+	for _, s := range profile.Samples {
+		if s.Whole != isRoot(slices.DeleteFunc(slices.Clone(s.Stack), func(f Frame) bool { return f.Kernel })) {
+			t.Errorf("Whole is %v for %v", s.Whole, names(s.Stack))
+		}
+		if s.Stack[0].Kernel {
+			kernel += s.Count
+		}
+		if slices.Contains(names(s.Stack), "ksys_write") {
+			write += s.Count
+		}
+	}
+	t.Logf("%d samples, %d broken, %d in the kernel, %d writing", profile.Count(), profile.Broken, kernel, write)
+	if profile.Count() < 50 || kernel == 0 || write == 0 || profile.Broken == 0 {
+		t.Errorf("%d samples, %d in the kernel, %d in ksys_write, %d broken", profile.Count(), kernel, write, profile.Broken)
+	}
+}
+
+func TestStartProfileRefusesFrequency(t *testing.T) {
+	for _, f := range []int{-1, MaxFrequency + 1} {
+		if _, err := StartProfile(ProfileOptions{PID: os.Getpid(), Frequency: f}); err == nil || !strings.Contains(err.Error(), "frequency") {
+			t.Errorf("%d Hz: %v", f, err)
+		}
+	}
+}
+
+func TestParseCPUs(t *testing.T) {
+	for in, want := range map[string][]int{"0\n": {0}, "0-3,8": {0, 1, 2, 3, 8}, "x": nil} {
+		if got := parseCPUs(in); !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", in, got, want)
+		}
+	}
+}

@@ -1,0 +1,5 @@
+//go:build nowatch
+
+package engine
+
+const watching = false

@@ -1,0 +1,448 @@
+// Package trace turns what the engine's hooks report into OpenTelemetry spans
+// and delivers them to a collector over OTLP, to a file, or to both.
+//
+// The hooks run on the event-loop thread, which owns the key space. There the
+// package only copies an event into a ring: it must never block, lock, allocate
+// or build a span on that thread. A goroutine of its own drains the ring, builds
+// the spans with the times that the events carry, and gives them to the
+// OpenTelemetry SDK.
+//
+// When the goroutine does not keep up, because the collector is slow or dead,
+// the ring fills and further events are dropped and counted. That is the only
+// place where events are lost for lack of room: everything behind the ring
+// waits, so memory is bounded and the count is exact.
+//
+// No other package imports go.opentelemetry.io/otel.
+package trace
+
+import (
+	"context"
+	crand "crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redscope/redscope/engine"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+)
+
+// scope is the name of the instrumentation in every span.
+const scope = "github.com/redscope/redscope/trace"
+
+// How long the draining goroutine sleeps. A wake-up per event would cost the
+// event loop a futex call each, hundreds of times the price of the event.
+const (
+	minSleep = 10 * time.Millisecond // after it found something
+	maxSleep = 50 * time.Millisecond // after it found nothing for a while
+)
+
+// defaultRing is the number of events that the ring holds: 4 MiB of them, and
+// 10 ms of 1.6 million events per second.
+const defaultRing = 1 << 14
+
+// Options says what is traced and where the spans go. Fields that are zero
+// leave the matter to the environment variables of OpenTelemetry, or else to
+// the default. Only CommandName is required.
+type Options struct {
+	// Endpoint is the collector: "host:port" speaks OTLP over gRPC without
+	// TLS; "http://…" and "https://…" speak OTLP over HTTP, posting to
+	// /v1/traces when the URL has no path, or gRPC when
+	// OTEL_EXPORTER_OTLP_PROTOCOL says so.
+	Endpoint string
+
+	// File is the path of a file that receives the spans as one OTLP/JSON
+	// document. It is emptied first.
+	File string
+
+	// Sample is the probability with which a socket read, with all commands in
+	// it, is traced: 0 < Sample <= 1. 0 leaves it to OTEL_TRACES_SAMPLER, whose
+	// default is every read.
+	Sample float64
+
+	// SlowerThan keeps only the reads that took at least so long, from before
+	// read(2) to after the last write(2). The others are counted as filtered.
+	SlowerThan time.Duration
+
+	// QueryText adds db.query.text: the command and its first key, with every
+	// other argument replaced by "?".
+	QueryText bool
+
+	// CommandName names a command by its index in events: "SET". It is called
+	// from another goroutine than the event loop's, never before the first
+	// event and never with a negative index.
+	CommandName func(command int) string
+
+	// FunctionName names the function that implements a command: "setCommand".
+	// It is called as CommandName is. nil derives it from the first word of
+	// the command's name, which is right for most.
+	FunctionName func(command int) string
+
+	// Version is service.version. The default is the version of the main
+	// module, if the binary carries one.
+	Version string
+
+	// Log receives one line, without a line feed, whenever a destination stops
+	// or starts taking spans. It must be safe to call from any goroutine. The
+	// default writes to standard error.
+	Log func(line string)
+
+	// Ring is the number of events that may wait for the draining goroutine; a
+	// power of two. The default is 16,384 events of 256 bytes.
+	Ring int
+
+	// exporter replaces the collector in tests.
+	exporter sdktrace.SpanExporter
+}
+
+// Stats counts reads, events and spans since New. Events = Kept + Filtered +
+// Dropped + Pending holds exactly whenever the event loop is idle, and after
+// Shutdown, when Pending is 0. While events flow the figures are read one after
+// another and may differ by what happened between.
+type Stats struct {
+	// ReadsSampled and ReadsSkipped count socket reads by what head sampling
+	// decided. ReadsSkipped lags by up to 1,024.
+	ReadsSampled, ReadsSkipped uint64
+
+	Events   uint64 // calls of CommandDone, ReadDone and ReplyWritten
+	Kept     uint64 // events that became spans
+	Filtered uint64 // events of reads that SlowerThan left out
+	// Dropped counts the events for which the ring had no room, those of a
+	// read that lost others in this way, and writes that came more than a
+	// second after the read's last event.
+	Dropped uint64
+	Pending uint64 // events in the ring, or of reads not yet written
+
+	Commands  uint64 // CommandDone events among Kept
+	Spans     uint64 // spans made of them
+	Collector Delivery
+	File      Delivery
+}
+
+// Delivery counts the spans that left for one destination. Spans that are in
+// neither figure are on their way; after Shutdown none is.
+type Delivery struct {
+	Delivered uint64 // spans that it took
+	Lost      uint64 // spans that it refused, or did not answer for in time
+}
+
+// A Tracer makes spans of the events that its Hooks receive.
+type Tracer struct {
+	options Options
+	ring    *ring
+	sampler *sampler
+
+	closed atomic.Bool   // no further read is sampled
+	stop   chan struct{} // closed to make run end
+	ended  chan struct{} // closed when run has ended
+	once   sync.Once
+	result error // of the first Shutdown
+
+	collector *delivery
+	file      *delivery
+	abort     context.Context // done when Shutdown's time is up
+	giveUp    context.CancelFunc
+
+	// Owned by run, like everything they refer to.
+	assembler *assembler
+	builder   *builder
+
+	kept, filtered, lost, held atomic.Uint64
+	commands, spans            atomic.Uint64
+}
+
+// New returns a Tracer for the destinations that options and the environment
+// name. With none, or with OTEL_SDK_DISABLED=true, or when nothing is to be
+// sampled, the Tracer does nothing and its Hooks are nil. New does not wait for
+// the collector; it fails when an option or a variable is wrong, or the file
+// cannot be written.
+func New(ctx context.Context, options Options) (*Tracer, error) {
+	t, err := newTracer(ctx, options)
+	if err != nil {
+		return nil, fmt.Errorf("trace: %w", err)
+	}
+	return t, nil
+}
+
+func newTracer(ctx context.Context, o Options) (*Tracer, error) {
+	if !(o.Sample >= 0 && o.Sample <= 1) {
+		return nil, fmt.Errorf("sample %v: give a number above 0 and at most 1", o.Sample)
+	}
+	if o.Ring == 0 {
+		o.Ring = defaultRing
+	}
+	if o.Ring < 2 || o.Ring&(o.Ring-1) != 0 {
+		return nil, fmt.Errorf("ring %d: give a power of two", o.Ring)
+	}
+	if o.CommandName == nil {
+		return nil, errors.New("no CommandName")
+	}
+	if o.FunctionName == nil {
+		o.FunctionName = func(command int) string {
+			name, _, _ := strings.Cut(o.CommandName(command), " ")
+			return strings.ToLower(name) + "Command"
+		}
+	}
+	if o.Log == nil {
+		o.Log = func(line string) { fmt.Fprintln(os.Stderr, line) }
+	}
+	t := &Tracer{options: o, stop: make(chan struct{}), ended: make(chan struct{})}
+	if sdkDisabled() {
+		return t, nil
+	}
+	p := o.Sample
+	if p == 0 {
+		var err error
+		if p, err = sampleFromEnv(); err != nil {
+			return nil, err
+		}
+	}
+	if p == 0 {
+		return t, nil
+	}
+
+	// The context that New was given is for New; the exporters outlive it.
+	t.abort, t.giveUp = context.WithCancel(context.Background())
+	var processors []sdktrace.SpanProcessor
+	deliver := func(e sdktrace.SpanExporter, name string) *delivery {
+		d := &delivery{to: e, name: name, log: o.Log, abort: t.abort}
+		// The processor waits when its queue is full, rather than losing spans
+		// without telling: the queue that may lose is the ring.
+		processors = append(processors, sdktrace.NewBatchSpanProcessor(d, sdktrace.WithBlocking()))
+		return d
+	}
+	collector, name := o.exporter, "test"
+	if collector == nil {
+		var err error
+		if collector, name, err = newCollectorExporter(ctx, o.Endpoint); err != nil {
+			return nil, err
+		}
+	}
+	if collector == nil && o.File == "" {
+		return t, nil
+	}
+	res, err := newResource(ctx, o.Version)
+	if err != nil {
+		return nil, err
+	}
+	if o.File != "" {
+		file, err := newFileExporter(o.File)
+		if err != nil {
+			return nil, err
+		}
+		t.file = deliver(file, "file "+o.File)
+	}
+	if collector != nil {
+		t.collector = deliver(collector, name)
+	}
+
+	var seed [32]byte
+	crand.Read(seed[:])
+	t.sampler = newSampler(p, rand.NewPCG(binary.NativeEndian.Uint64(seed[:]), binary.NativeEndian.Uint64(seed[8:])))
+	t.ring = newRing(o.Ring)
+	crand.Read(seed[:])
+	ids := newIDs(p, rand.NewChaCha8(seed))
+	t.assembler = newAssembler(ids, t.finish, func() { t.lost.Add(1) })
+	t.builder = &builder{
+		processors:   processors,
+		resource:     res,
+		ids:          ids,
+		commandName:  o.CommandName,
+		functionName: o.FunctionName,
+		queryText:    o.QueryText,
+	}
+	go t.run()
+	return t, nil
+}
+
+// newResource describes this process. OTEL_SERVICE_NAME and
+// OTEL_RESOURCE_ATTRIBUTES override what is said here.
+func newResource(ctx context.Context, version string) (*resource.Resource, error) {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
+		version = info.Main.Version
+	}
+	res, err := resource.New(ctx,
+		resource.WithTelemetrySDK(),
+		resource.WithHost(),
+		resource.WithAttributes(
+			semconv.ServiceName("redscope"),
+			semconv.ServiceVersion(version),
+			semconv.ProcessPID(os.Getpid()),
+		),
+		resource.WithFromEnv(),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES or the host's name: %w", err)
+	}
+	return res, nil
+}
+
+// Hooks returns the hooks to give to engine.New, or nil when nothing is traced.
+// They are for one event loop.
+func (t *Tracer) Hooks() *engine.Hooks {
+	if t.ring == nil {
+		return nil
+	}
+	sampler, ring, withKey := t.sampler, t.ring, t.options.QueryText
+	// Function literals, not methods: the wrapper of a method value would copy
+	// the event once more.
+	return &engine.Hooks{
+		SampleRead: func(uint64) bool {
+			return sampler.read() && !t.closed.Load()
+		},
+		CommandDone: func(e engine.CommandEvent) {
+			if r := ring.slot(e.Read); r != nil {
+				r.putCommand(&e, withKey)
+				ring.publish()
+			}
+		},
+		ReadDone: func(e engine.ReadEvent) {
+			if r := ring.slot(e.Read); r != nil {
+				r.putRead(&e)
+				ring.publish()
+			}
+		},
+		ReplyWritten: func(e engine.WriteEvent) {
+			if r := ring.slot(e.Read); r != nil {
+				r.putWrite(&e)
+				ring.publish()
+			}
+		},
+	}
+}
+
+// run drains the ring until Shutdown.
+func (t *Tracer) run() {
+	defer close(t.ended)
+	timer := time.NewTimer(minSleep)
+	defer timer.Stop()
+	sleep := minSleep
+	for running := true; running; {
+		switch n := t.drain(); {
+		case n >= len(t.ring.records)/4:
+			sleep = 0 // it fills faster than minSleep allows for
+		case n > 0:
+			sleep = minSleep
+		default:
+			sleep = min(max(2*sleep, minSleep), maxSleep)
+		}
+		timer.Reset(sleep)
+		select {
+		case <-timer.C:
+		case <-t.stop:
+			running = false
+		}
+	}
+	t.drain()
+	t.assembler.expireAll()
+	t.held.Store(0)
+}
+
+// drain takes what is in the ring now and returns how many events that were.
+func (t *Tracer) drain() int {
+	now := time.Now()
+	n := t.ring.drain(func(r *record) {
+		t.assembler.add(r, now)
+		t.held.Store(uint64(t.assembler.held))
+	})
+	t.assembler.expireBefore(now)
+	t.held.Store(uint64(t.assembler.held))
+	return n
+}
+
+// finish decides what becomes of a read of which nothing more will come.
+func (t *Tracer) finish(a *assembly) {
+	n := uint64(a.events())
+	switch {
+	case !a.haveDone || t.abort.Err() != nil:
+		t.lost.Add(n)
+	case t.options.SlowerThan > 0 && a.duration() < t.options.SlowerThan:
+		t.filtered.Add(n)
+	default:
+		t.builder.build(a)
+		t.kept.Add(n)
+		t.commands.Add(uint64(len(a.commands)))
+		t.spans.Store(t.builder.made)
+	}
+}
+
+// Stats may be called from any goroutine.
+func (t *Tracer) Stats() Stats {
+	if t.ring == nil {
+		return Stats{}
+	}
+	s := Stats{
+		ReadsSampled: t.sampler.sampled.Load(),
+		ReadsSkipped: t.sampler.skipped.Load(),
+		Kept:         t.kept.Load(),
+		Filtered:     t.filtered.Load(),
+		Pending:      t.held.Load(),
+		Commands:     t.commands.Load(),
+		Spans:        t.spans.Load(),
+		Collector:    t.collector.stats(),
+		File:         t.file.stats(),
+	}
+	head, waiting := t.ring.head.Load(), uint64(0)
+	if tail := t.ring.tail.Load(); tail < head {
+		waiting = head - tail
+	}
+	lost, dropped := t.lost.Load(), t.ring.dropped.Load()
+	s.Events = head + dropped
+	s.Dropped = lost + dropped
+	select {
+	case <-t.ended:
+		// Nobody will take these any more.
+		s.Dropped += waiting
+	default:
+		s.Pending += waiting
+	}
+	return s
+}
+
+// Shutdown stops sampling, builds the spans of all events received so far and
+// delivers them. When ctx ends first, it gives up what is left, which counts
+// as dropped or lost, and returns an error. It may be called while the event
+// loop still runs, and again, without effect.
+func (t *Tracer) Shutdown(ctx context.Context) error {
+	t.once.Do(func() { t.result = t.shutdown(ctx) })
+	return t.result
+}
+
+func (t *Tracer) shutdown(ctx context.Context) error {
+	if t.ring == nil {
+		return nil
+	}
+	defer t.giveUp()
+	t.closed.Store(true)
+	close(t.stop)
+	done := make(chan error, 1)
+	go func() {
+		<-t.ended
+		var errs []error
+		for _, p := range t.builder.processors {
+			errs = append(errs, p.Shutdown(context.Background()))
+		}
+		done <- errors.Join(errs...)
+	}()
+	var err error
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		// From here on exports end at once, and with them whatever waits.
+		t.giveUp()
+		err = errors.Join(ctx.Err(), <-done)
+	}
+	if err != nil {
+		lost := t.collector.stats().Lost + t.file.stats().Lost
+		return fmt.Errorf("trace: %d spans lost and %d events dropped: %w", lost, t.Stats().Dropped, err)
+	}
+	return nil
+}
