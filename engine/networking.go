@@ -308,6 +308,7 @@ read:
 				break read
 			}
 		}
+		c.pos += batch.empty
 		if batch.err != nil {
 			setProtocolError(c, batch.err)
 			break
