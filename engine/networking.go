@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 
@@ -612,33 +611,6 @@ func addReplyNull(c *client) {
 	addReply(c, shared.null)
 }
 
-func addReplyNullArray(c *client) {
-	if c.resp == 2 {
-		addReply(c, shared.nullArray)
-		return
-	}
-	addReply(c, shared.null)
-}
-
-// addReplyDouble writes a floating-point number: with 17 significant digits in
-// RESP2, as a double in RESP3.
-func addReplyDouble(c *client, f float64) {
-	text := strconv.AppendFloat(nil, f, 'g', 17, 64)
-	switch {
-	case math.IsInf(f, 1):
-		text = []byte("inf")
-	case math.IsInf(f, -1):
-		text = []byte("-inf")
-	}
-	if c.resp == 2 {
-		addReplyBulk(c, text)
-		return
-	}
-	if c.prepareClientToWrite() {
-		c.buf = append(append(append(c.buf, ','), text...), '\r', '\n')
-	}
-}
-
 // addReplyVerbatim writes a text with its three-letter format, a plain bulk in
 // RESP2.
 func addReplyVerbatim(c *client, text, format string) {
@@ -719,11 +691,11 @@ func upper(b []byte) string { return string(bytes.ToUpper(b)) }
 
 // shared holds the replies that are always the same.
 var shared = struct {
-	ok, pong, emptyBulk, czero, cone, nullBulk, nullArray, null []byte
+	ok, pong, emptyBulk, czero, cone, nullBulk, null []byte
 
-	syntaxerr, nokeyerr, wrongtypeerr, outofrangeerr, noautherr, sameobjecterr []byte
-	noautherrHello, wrongpasserr, noprotoerr                                   []byte
-	notinterr, notfloaterr, overflowerr, oomerr                                []byte
+	syntaxerr, nokeyerr, wrongtypeerr, noautherr, sameobjecterr []byte
+	noautherrHello, wrongpasserr, noprotoerr                    []byte
+	notinterr, notfloaterr, overflowerr, oomerr                 []byte
 }{
 	ok:        []byte("+OK\r\n"),
 	pong:      []byte("+PONG\r\n"),
@@ -731,13 +703,11 @@ var shared = struct {
 	czero:     []byte(":0\r\n"),
 	cone:      []byte(":1\r\n"),
 	nullBulk:  []byte("$-1\r\n"),
-	nullArray: []byte("*-1\r\n"),
 	null:      []byte("_\r\n"),
 
 	syntaxerr:      []byte("-ERR syntax error\r\n"),
 	nokeyerr:       []byte("-ERR no such key\r\n"),
 	wrongtypeerr:   []byte("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
-	outofrangeerr:  []byte("-ERR index out of range\r\n"),
 	noautherr:      []byte("-NOAUTH Authentication required.\r\n"),
 	noautherrHello: []byte("-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time\r\n"),
 	wrongpasserr:   []byte("-WRONGPASS invalid username-password pair or user is disabled.\r\n"),
