@@ -127,7 +127,9 @@ func (d *display) figures(p load.Progress) string {
 	if left := p.Remaining(); left > 0 {
 		text += fmt.Sprintf(", ETA %v", left.Round(time.Second))
 	}
-	text += fmt.Sprintf(", p99 %s ms", millis(p.P99))
+	if p.P99 > 0 { // the threads report now and then
+		text += fmt.Sprintf(", p99 %s ms", millis(p.P99))
+	}
 	if p.Errors > 0 {
 		text += fmt.Sprintf(", %s errors", thousands(p.Errors))
 	}
