@@ -166,13 +166,13 @@ func TestDebianConfig(t *testing.T) {
 	if err != nil {
 		t.Skipf("needs Debian's redis-server package: %v", err)
 	}
-	cfg := DefaultConfig()
 	conf := regexp.MustCompile(`(?m)^(daemonize|dir) .*$`).ReplaceAll(text, nil)
 	path := filepath.Join(t.TempDir(), "redis.conf")
 	if err := os.WriteFile(path, conf, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if cfg, err = LoadConfig([]string{path}); err != nil {
+	cfg, err := LoadConfig([]string{path})
+	if err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(cfg.Bind, " "); got != "127.0.0.1 -::1" || cfg.Port != 6379 || cfg.PidFile == "" || cfg.LogFile == "" {

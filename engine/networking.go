@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 
@@ -594,33 +593,6 @@ func addReplyNull(c *client) {
 		return
 	}
 	addReply(c, shared.null)
-}
-
-func addReplyNullArray(c *client) {
-	if c.resp == 2 {
-		addReply(c, shared.nullArray)
-		return
-	}
-	addReply(c, shared.null)
-}
-
-// addReplyDouble writes a floating-point number: with 17 significant digits in
-// RESP2, as a double in RESP3.
-func addReplyDouble(c *client, f float64) {
-	text := strconv.AppendFloat(nil, f, 'g', 17, 64)
-	switch {
-	case math.IsInf(f, 1):
-		text = []byte("inf")
-	case math.IsInf(f, -1):
-		text = []byte("-inf")
-	}
-	if c.resp == 2 {
-		addReplyBulk(c, text)
-		return
-	}
-	if c.prepareClientToWrite() {
-		c.buf = append(append(append(c.buf, ','), text...), '\r', '\n')
-	}
 }
 
 // addReplyVerbatim writes a text with its three-letter format, a plain bulk in
