@@ -31,6 +31,9 @@ type client struct {
 	query  []byte
 	pos    int
 	reader resp.Reader
+	// spare is the empty buffer of an earlier command that did not come in whole.
+	// A client that sends one mostly sends another; clientsCron takes it away.
+	spare []byte
 
 	// buf holds the reply, of which sent bytes have gone to the socket.
 	buf    []byte
@@ -91,6 +94,9 @@ const (
 	// maxWritesPerEvent is NET_MAX_WRITES_PER_EVENT: after this many bytes the
 	// other clients have their turn.
 	maxWritesPerEvent = 64 * 1024
+	// spareKept is how long an idle client keeps a query buffer, in ms, as in
+	// clientsCronResizeQueryBuffer.
+	spareKept = 2000
 	// keptArgs bounds the argument slice that is kept between reads.
 	keptArgs = 1024
 )
@@ -188,10 +194,13 @@ func readQueryFromClient(conn *connection) {
 	s := c.srv
 	c.trace.beginRead(c)
 	var room []byte
-	shared := len(c.query) == 0
+	shared := len(c.query) == 0 && cap(c.spare) < inputSize
 	if shared {
 		room = s.clients.input
 	} else {
+		if len(c.query) == 0 {
+			c.query, c.pos, c.spare = c.spare, 0, nil
+		}
 		c.growQuery()
 		room = c.query[len(c.query):cap(c.query)]
 	}
@@ -253,9 +262,15 @@ func (c *client) growQuery() {
 func (c *client) keepQuery(shared bool) {
 	switch rest := c.query[c.pos:]; {
 	case len(rest) == 0:
+		if !shared {
+			c.spare = c.query[:0]
+		}
 		c.query, c.pos = nil, 0
 	case shared:
-		c.query, c.pos = append(make([]byte, 0, max(replySize, len(rest))), rest...), 0
+		if cap(c.spare) < len(rest) {
+			c.spare = make([]byte, 0, max(replySize, len(rest)))
+		}
+		c.query, c.pos, c.spare = append(c.spare, rest...), 0, nil
 	}
 }
 
@@ -292,6 +307,7 @@ read:
 				break read
 			}
 		}
+		c.pos += batch.empty
 		if batch.err != nil {
 			setProtocolError(c, batch.err)
 			break
@@ -675,11 +691,11 @@ func upper(b []byte) string { return string(bytes.ToUpper(b)) }
 
 // shared holds the replies that are always the same.
 var shared = struct {
-	ok, pong, emptyBulk, czero, cone, nullBulk, nullArray, null []byte
+	ok, pong, emptyBulk, czero, cone, nullBulk, null []byte
 
-	syntaxerr, nokeyerr, wrongtypeerr, outofrangeerr, noautherr, sameobjecterr []byte
-	noautherrHello, wrongpasserr, noprotoerr                                   []byte
-	notinterr, notfloaterr, overflowerr, oomerr                                []byte
+	syntaxerr, nokeyerr, wrongtypeerr, noautherr, sameobjecterr []byte
+	noautherrHello, wrongpasserr, noprotoerr                    []byte
+	notinterr, notfloaterr, overflowerr, oomerr                 []byte
 }{
 	ok:        []byte("+OK\r\n"),
 	pong:      []byte("+PONG\r\n"),
@@ -687,13 +703,11 @@ var shared = struct {
 	czero:     []byte(":0\r\n"),
 	cone:      []byte(":1\r\n"),
 	nullBulk:  []byte("$-1\r\n"),
-	nullArray: []byte("*-1\r\n"),
 	null:      []byte("_\r\n"),
 
 	syntaxerr:      []byte("-ERR syntax error\r\n"),
 	nokeyerr:       []byte("-ERR no such key\r\n"),
 	wrongtypeerr:   []byte("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
-	outofrangeerr:  []byte("-ERR index out of range\r\n"),
 	noautherr:      []byte("-NOAUTH Authentication required.\r\n"),
 	noautherrHello: []byte("-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time\r\n"),
 	wrongpasserr:   []byte("-WRONGPASS invalid username-password pair or user is disabled.\r\n"),
@@ -777,6 +791,9 @@ func clientsCron(s *Server) {
 			s.log.verbose("Closing idle client")
 			freeClientAsync(c)
 			continue
+		}
+		if idle > spareKept {
+			c.spare = nil
 		}
 		if len(c.buf) > replySize {
 			c.checkOutputLimit()
