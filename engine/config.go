@@ -376,6 +376,12 @@ func VersionLine() string {
 	return fmt.Sprintf("Redis server v=%s sha=00000000:0 malloc=%s bits=%d build=redscope-%s\n", Version, allocatorName, strconv.IntSize, ReleaseVersion)
 }
 
+// ConfigError is why a configuration was refused, in the form in which
+// redis-server prints it: several lines when a line of it is at fault.
+type ConfigError string
+
+func (e ConfigError) Error() string { return string(e) }
+
 // LoadConfig reads a command line, without the program's name, as redis-server
 // does: an optional file or a - for standard input, then --name value …, each as
 // if it were a line at the end of the file. Its errors are complete messages
@@ -492,17 +498,21 @@ func readConfigFiles(text *strings.Builder, path string) error {
 	if strings.ContainsAny(path, "*?[") {
 		var err error
 		if files, err = filepath.Glob(path); err != nil {
-			return fmt.Errorf("Fatal error, can't open config file '%s': bad pattern", path)
+			return configErrorf("Fatal error, can't open config file '%s': bad pattern", path)
 		}
 	}
 	for _, f := range files {
 		b, err := os.ReadFile(f)
 		if err != nil {
-			return fmt.Errorf("Fatal error, can't open config file '%s': %s", f, cError(err))
+			return configErrorf("Fatal error, can't open config file '%s': %s", f, cError(err))
 		}
 		text.Write(b)
 	}
 	return nil
+}
+
+func configErrorf(format string, args ...any) ConfigError {
+	return ConfigError(fmt.Sprintf(format, args...))
 }
 
 // maxIncludes bounds how deep files may include each other.
@@ -522,7 +532,7 @@ func (cfg *Config) load(text string, depth int) error {
 			return err
 		}
 		if problem != "" {
-			return fmt.Errorf("\n*** FATAL CONFIG FILE ERROR (Redis %s) ***\nReading the configuration file, at line %d\n>>> '%s'\n%s", Version, n, line, problem)
+			return configErrorf("\n*** FATAL CONFIG FILE ERROR (Redis %s) ***\nReading the configuration file, at line %d\n>>> '%s'\n%s", Version, n, line, problem)
 		}
 	}
 	return nil

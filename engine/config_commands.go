@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -95,8 +94,8 @@ func configSetCommand(c *client) {
 			if p.apply == nil {
 				continue
 			}
-			if err := p.apply(s); err != nil {
-				s.log.warning("Failed applying restored failed CONFIG SET command: %s", err)
+			if problem := p.apply(s); problem != "" {
+				s.log.warning("Failed applying restored failed CONFIG SET command: %s", problem)
 			}
 		}
 	}
@@ -111,10 +110,10 @@ func configSetCommand(c *client) {
 		if p.apply == nil {
 			continue
 		}
-		if err := p.apply(s); err != nil {
+		if problem := p.apply(s); problem != "" {
 			s.log.warning("Failed applying new configuration. Possibly related to new %s setting. Restoring previous settings.", p.name)
 			restore()
-			fail(p.name, err.Error())
+			fail(p.name, problem)
 			return
 		}
 	}
@@ -168,34 +167,34 @@ func configHelpCommand(c *client) {
 }
 
 // applyHz keeps hz within what serverCron can do, as Redis does.
-func (s *Server) applyHz() error {
+func (s *Server) applyHz() string {
 	s.config.Hz = min(max(s.config.Hz, minHz), maxHz)
 	s.cron.adaptHz(s)
-	return nil
+	return ""
 }
 
 // applyBacklogSize keeps repl-backlog-size at CONFIG_REPL_BACKLOG_MIN_SIZE or
 // more.
-func (s *Server) applyBacklogSize() error {
+func (s *Server) applyBacklogSize() string {
 	if n, _ := parseMemory(s.config.values["repl-backlog-size"]); n < 16<<10 {
 		s.config.values["repl-backlog-size"] = strconv.Itoa(16 << 10)
 	}
-	return nil
+	return ""
 }
 
 // applyMaxClients makes room for the descriptors of more clients.
-func (s *Server) applyMaxClients() error {
+func (s *Server) applyMaxClients() string {
 	wanted := s.config.MaxClients
 	s.adjustOpenFilesLimit()
 	if s.config.MaxClients != wanted {
-		return fmt.Errorf("The operating system is not able to handle the specified number of clients, try with %d", s.config.MaxClients)
+		return fmt.Sprintf("The operating system is not able to handle the specified number of clients, try with %d", s.config.MaxClients)
 	}
 	if size := wanted + reservedDescriptors; size > s.el.SetSize() {
 		if err := s.el.Resize(size); err != nil {
-			return errors.New("The event loop API used by Redis is not able to handle the specified number of clients")
+			return "The event loop API used by Redis is not able to handle the specified number of clients"
 		}
 	}
-	return nil
+	return ""
 }
 
 // minReservedDescriptors is CONFIG_MIN_RESERVED_FDS: descriptors that are not

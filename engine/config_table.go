@@ -37,8 +37,8 @@ type configParam struct {
 	text   func(cfg *Config) string
 
 	// apply makes a change by CONFIG SET take effect, where storing it is not
-	// enough.
-	apply func(*Server) error
+	// enough. It returns what is wrong, or "".
+	apply func(*Server) (problem string)
 
 	// missing says what a value other than the default does not do yet.
 	missing string

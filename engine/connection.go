@@ -180,21 +180,22 @@ func (s *Server) closeTCP() {
 	})
 }
 
-// relisten makes a change of bind or port take effect.
-func (s *Server) relisten() error {
+// relisten makes a change of bind or port take effect, and returns what is
+// wrong with it, or "".
+func (s *Server) relisten() string {
 	cfg := s.config
 	portChanged := cfg.Port != s.tcp.port
 	if !portChanged && slices.Equal(cfg.Bind, s.tcp.bind) {
-		return nil
+		return ""
 	}
 	s.closeTCP()
 	if err := s.listenTCP(); err != nil {
 		if portChanged {
-			return errors.New("Unable to listen on this port. Check server logs.")
+			return "Unable to listen on this port. Check server logs."
 		}
-		return errors.New("Failed to bind to specified addresses.")
+		return "Failed to bind to specified addresses."
 	}
-	return nil
+	return ""
 }
 
 func describe(err error) string {

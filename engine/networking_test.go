@@ -131,8 +131,8 @@ func TestOutputBufferLimits(t *testing.T) {
 	}
 }
 
-// TestSlowReader reads a hundred replies of a megabyte in small pieces, while
-// the server has always more to write; what was written must not be kept.
+// TestSlowReader has a client that never catches up with what it asks for: what
+// was written to it must not be kept.
 func TestSlowReader(t *testing.T) {
 	addr := startOurs(t)
 	admin := dial(t, addr)
@@ -140,7 +140,7 @@ func TestSlowReader(t *testing.T) {
 	admin.do(t, "SET", "big", value)
 	slow := dial(t, addr)
 	id := slow.do(t, "CLIENT", "ID").text
-	const window, total = 8, 150
+	const window, total = 32, 240 // replies; the kernel's buffers take about eight
 	want := fmt.Sprintf("$%d\r\n%s\r\n", len(value), value)
 	slow.send(t, strings.Repeat("GET big\r\n", window))
 	for i := range total {
@@ -148,12 +148,12 @@ func TestSlowReader(t *testing.T) {
 		if i < total-window {
 			slow.send(t, "GET big\r\n")
 		}
-		if i == total/2 {
+		if i == total-window-1 {
 			info := admin.do(t, "CLIENT", "LIST", "ID", id).text
 			_, after, _ := strings.Cut(info, " tot-mem=")
 			memory, _, _ := strings.Cut(after, " ")
-			if n, _ := strconv.Atoi(memory); n > 4*window<<20 {
-				t.Errorf("half-way the client takes %d bytes: %s", n, info)
+			if n, _ := strconv.Atoi(memory); n > 3*window<<20 {
+				t.Errorf("at the end the client takes %d bytes: %s", n, info)
 			}
 		}
 	}
@@ -426,7 +426,8 @@ func TestMaxClientsLowered(t *testing.T) {
 	}
 	addr := startOurs(t, "--maxclients", strconv.FormatUint(had.Max, 10))
 	got := dial(t, addr).do(t, "CONFIG", "GET", "maxclients").items[1].text
-	if os.Geteuid() != 0 && got != strconv.FormatUint(had.Max-minReservedDescriptors, 10) {
+	asked, lowered := strconv.FormatUint(had.Max, 10), strconv.FormatUint(had.Max-minReservedDescriptors, 10)
+	if got != lowered && (os.Geteuid() != 0 || got != asked) { // root may raise the limit
 		t.Errorf("maxclients is %s with %d descriptors", got, had.Max)
 	}
 }
