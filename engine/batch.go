@@ -20,7 +20,8 @@ const batchSize = 16
 type commandBatch struct {
 	ready []parsedCommand
 	args  [][]byte // of all commands in ready, one after the other
-	err   error    // what is wrong behind the last of them
+	empty int      // bytes of the empty commands behind the last of them
+	err   error    // what is wrong behind those
 	short bool     // what follows has not come in whole
 }
 
@@ -40,8 +41,7 @@ func (b *commandBatch) parse(c *client, limit int) {
 	if cap(b.args) > keptArgs {
 		b.args = nil
 	}
-	b.ready, b.args, b.err, b.short = b.ready[:0], b.args[:0], nil, false
-	size := 0
+	b.ready, b.args, b.empty, b.err, b.short = b.ready[:0], b.args[:0], 0, nil, false
 	for pos := c.pos; len(b.ready) < limit && pos < len(c.query); {
 		first := len(b.args)
 		args, n, err := c.reader.Next(c.query[pos:], b.args, &options)
@@ -51,12 +51,12 @@ func (b *commandBatch) parse(c *client, limit int) {
 		}
 		b.args = args
 		pos += n
-		size += n
+		b.empty += n
 		if len(args) == first {
 			continue // an empty command
 		}
-		p := parsedCommand{first: first, end: len(args), size: size}
-		size = 0
+		p := parsedCommand{first: first, end: len(args), size: b.empty}
+		b.empty = 0
 		if p.end-first > 1 {
 			// Nearly always this is the first key. When it is not, a hint has been
 			// wasted.
@@ -67,7 +67,6 @@ func (b *commandBatch) parse(c *client, limit int) {
 		}
 		b.ready = append(b.ready, p)
 	}
-	c.pos += size // empty commands at the end
 }
 
 // prefetchEntries is the second wave of a batch's hints.

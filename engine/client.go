@@ -329,7 +329,7 @@ func (c *client) infoLine() string {
 
 // memory is what a client takes, in bytes: itself and its buffers.
 func (c *client) memory() int64 {
-	n := int64(clientSize) + int64(cap(c.buf)) + int64(cap(c.argv))*sliceSize + int64(len(c.name)+len(c.peer)+len(c.local))
+	n := int64(clientSize) + int64(cap(c.buf)+cap(c.spare)) + int64(cap(c.argv))*sliceSize + int64(len(c.name)+len(c.peer)+len(c.local))
 	if len(c.query) > 0 && &c.query[0] == &c.srv.clients.input[0] {
 		return n // reads from the server's buffer
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -170,6 +171,15 @@ func configHelpCommand(c *client) {
 func (s *Server) applyHz() error {
 	s.config.Hz = min(max(s.config.Hz, minHz), maxHz)
 	s.cron.adaptHz(s)
+	return nil
+}
+
+// applyBacklogSize keeps repl-backlog-size at CONFIG_REPL_BACKLOG_MIN_SIZE or
+// more.
+func (s *Server) applyBacklogSize() error {
+	if n, _ := parseMemory(s.config.values["repl-backlog-size"]); n < 16<<10 {
+		s.config.values["repl-backlog-size"] = strconv.Itoa(16 << 10)
+	}
 	return nil
 }
 

@@ -45,7 +45,12 @@ type rewriting struct {
 // that makes no sense any more is kept as a comment.
 func (cfg *Config) parseForRewrite(text string) *rewriting {
 	f := &rewriting{places: make(map[string][]int)}
-	for line := range strings.Lines(text) {
+	if text == "" {
+		return f
+	}
+	// The newline at the end makes an empty line, as in Redis: it sets apart what
+	// is added.
+	for line := range strings.SplitSeq(text, "\n") {
 		line = strings.Trim(line, "\r\n\t ")
 		if line == "" || line[0] == '#' {
 			f.signed = f.signed || line == rewriteSignature

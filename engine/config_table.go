@@ -96,7 +96,7 @@ func configRows() []*configParam {
 		{name: "activedefrag", kind: paramBool, def: no, missing: "memory is not defragmented"},
 		{name: "activerehashing", kind: paramBool, def: yes, field: func(c *Config) any { return &c.ActiveRehashing }},
 		{name: "always-show-logo", kind: paramBool, def: no, flags: paramImmutable},
-		{name: "aof-disable-auto-gc", kind: paramBool, def: no, flags: paramHidden},
+		{name: "aof-disable-auto-gc", kind: paramBool, def: no},
 		{name: "aof-load-truncated", kind: paramBool, def: yes},
 		{name: "aof-rewrite-incremental-fsync", kind: paramBool, def: yes},
 		{name: "aof-timestamp-enabled", kind: paramBool, def: no},
@@ -193,7 +193,7 @@ func configRows() []*configParam {
 		{name: "otlp-endpoint", kind: paramString, flags: paramImmutable, field: func(c *Config) any { return &c.OTLPEndpoint }},
 		{name: "pidfile", kind: paramString, flags: paramImmutable, field: func(c *Config) any { return &c.PidFile }},
 		{name: "port", kind: paramInt, def: "6379", max: ports, field: func(c *Config) any { return &c.Port }, apply: (*Server).relisten},
-		{name: "proc-title-template", kind: paramString, def: "{title} {listen-addr} {server-mode}"},
+		{name: "proc-title-template", kind: paramSpecial, parse: parseTitleTemplate, def: "{title} {listen-addr} {server-mode}"},
 		{name: "propagation-error-behavior", kind: paramEnum, def: "ignore", values: []string{"ignore", "panic", "panic-on-replicas"}},
 		{name: "protected-mode", kind: paramBool, def: yes, field: func(c *Config) any { return &c.ProtectedMode }},
 		{name: "proto-max-bulk-len", kind: paramMemory, def: "536870912", min: 1 << 20, max: maxLong, field: func(c *Config) any { return &c.ProtoMaxBulkLen }},
@@ -202,7 +202,7 @@ func configRows() []*configParam {
 		{name: "rdb-save-incremental-fsync", kind: paramBool, def: yes},
 		{name: "rdbchecksum", kind: paramBool, def: yes, flags: paramImmutable},
 		{name: "rdbcompression", kind: paramBool, def: yes},
-		{name: "repl-backlog-size", kind: paramMemory, def: "1048576", min: 1, max: maxLong},
+		{name: "repl-backlog-size", kind: paramMemory, def: "1048576", min: 1, max: maxLong, apply: (*Server).applyBacklogSize},
 		{name: "repl-backlog-ttl", kind: paramInt, def: "3600", max: maxLong},
 		{name: "repl-disable-tcp-nodelay", kind: paramBool, def: no},
 		{name: "repl-diskless-load", kind: paramEnum, def: "disabled", values: []string{"disabled", "on-empty-db", "swapdb"}},
@@ -232,7 +232,7 @@ func configRows() []*configParam {
 		{name: "shutdown-timeout", kind: paramInt, def: "10", max: maxInt},
 		{name: "slowlog-log-slower-than", kind: paramInt, def: "10000", min: -1, max: maxLong},
 		{name: "slowlog-max-len", kind: paramInt, def: "128", max: maxLong},
-		{name: "socket-mark-id", kind: paramInt, def: "0", max: maxUint},
+		{name: "socket-mark-id", kind: paramInt, def: "0", max: maxUint, flags: paramImmutable},
 		{name: "stop-writes-on-bgsave-error", kind: paramBool, def: yes},
 		{name: "stream-node-max-bytes", kind: paramMemory, def: "4096", max: maxLong},
 		{name: "stream-node-max-entries", kind: paramInt, def: "100", max: maxLong},
@@ -341,6 +341,17 @@ func workingDirectory() string {
 		return ""
 	}
 	return dir
+}
+
+func parseTitleTemplate(_ *Config, args []string) (string, string) {
+	rest := args[0]
+	for _, known := range []string{"title", "listen-addr", "server-mode", "port", "tls-port", "unixsocket", "config-file"} {
+		rest = strings.ReplaceAll(rest, "{"+known+"}", "x")
+	}
+	if rest == "" || strings.ContainsAny(rest, "{}") {
+		return "", "template format is invalid or contains unknown variables"
+	}
+	return args[0], ""
 }
 
 // parseShare accepts a number from 0 to 1, or nothing.

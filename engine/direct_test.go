@@ -16,7 +16,8 @@ import (
 // as processInputBuffer does, without a socket in between.
 type directServer struct {
 	*Server
-	c *client
+	c    *client
+	peer int // the other end of the client's socket
 }
 
 func newDirectServer(t testing.TB) *directServer {
@@ -42,7 +43,7 @@ func newDirectServer(t testing.TB) *directServer {
 		s.Close()
 		unix.Close(pair[1])
 	})
-	return &directServer{s, c}
+	return &directServer{s, c, pair[1]}
 }
 
 // run executes a command and returns its reply, a view until the next.

@@ -32,6 +32,9 @@ type client struct {
 	query  []byte
 	pos    int
 	reader resp.Reader
+	// spare is the empty buffer of an earlier command that did not come in whole.
+	// A client that sends one mostly sends another; clientsCron takes it away.
+	spare []byte
 
 	// buf holds the reply, of which sent bytes have gone to the socket.
 	buf    []byte
@@ -92,6 +95,9 @@ const (
 	// maxWritesPerEvent is NET_MAX_WRITES_PER_EVENT: after this many bytes the
 	// other clients have their turn.
 	maxWritesPerEvent = 64 * 1024
+	// spareKept is how long an idle client keeps a query buffer, in ms, as in
+	// clientsCronResizeQueryBuffer.
+	spareKept = 2000
 	// keptArgs bounds the argument slice that is kept between reads.
 	keptArgs = 1024
 )
@@ -189,10 +195,13 @@ func readQueryFromClient(conn *connection) {
 	s := c.srv
 	c.trace.beginRead(c)
 	var room []byte
-	shared := len(c.query) == 0
+	shared := len(c.query) == 0 && cap(c.spare) < inputSize
 	if shared {
 		room = s.clients.input
 	} else {
+		if len(c.query) == 0 {
+			c.query, c.pos, c.spare = c.spare, 0, nil
+		}
 		c.growQuery()
 		room = c.query[len(c.query):cap(c.query)]
 	}
@@ -254,9 +263,15 @@ func (c *client) growQuery() {
 func (c *client) keepQuery(shared bool) {
 	switch rest := c.query[c.pos:]; {
 	case len(rest) == 0:
+		if !shared {
+			c.spare = c.query[:0]
+		}
 		c.query, c.pos = nil, 0
 	case shared:
-		c.query, c.pos = append(make([]byte, 0, max(replySize, len(rest))), rest...), 0
+		if cap(c.spare) < len(rest) {
+			c.spare = make([]byte, 0, max(replySize, len(rest)))
+		}
+		c.query, c.pos, c.spare = append(c.spare, rest...), 0, nil
 	}
 }
 
@@ -293,6 +308,7 @@ read:
 				break read
 			}
 		}
+		c.pos += batch.empty
 		if batch.err != nil {
 			setProtocolError(c, batch.err)
 			break
@@ -805,6 +821,9 @@ func clientsCron(s *Server) {
 			s.log.verbose("Closing idle client")
 			freeClientAsync(c)
 			continue
+		}
+		if idle > spareKept {
+			c.spare = nil
 		}
 		if len(c.buf) > replySize {
 			c.checkOutputLimit()

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,9 +24,13 @@ func startOracle(t testing.TB, args ...string) string {
 	}
 	addr := l.Addr().(*net.TCPAddr)
 	l.Close()
-	cmd := exec.Command("redis-server", append([]string{
-		"--port", strconv.Itoa(addr.Port), "--save", "", "--dir", t.TempDir(),
-	}, args...)...)
+	options := []string{"--port", strconv.Itoa(addr.Port), "--save", "", "--dir", t.TempDir()}
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		options = append(args, options...) // a configuration file comes first
+	} else {
+		options = append(options, args...)
+	}
+	cmd := exec.Command("redis-server", options...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"net"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -9,7 +11,13 @@ import (
 // the test and returns its address.
 func startOurs(t testing.TB, args ...string) string {
 	t.Helper()
-	cfg, err := LoadConfig(append([]string{"--port", "0", "--logfile", "/dev/null"}, args...))
+	options := []string{"--port", "0", "--logfile", "/dev/null"}
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		options = append(args, options...) // a configuration file comes first
+	} else {
+		options = append(options, args...)
+	}
+	cfg, err := LoadConfig(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,4 +38,28 @@ func startOurs(t testing.TB, args ...string) string {
 		s.Close()
 	})
 	return s.Addr()
+}
+
+// freePort returns a port that nobody listens on.
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// listenSomewhere takes a port for the duration of the test.
+func listenSomewhere(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
 }

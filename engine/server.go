@@ -49,6 +49,7 @@ type Server struct {
 	loopClock loopClock
 	pause     pause
 	peaks     peaks
+	collector collector
 	memory    struct { // bytes
 		startup, peak int64
 	}
@@ -122,6 +123,7 @@ func New(cfg *Config, hooks *Hooks) (*Server, error) {
 		s.db[i] = &redisDb{id: i, dict: dict.New(s.arena)}
 	}
 	if s.el, err = ae.New(cfg.MaxClients + reservedDescriptors); err != nil {
+		s.Close()
 		return nil, err
 	}
 	s.el.BeforeSleep = func() { beforeSleep(s) }
@@ -404,6 +406,7 @@ func serverCron(s *Server) int {
 	clientsCron(s)
 	databasesCron(s)
 	freeClientsInAsyncFreeQueue(s)
+	s.paceCollector()
 	s.cron.loops++
 	return 1000 / s.cron.hz
 }

@@ -83,3 +83,6 @@ func (a *Arena) FreeLarge(i uint32) {
 		a.large, a.vacant = nil, nil
 	}
 }
+
+// LargeBytes is what the large values take of the Go heap.
+func (a *Arena) LargeBytes() int64 { return a.largeBytes }
