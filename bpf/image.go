@@ -52,10 +52,14 @@ func (b *image) close() {
 }
 
 // load reads the symbol tables: .symtab, and .dynsym, which is all that a
-// distribution's stripped build keeps.
+// distribution's stripped build keeps; in a Go program without .symtab, the
+// runtime's own table.
 func (b *image) load() {
 	b.once.Do(func() {
 		var all []symbol
+		if b.elf.Section(".symtab") == nil {
+			all = b.goFunctions()
+		}
 		for _, read := range []func() ([]elf.Symbol, error){b.elf.Symbols, b.elf.DynamicSymbols} {
 			syms, err := read()
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"regexp"
 	"strconv"
 	"strings"
@@ -219,13 +220,60 @@ func TestFunctionsErrors(t *testing.T) {
 	}
 }
 
+// A Go program without a symbol table, as `go run` makes it, has the functions
+// that the same program with one has, at the same addresses.
 func TestFunctionsOfStrippedGoProgram(t *testing.T) {
 	require.Tool(t, "go")
-	path := filepath.Join(t.TempDir(), "spin")
-	if out, err := exec.Command("go", "build", "-ldflags=-s", "-o", path, "./testdata/spin").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	dir := t.TempDir()
+	build := func(name string, flags ...string) (path string, addrs map[string]uint64) {
+		t.Helper()
+		path = filepath.Join(dir, name)
+		args := append([]string{"build", "-o", path}, flags...)
+		if out, err := exec.Command("go", append(args, "./testdata/spin")...).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		functions, err := Functions(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addrs = make(map[string]uint64)
+		for _, f := range functions {
+			addrs[f.Name] = f.Addr
+		}
+		return path, addrs
 	}
-	if _, err := Functions(path); err == nil || !strings.Contains(err.Error(), "-ldflags=-s") {
-		t.Errorf("%v; want it to name -ldflags=-s", err)
+	for _, mode := range []string{"exe", "pie"} {
+		_, whole := build(mode, "-buildmode="+mode)
+		stripped, got := build(mode+"-s", "-buildmode="+mode, "-ldflags=-s -w")
+		for _, name := range chain {
+			if got[name] == 0 {
+				t.Errorf("%s: %s is missing", mode, name)
+			}
+		}
+		if len(got) < len(whole)*9/10 {
+			t.Errorf("%s: %d functions of %d", mode, len(got), len(whole))
+		}
+		for name, addr := range got {
+			// A function may be there once for each of Go's two calling conventions;
+			// some that the compiler makes are numbered in one of the tables only.
+			want := []uint64{whole[name], whole[name+".abi0"]}
+			if !slices.Contains(want, addr) && !(want[0] == 0 && strings.HasPrefix(name, "type:.")) {
+				t.Errorf("%s: %s is at %x, want %x", mode, name, addr, want)
+			}
+		}
+
+		// With another entry point it may be that a C linker put its code before
+		// Go's, and all would be called by another's name.
+		data, err := os.ReadFile(stripped)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[24] ^= 0x40 // e_entry, elf(5)
+		if err := os.WriteFile(stripped, data, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if f, err := Functions(stripped); err == nil || !strings.Contains(err.Error(), "-ldflags=-s") {
+			t.Errorf("%s: %d functions, %v; want an error that names -ldflags=-s", mode, len(f), err)
+		}
 	}
 }

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redscope/redscope/bpf"
+	"github.com/redscope/redscope/cmd/internal/capture"
+	"github.com/redscope/redscope/flame"
+	"github.com/redscope/redscope/internal/require"
+)
+
+// startServer starts a server at path on a free port, and SETs that go on until
+// the test ends.
+func startServer(t *testing.T, path string) (pid int) {
+	t.Helper()
+	if err := bpf.Supported(); err != nil {
+		require.Missing(t, "ebpf", err.Error())
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, "--port", port, "--save", "")
+	cmd.Dir = t.TempDir()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	var conn net.Conn
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if conn, err = net.Dial("tcp", addr); err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+	ended := make(chan struct{})
+	t.Cleanup(func() { conn.Close(); <-ended })
+	go func() {
+		defer close(ended)
+		// Pipelined, so that the server does more of its own work than the kernel's.
+		const batch = 16
+		sets := strings.Repeat("SET test:key:name 10000000000\r\n", batch)
+		in := bufio.NewReader(conn)
+		for {
+			if _, err := io.WriteString(conn, sets); err != nil {
+				return
+			}
+			for range batch {
+				if _, err := in.ReadString('\n'); err != nil {
+					return
+				}
+			}
+		}
+	}()
+	return cmd.Process.Pid
+}
+
+// buildServer builds our server as bin/server.
+func buildServer(t *testing.T) string {
+	t.Helper()
+	require.Tool(t, "go")
+	path := filepath.Join(t.TempDir(), "bin", "server")
+	if out, err := exec.Command("go", "build", "-o", path, "../server").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
+}
+
+// stackOf runs redscope stack on setCommand and returns the names of one stack.
+func stackOf(t *testing.T, pid int) (names []string) {
+	t.Helper()
+	status, out, errs := runRedscope(t, "", "stack", "-p", strconv.Itoa(pid), "setCommand", "-d", "20s")
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, errs)
+	}
+	line := regexp.MustCompile(`^\t[0-9a-f]+ (\S+)\+\d+ \(/\S+\)$`)
+	for l := range strings.SplitSeq(strings.TrimSuffix(out, "\n\n"), "\n") {
+		if m := line.FindStringSubmatch(l); m != nil {
+			names = append(names, m[1])
+		} else {
+			names = append(names, strings.TrimPrefix(l, "\t"))
+		}
+	}
+	return names
+}
+
+// recorded runs redscope record and returns the stacks, also as folded text.
+func recorded(t *testing.T, pid int) (stacks []flame.Stack, folded string) {
+	t.Helper()
+	status, out, errs := runRedscope(t, t.TempDir(), "record", "-p", strconv.Itoa(pid), "-d", "2s", "-F", "999", "-o=", "--folded", "-")
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, errs)
+	}
+	p, err := flame.Read(strings.NewReader(out), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Stacks, out
+}
+
+// The server of this repository under load: its whole chain, in stacks and in
+// samples.
+func TestOurServer(t *testing.T) {
+	path := buildServer(t)
+	pid := startServer(t, path)
+	if got := stackOf(t, pid); len(got) < len(chain) || !slices.Equal(got[:len(chain)], chain) {
+		t.Errorf("the stack is %v, want %v and what is below", got, chain)
+	}
+
+	stacks, folded := recorded(t, pid)
+	rootFirst := slices.Clone(chain)
+	slices.Reverse(rootFirst)
+	for _, part := range []string{strings.Join(rootFirst, ";"), "main.main;aeMain;aeProcessEvents;beforeSleep;handleClientsWithPendingWrites;writeToClient;"} {
+		if !strings.Contains(folded, part) {
+			t.Errorf("no sample has %s:\n%s", part, folded)
+		}
+	}
+	if strings.Contains(folded, capture.Truncated) {
+		t.Errorf("stacks are cut short:\n%s", folded)
+	}
+	// A chain without gaps in every sample within a SET.
+	for _, s := range stacks {
+		var names []string
+		for _, f := range s.Frames {
+			names = append(names, f.Name)
+		}
+		if i := slices.Index(names, "setCommand"); i >= 0 && (i < len(chain) || !slices.Equal(names[i-len(chain)+1:i+1], rootFirst)) {
+			t.Errorf("a sample's stack is %v", names)
+		}
+	}
+
+	status, out, errs := runRedscope(t, "", "probes", path)
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, errs)
+	}
+	for _, name := range chain {
+		// Never on the stack check, which is single-stepped.
+		line := regexp.MustCompile(`(?m)^uprobe:` + regexp.QuoteMeta(path+":"+name) + `\t[0-9a-f]+\+\d+\temulated\tpush %rbp after the stack check$`)
+		if !line.MatchString(out) {
+			t.Errorf("%s is not listed, or with another site", name)
+		}
+	}
+}
+
+// A redis-server that nobody modified, compiled without frame pointers: the
+// function and its direct caller, and where it ends is said.
+func TestStockServer(t *testing.T) {
+	require.Tool(t, "redis")
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := startServer(t, path)
+	if got, want := stackOf(t, pid), []string{"setCommand", "call", capture.Truncated}; !slices.Equal(got, want) {
+		t.Errorf("the stack is %v, want %v", got, want)
+	}
+	if _, folded := recorded(t, pid); !strings.Contains(folded, capture.Truncated+";") {
+		t.Errorf("it is not said that stacks are cut short:\n%s", folded)
+	}
+}
