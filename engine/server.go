@@ -126,8 +126,7 @@ func New(cfg *Config, hooks *Hooks) (*Server, error) {
 		s.Close()
 		return nil, err
 	}
-	s.el.BeforeSleep = func() { beforeSleep(s) }
-	s.el.AfterSleep = func() { afterSleep(s) }
+	s.el.Data, s.el.BeforeSleep, s.el.AfterSleep = s, beforeSleep, afterSleep
 	s.clients.init()
 	if err := s.listen(); err != nil {
 		s.Close()
@@ -138,7 +137,7 @@ func New(cfg *Config, hooks *Hooks) (*Server, error) {
 		return nil, err
 	}
 	s.cron.adaptHz(s)
-	s.el.CreateTimeEvent(1, func(*ae.EventLoop) int { return serverCron(s) })
+	s.el.CreateTimeEvent(1, serverCron)
 	s.memory.startup = s.usedMemory()
 	for _, w := range cfg.warnings() {
 		s.log.warning("%s", w)
@@ -233,7 +232,8 @@ func (s *Server) setCachedTime(ticks int64) {
 // is done here, above all the replies.
 //
 //go:noinline
-func beforeSleep(s *Server) {
+func beforeSleep(el *ae.EventLoop) {
+	s := el.Data.(*Server)
 	if s.shutdownAsked.Load() {
 		s.log.warning("User requested shutdown...")
 		s.prepareForShutdown()
@@ -252,7 +252,8 @@ func beforeSleep(s *Server) {
 // afterSleep runs when the loop comes back with events.
 //
 //go:noinline
-func afterSleep(s *Server) {
+func afterSleep(el *ae.EventLoop) {
+	s := el.Data.(*Server)
 	s.updateCachedTime()
 }
 
@@ -393,7 +394,8 @@ func (cmd *command) addLatency(ns int64) {
 // milliseconds until it wants to be called again.
 //
 //go:noinline
-func serverCron(s *Server) int {
+func serverCron(el *ae.EventLoop) int {
+	s := el.Data.(*Server)
 	if s.cron.loops == 0 {
 		s.started()
 	}

@@ -57,8 +57,11 @@ type EventLoop struct {
 	// Turn counts the times that the loop asked for events.
 	Turn uint64
 	// BeforeSleep runs before the loop asks for events, AfterSleep after it.
-	BeforeSleep func()
-	AfterSleep  func()
+	BeforeSleep func(el *EventLoop)
+	AfterSleep  func(el *EventLoop)
+	// Data is the owner's. Functions that the loop calls reach their state through
+	// it, so that no closure stands between aeProcessEvents and them in a stack.
+	Data any
 
 	epfd   int
 	wakefd int
@@ -254,14 +257,14 @@ func aeMain(el *EventLoop) {
 //
 //go:noinline
 func aeProcessEvents(el *EventLoop) {
-	el.BeforeSleep()
+	el.BeforeSleep(el)
 	wait := el.untilTimer()
 	if el.stop {
 		wait = 0
 	}
 	n := el.poll(wait)
 	el.Turn++
-	el.AfterSleep()
+	el.AfterSleep(el)
 	for i := range n {
 		ev := &el.fired[i]
 		fd := int(ev.Fd)

@@ -17,7 +17,8 @@ func newLoop(t *testing.T) *EventLoop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	el.BeforeSleep, el.AfterSleep = func() {}, func() {}
+	nothing := func(*EventLoop) {}
+	el.BeforeSleep, el.AfterSleep = nothing, nothing
 	t.Cleanup(el.Close)
 	return el
 }
@@ -136,7 +137,7 @@ func TestDescriptorBeyondSetSize(t *testing.T) {
 func TestSchedulerIsNotHeldUp(t *testing.T) {
 	el := newLoop(t)
 	var stop atomic.Bool
-	el.BeforeSleep = func() {
+	el.BeforeSleep = func(*EventLoop) {
 		if stop.Load() {
 			el.Stop()
 		}
