@@ -344,3 +344,14 @@ func TestConfigSetEffects(t *testing.T) {
 		t.Error(v)
 	}
 }
+
+func TestPidFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pid")
+	startOurs(t, "--pidfile", path)
+	if b, err := os.ReadFile(path); string(b) != fmt.Sprintf("%d\n", os.Getpid()) {
+		t.Errorf("%q, %v", b, err)
+	}
+	if v := dial(t, startOurs(t, "--pidfile", "/nonexistent/pid")).do(t, "PING"); v.text != "PONG" {
+		t.Error(v)
+	}
+}

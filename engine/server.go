@@ -132,10 +132,7 @@ func New(cfg *Config, hooks *Hooks) (*Server, error) {
 		s.Close()
 		return nil, err
 	}
-	if err := s.writePidFile(); err != nil {
-		s.Close()
-		return nil, err
-	}
+	s.writePidFile()
 	s.cron.adaptHz(s)
 	s.el.CreateTimeEvent(1, serverCron)
 	s.memory.startup = s.usedMemory()
@@ -159,17 +156,18 @@ func (s *Server) logStart() {
 	s.log.notice("redscope %s", ReleaseVersion)
 }
 
-// writePidFile leaves the process's number where pidfile says.
-func (s *Server) writePidFile() error {
+// writePidFile leaves the process's number where pidfile says. As in Redis, a
+// server that cannot do that works all the same.
+func (s *Server) writePidFile() {
 	path := s.config.PidFile
 	if path == "" {
-		return nil
+		return
 	}
 	if err := os.WriteFile(path, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o644); err != nil {
-		return fmt.Errorf("cannot write the pid file: %w; choose another with --pidfile", err)
+		s.log.warning("Cannot write the pid file: %v", err)
+		return
 	}
 	s.pidFile = path
-	return nil
 }
 
 // resetStats sets to zero what CONFIG RESETSTAT does.
