@@ -424,6 +424,9 @@ func LoadConfig(args []string) (*Config, error) {
 		return nil, err
 	}
 	cfg.loading = false
+	if cfg.values["aclfile"] != "" {
+		return nil, errors.New("aclfile is not available yet, and everybody would be let in: remove it, and use requirepass")
+	}
 	if cfg.Daemonize {
 		return nil, errors.New("daemonize yes is not available: start the server from a systemd unit (Type=exec), or with & at the end of the command line")
 	}
@@ -578,8 +581,15 @@ func (cfg *Config) loadLine(line string, depth int) (problem string, err error) 
 			return "", err
 		}
 		return "", cfg.load(text.String(), depth+1)
-	case name == "rename-command" && len(args) == 2, name == "user" && len(args) >= 1,
-		name == "loadmodule" && len(args) >= 1, strings.Contains(name, "."):
+	case name == "rename-command" && len(args) == 2:
+		return "Renaming commands is not available yet, and the old name would answer: remove the line, and protect the server with requirepass and bind", nil
+	case name == "user" && !isOpenUser(args):
+		return "ACL users are not available yet, and everybody would be let in: remove the line, and use requirepass", nil
+	case name == "loadmodule" && len(args) >= 1:
+		return "Modules are not available: remove the line", nil
+	case name == "user":
+		return "", nil
+	case strings.Contains(name, "."): // a module's
 		if !slices.Contains(cfg.ignored, name) {
 			cfg.ignored = append(cfg.ignored, name)
 		}
@@ -588,6 +598,20 @@ func (cfg *Config) loadLine(line string, depth int) (problem string, err error) 
 		return "sentinel directive while not in sentinel mode", nil
 	}
 	return "Bad directive or wrong number of arguments", nil
+}
+
+// isOpenUser recognises the line that Redis writes when there are no users but
+// the default one, who may do everything.
+func isOpenUser(args []string) bool {
+	if len(args) == 0 || args[0] != "default" {
+		return false
+	}
+	for _, rule := range args[1:] {
+		if !slices.Contains([]string{"on", "nopass", "sanitize-payload", "skip-sanitize-payload", "~*", "&*", "+@all", "allkeys", "allchannels", "allcommands"}, rule) {
+			return false
+		}
+	}
+	return true
 }
 
 // cError words an error as the C library does, which begins with a capital.

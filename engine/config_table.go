@@ -84,7 +84,7 @@ func configRows() []*configParam {
 	const maxLong = math.MaxInt64
 	return []*configParam{
 		{name: "acl-pubsub-default", kind: paramEnum, def: "resetchannels", values: []string{"allchannels", "resetchannels"}},
-		{name: "aclfile", kind: paramString, flags: paramImmutable, missing: "users and rules are not loaded"},
+		{name: "aclfile", kind: paramString, flags: paramImmutable},
 		{name: "acllog-max-len", kind: paramInt, def: "128", max: maxLong},
 		{name: "active-defrag-cycle-max", kind: paramInt, def: "25", min: 1, max: 99},
 		{name: "active-defrag-cycle-min", kind: paramInt, def: "1", min: 1, max: 99},

@@ -193,10 +193,7 @@ cluster-enabled yes
 tls-port 7001
 io-threads 4
 maxmemory 100mb
-aclfile /nonexistent
-user alice on >secret ~* +@all
-rename-command CONFIG ""
-loadmodule /nonexistent.so a b
+user default on nopass sanitize-payload ~* &* +@all
 some.module-parameter 3
 client-output-buffer-limit replica 1mb 1kb 5
 client-output-buffer-limit normal 5 6 7
@@ -220,13 +217,29 @@ client-output-buffer-limit normal 5 6 7
 		}
 	}
 	warnings := strings.Join(cfg.warnings(), "\n")
-	for _, name := range []string{"appendonly", "save", "replicaof", "cluster-enabled", "tls-port", "io-threads", "maxmemory", "aclfile", "user", "rename-command", "loadmodule"} {
+	for _, name := range []string{"appendonly", "save", "replicaof", "cluster-enabled", "tls-port", "io-threads", "maxmemory", "some.module-parameter"} {
 		if !regexp.MustCompile(`(?m)^` + name + ` is not available yet: .`).MatchString(warnings) {
 			t.Errorf("no warning about %s in:\n%s", name, warnings)
 		}
 	}
 	if w := DefaultConfig().warnings(); len(w) != 0 {
 		t.Errorf("the default configuration warns: %q", w)
+	}
+}
+
+// What would leave the server open to those it was meant to keep out is refused.
+func TestLoadConfigRefuses(t *testing.T) {
+	for _, line := range []string{
+		`aclfile /nonexistent`, `user alice on >secret ~* +@all`, `user default on #abc ~* +@all`,
+		`user default on nopass ~* -@all`, `rename-command CONFIG ""`, `loadmodule /nonexistent.so a b`,
+	} {
+		path := filepath.Join(t.TempDir(), "redis.conf")
+		if err := os.WriteFile(path, []byte(line+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadConfig([]string{path}); err == nil || !strings.Contains(err.Error(), "not available") {
+			t.Errorf("%s: %v", line, err)
+		}
 	}
 }
 
