@@ -39,7 +39,13 @@ type assembly struct {
 type command struct {
 	record
 	span   trace.SpanID
-	behind trace.SpanContext // of the command it waited behind, if any
+	behind spanRef // the command it waited behind, if any
+}
+
+// A spanRef names a span; the zero value names none.
+type spanRef struct {
+	trace trace.TraceID
+	span  trace.SpanID
 }
 
 // events returns how many events a holds.
@@ -85,8 +91,8 @@ type assembler struct {
 	order []*assembly // by arrival; those finished are removed by expire
 	spare []*assembly // finished ones, for their slices
 
-	loop uint64            // turn of the loop of the latest command
-	last trace.SpanContext // that command
+	loop uint64  // turn of the loop of the latest command
+	last spanRef // that command
 
 	ids  *ids
 	held int // events of assemblies
@@ -114,13 +120,11 @@ func (as *assembler) add(r *record, now time.Time) {
 	switch r.kind {
 	case commandEvent:
 		c := command{record: *r, span: as.ids.newSpan()}
-		if as.loop == r.loop && as.last.IsValid() {
+		if as.loop == r.loop {
 			c.behind = as.last
 		}
 		as.loop = r.loop
-		as.last = trace.NewSpanContext(trace.SpanContextConfig{
-			TraceID: a.trace, SpanID: c.span, TraceFlags: trace.FlagsSampled,
-		})
+		as.last = spanRef{a.trace, c.span}
 		a.commands = append(a.commands, c)
 		a.replies += r.bytes
 	case readEvent:

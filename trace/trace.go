@@ -3,9 +3,11 @@
 //
 // The hooks run on the event-loop thread, which owns the key space. There the
 // package only copies an event into a ring: it must never block, lock, allocate
-// or build a span on that thread. A goroutine of its own drains the ring, builds
-// the spans with the times that the events carry, and gives them to the
-// OpenTelemetry SDK.
+// or build a span on that thread. A goroutine of its own drains the ring and
+// encodes the spans, with the times that the events carry, in batches, which one
+// more goroutine per destination sends with OpenTelemetry's OTLP clients or
+// writes. It shares the machine with the server, so it must not allocate per
+// span either.
 //
 // When the goroutine does not keep up, because the collector is slow or dead,
 // the ring fills and further events are dropped and counted. That is the only
@@ -30,8 +32,8 @@ import (
 	"time"
 
 	"github.com/redscope/redscope/engine"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/sdk/resource"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
 
@@ -99,8 +101,8 @@ type Options struct {
 	// power of two. The default is 16,384 events of 256 bytes.
 	Ring int
 
-	// exporter replaces the collector in tests.
-	exporter sdktrace.SpanExporter
+	// client replaces that of the collector in tests.
+	client otlptrace.Client
 }
 
 // Stats counts reads, events and spans since New. Events = Kept + Filtered +
@@ -209,39 +211,40 @@ func newTracer(ctx context.Context, o Options) (*Tracer, error) {
 		return t, nil
 	}
 
-	// The context that New was given is for New; the exporters outlive it.
-	t.abort, t.giveUp = context.WithCancel(context.Background())
-	var processors []sdktrace.SpanProcessor
-	deliver := func(e sdktrace.SpanExporter, name string) *delivery {
-		d := &delivery{to: e, name: name, log: o.Log, abort: t.abort}
-		// The processor waits when its queue is full, rather than losing spans
-		// without telling: the queue that may lose is the ring.
-		processors = append(processors, sdktrace.NewBatchSpanProcessor(d, sdktrace.WithBlocking()))
-		return d
+	limits, err := limitsFromEnv()
+	if err != nil {
+		return nil, err
 	}
-	collector, name := o.exporter, "test"
-	if collector == nil {
-		var err error
-		if collector, name, err = newCollectorExporter(ctx, o.Endpoint); err != nil {
+	client, name, json := o.client, "test", false
+	if client == nil {
+		if client, name, json, err = newCollectorClient(ctx, o.Endpoint); err != nil {
 			return nil, err
 		}
 	}
-	if collector == nil && o.File == "" {
+	if client == nil && o.File == "" {
 		return t, nil
 	}
 	res, err := newResource(ctx, o.Version)
 	if err != nil {
 		return nil, err
 	}
+	// The context that New was given is for New; the deliveries outlive it.
+	t.abort, t.giveUp = context.WithCancel(context.Background())
+	var deliveries []*delivery
+	deliver := func(to destination, name string) *delivery {
+		d := newDelivery(t.abort, to, name, o.Log, limits)
+		deliveries = append(deliveries, d)
+		return d
+	}
 	if o.File != "" {
-		file, err := newFileExporter(o.File)
+		f, err := newFile(o.File, res)
 		if err != nil {
 			return nil, err
 		}
-		t.file = deliver(file, "file "+o.File)
+		t.file = deliver(f, "file "+o.File)
 	}
-	if collector != nil {
-		t.collector = deliver(collector, name)
+	if client != nil {
+		t.collector = deliver(newUploader(client, json, res), name)
 	}
 
 	var seed [32]byte
@@ -252,12 +255,12 @@ func newTracer(ctx context.Context, o Options) (*Tracer, error) {
 	ids := newIDs(p, rand.NewChaCha8(seed))
 	t.assembler = newAssembler(ids, t.finish, func() { t.lost.Add(1) })
 	t.builder = &builder{
-		processors:   processors,
-		resource:     res,
+		deliveries:   deliveries,
 		ids:          ids,
 		commandName:  o.CommandName,
 		functionName: o.FunctionName,
 		queryText:    o.QueryText,
+		places:       make(map[string]rendered),
 	}
 	go t.run()
 	return t, nil
@@ -354,6 +357,9 @@ func (t *Tracer) drain() int {
 		t.held.Store(uint64(t.assembler.held))
 	})
 	t.assembler.expireBefore(now)
+	for _, d := range t.builder.deliveries {
+		d.flushBefore(now)
+	}
 	t.held.Store(uint64(t.assembler.held))
 	return n
 }
@@ -427,8 +433,8 @@ func (t *Tracer) shutdown(ctx context.Context) error {
 	go func() {
 		<-t.ended
 		var errs []error
-		for _, p := range t.builder.processors {
-			errs = append(errs, p.Shutdown(context.Background()))
+		for _, d := range t.builder.deliveries {
+			errs = append(errs, d.close())
 		}
 		done <- errors.Join(errs...)
 	}()
@@ -436,7 +442,7 @@ func (t *Tracer) shutdown(ctx context.Context) error {
 	select {
 	case err = <-done:
 	case <-ctx.Done():
-		// From here on exports end at once, and with them whatever waits.
+		// From here on deliveries end at once, and with them whatever waits.
 		t.giveUp()
 		err = errors.Join(ctx.Err(), <-done)
 	}
