@@ -43,8 +43,8 @@ const scope = "github.com/redscope/redscope/trace"
 // How long the draining goroutine sleeps. A wake-up per event would cost the
 // event loop a futex call each, hundreds of times the price of the event.
 const (
-	minSleep = 10 * time.Millisecond // after it found something
-	maxSleep = 50 * time.Millisecond // after it found nothing for a while
+	minSleep = 10 * time.Millisecond // after it found the ring filling
+	maxSleep = 50 * time.Millisecond // otherwise
 )
 
 // defaultRing is the number of events that the ring holds: 4 MiB of them, and
@@ -325,17 +325,17 @@ func (t *Tracer) Hooks() *engine.Hooks {
 // run drains the ring until Shutdown.
 func (t *Tracer) run() {
 	defer close(t.ended)
-	timer := time.NewTimer(minSleep)
+	timer := time.NewTimer(maxSleep)
 	defer timer.Stop()
-	sleep := minSleep
 	for running := true; running; {
+		var sleep time.Duration
 		switch n := t.drain(); {
 		case n >= len(t.ring.records)/4:
 			sleep = 0 // it fills faster than minSleep allows for
-		case n > 0:
+		case n >= len(t.ring.records)/16:
 			sleep = minSleep
 		default:
-			sleep = min(max(2*sleep, minSleep), maxSleep)
+			sleep = maxSleep
 		}
 		timer.Reset(sleep)
 		select {
