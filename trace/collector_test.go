@@ -302,6 +302,8 @@ func TestBadCollectors(t *testing.T) {
 				t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "300") // ms
 				t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "20")     // ms
 				t.Setenv("OTEL_BSP_EXPORT_TIMEOUT", "300")    // ms, retries included
+				t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "2048")
+				t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "512")
 				l := listen(t, "127.0.0.1:0")
 				if behave == nil {
 					l.Close()

@@ -142,13 +142,27 @@ var hostPort = regexp.MustCompile(`^[^/@ ]+:[0-9]+$`)
 // limits says when a batch leaves, and how much waits.
 type limits struct {
 	batch   int           // spans in a batch, at most
+	bytes   int           // a batch leaves when it has them
 	batches int           // batches in memory, the one that is leaving included
 	delay   time.Duration // from a batch's first span to its leaving
 	timeout time.Duration // for a batch, retries included; 0: none
 }
 
-// limitsFromEnv reads OTEL_BSP_*, whose names and defaults are those of the
-// SDK's batch span processor.
+// A batch leaves with so many bytes even before it has its number of spans.
+const (
+	// Collectors refuse gRPC messages above 4 MiB, and two such buffers are
+	// memory enough.
+	collectorBytes = 512 << 10
+
+	// A write costs a file little, and a small buffer stays in the processor's
+	// cache.
+	fileBytes = 128 << 10
+)
+
+// limitsFromEnv reads OTEL_BSP_*, the variables of the SDK's batch span
+// processor. Batch and queue are four times its defaults: the price of a batch,
+// among it a buffer of 1 MiB that gRPC clears for each of more than 32 KiB, is
+// shared by more spans.
 func limitsFromEnv() (limits, error) {
 	var err error
 	get := func(name string, least, otherwise int) int {
@@ -162,9 +176,9 @@ func limitsFromEnv() (limits, error) {
 		}
 		return n
 	}
-	queue := get("OTEL_BSP_MAX_QUEUE_SIZE", 1, 2048)
+	queue := get("OTEL_BSP_MAX_QUEUE_SIZE", 1, 8192)
 	l := limits{
-		batch:   min(queue, get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, 512)),
+		batch:   min(queue, get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, 2048)),
 		delay:   time.Duration(get("OTEL_BSP_SCHEDULE_DELAY", 0, 5000)) * time.Millisecond,
 		timeout: time.Duration(get("OTEL_BSP_EXPORT_TIMEOUT", 0, 30000)) * time.Millisecond,
 	}
@@ -238,7 +252,7 @@ func (d *delivery) add(s *span) {
 	b := d.filling
 	b.data = d.to.appendSpan(b.data, s)
 	b.spans++
-	if b.spans == d.limits.batch {
+	if b.spans == d.limits.batch || len(b.data) >= d.limits.bytes {
 		d.flush()
 	}
 }
@@ -252,7 +266,9 @@ func (d *delivery) emptyBatch() *batch {
 			return b
 		default:
 			d.made++
-			return new(batch)
+			// Memory that is not used yet costs nothing; the last span may
+			// exceed the bytes.
+			return &batch{data: make([]byte, 0, d.limits.bytes+8<<10)}
 		}
 	}
 	return <-d.empty

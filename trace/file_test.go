@@ -185,7 +185,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	var log lines
 	ctx := context.Background()
-	d := newDelivery(ctx, f, "file", log.log, limits{batch: 5, batches: 1})
+	d := newDelivery(ctx, f, "file", log.log, limits{batch: 5, bytes: fileBytes, batches: 1})
 	// With one batch, the second add waits until the one before is written.
 	add := func() {
 		for i := range byte(5) {

@@ -47,9 +47,14 @@ const (
 	maxSleep = 50 * time.Millisecond // otherwise
 )
 
-// defaultRing is the number of events that the ring holds: 4 MiB of them, and
-// 10 ms of 1.6 million events per second.
-const defaultRing = 1 << 14
+// How many events the ring holds: 1 MiB of them when few reads are sampled,
+// which a processor's cache keeps, else 4 MiB, 10 ms of 1.6 million events per
+// second.
+const (
+	smallRing   = 1 << 12 // sample <= fewReads
+	defaultRing = 1 << 14
+	fewReads    = 0.1
+)
 
 // Options says what is traced and where the spans go. Fields that are zero
 // leave the matter to the environment variables of OpenTelemetry, or else to
@@ -98,7 +103,8 @@ type Options struct {
 	Log func(line string)
 
 	// Ring is the number of events that may wait for the draining goroutine; a
-	// power of two. The default is 16,384 events of 256 bytes.
+	// power of two. The default is 16,384 events of 256 bytes, or 4,096 when at
+	// most a tenth of the reads is sampled.
 	Ring int
 
 	// client replaces that of the collector in tests.
@@ -178,10 +184,7 @@ func newTracer(ctx context.Context, o Options) (*Tracer, error) {
 	if !(o.Sample >= 0 && o.Sample <= 1) {
 		return nil, fmt.Errorf("sample %v: give a number above 0 and at most 1", o.Sample)
 	}
-	if o.Ring == 0 {
-		o.Ring = defaultRing
-	}
-	if o.Ring < 2 || o.Ring&(o.Ring-1) != 0 {
+	if o.Ring != 0 && (o.Ring < 2 || o.Ring&(o.Ring-1) != 0) {
 		return nil, fmt.Errorf("ring %d: give a power of two", o.Ring)
 	}
 	if o.CommandName == nil {
@@ -231,7 +234,8 @@ func newTracer(ctx context.Context, o Options) (*Tracer, error) {
 	// The context that New was given is for New; the deliveries outlive it.
 	t.abort, t.giveUp = context.WithCancel(context.Background())
 	var deliveries []*delivery
-	deliver := func(to destination, name string) *delivery {
+	deliver := func(to destination, bytes int, name string) *delivery {
+		limits.bytes = bytes
 		d := newDelivery(t.abort, to, name, o.Log, limits)
 		deliveries = append(deliveries, d)
 		return d
@@ -241,15 +245,22 @@ func newTracer(ctx context.Context, o Options) (*Tracer, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.file = deliver(f, "file "+o.File)
+		t.file = deliver(f, fileBytes, "file "+o.File)
 	}
 	if client != nil {
-		t.collector = deliver(newUploader(client, json, res), name)
+		t.collector = deliver(newUploader(client, json, res), collectorBytes, name)
 	}
 
 	var seed [32]byte
 	crand.Read(seed[:])
 	t.sampler = newSampler(p, rand.NewPCG(binary.NativeEndian.Uint64(seed[:]), binary.NativeEndian.Uint64(seed[8:])))
+	switch {
+	case o.Ring > 0:
+	case p <= fewReads:
+		o.Ring = smallRing
+	default:
+		o.Ring = defaultRing
+	}
 	t.ring = newRing(o.Ring)
 	crand.Read(seed[:])
 	ids := newIDs(p, rand.NewChaCha8(seed))
