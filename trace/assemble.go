@@ -33,13 +33,20 @@ type assembly struct {
 	written  int64     // bytes that its writes carried
 	failed   bool      // one of its writes failed, and no other follows
 	latest   time.Time // when its latest event was taken from the ring
-	finished bool
+
+	older, newer *assembly // in the assembler's list
 }
 
 type command struct {
 	record
 	span   trace.SpanID
-	behind trace.SpanContext // of the command it waited behind, if any
+	behind spanRef // the command it waited behind, if any
+}
+
+// A spanRef names a span; the zero value names none.
+type spanRef struct {
+	trace trace.TraceID
+	span  trace.SpanID
 }
 
 // events returns how many events a holds.
@@ -81,12 +88,13 @@ func (a *assembly) duration() time.Duration {
 //
 // It belongs to the goroutine that drains the ring.
 type assembler struct {
-	reads map[uint64]*assembly
-	order []*assembly // by arrival; those finished are removed by expire
-	spare []*assembly // finished ones, for their slices
+	reads  map[uint64]*assembly
+	oldest *assembly   // the same by arrival
+	newest *assembly   //
+	spare  []*assembly // finished ones, for their slices
 
-	loop uint64            // turn of the loop of the latest command
-	last trace.SpanContext // that command
+	loop uint64  // turn of the loop of the latest command
+	last spanRef // that command
 
 	ids  *ids
 	held int // events of assemblies
@@ -114,13 +122,11 @@ func (as *assembler) add(r *record, now time.Time) {
 	switch r.kind {
 	case commandEvent:
 		c := command{record: *r, span: as.ids.newSpan()}
-		if as.loop == r.loop && as.last.IsValid() {
+		if as.loop == r.loop {
 			c.behind = as.last
 		}
 		as.loop = r.loop
-		as.last = trace.NewSpanContext(trace.SpanContextConfig{
-			TraceID: a.trace, SpanID: c.span, TraceFlags: trace.FlagsSampled,
-		})
+		as.last = spanRef{a.trace, c.span}
 		a.commands = append(a.commands, c)
 		a.replies += r.bytes
 	case readEvent:
@@ -151,36 +157,45 @@ func (as *assembler) begin(read uint64) *assembly {
 	a.read = read
 	a.trace, a.root = as.ids.newTrace()
 	as.reads[read] = a
-	as.order = append(as.order, a)
+	if a.older = as.newest; a.older != nil {
+		a.older.newer = a
+	} else {
+		as.oldest = a
+	}
+	as.newest = a
 	return a
 }
 
 func (as *assembler) end(a *assembly) {
 	delete(as.reads, a.read)
+	if a.older != nil {
+		a.older.newer = a.newer
+	} else {
+		as.oldest = a.newer
+	}
+	if a.newer != nil {
+		a.newer.older = a.older
+	} else {
+		as.newest = a.older
+	}
 	as.held -= a.events()
-	a.finished = true
 	as.finish(a)
+	// Few large ones or many small ones, the spare memory stays below a
+	// megabyte or two.
+	if len(as.spare) < 64 && cap(a.commands) <= 64 && cap(a.writes) <= 64 {
+		as.spare = append(as.spare, a)
+	}
 }
 
 // expire ends, oldest first, the reads for which over returns true.
 func (as *assembler) expire(over func(*assembly) bool) {
-	waiting := as.order[:0]
-	for _, a := range as.order {
-		if !a.finished && over(a) {
+	for a := as.oldest; a != nil; {
+		newer := a.newer // a may be used again once it has ended
+		if over(a) {
 			as.end(a)
 		}
-		if !a.finished {
-			waiting = append(waiting, a)
-			continue
-		}
-		// Few large ones or many small ones, the spare memory stays below a
-		// megabyte or two.
-		if len(as.spare) < 64 && cap(a.commands) <= 64 && cap(a.writes) <= 64 {
-			as.spare = append(as.spare, a)
-		}
+		a = newer
 	}
-	clear(as.order[len(waiting):])
-	as.order = waiting
 }
 
 // expireBefore ends the reads that have waited long enough at the time now.

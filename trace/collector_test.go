@@ -70,7 +70,11 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	b, err := io.ReadAll(body)
 	var request collectorpb.ExportTraceServiceRequest
-	if err == nil {
+	switch {
+	case err != nil:
+	case r.Header.Get("Content-Type") == "application/json":
+		err = unmarshalOTLP(b, &request)
+	default:
 		err = proto.Unmarshal(b, &request)
 	}
 	if err != nil {
@@ -124,6 +128,7 @@ func TestDestinations(t *testing.T) {
 		{"endpoint variable", "", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://HTTP"}, "/v1/traces"},
 		{"endpoint variable, grpc", "", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://GRPC", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"}, ""},
 		{"traces endpoint variable", "", map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://HTTP/x", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, "/x"},
+		{"JSON", "http://HTTP", map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "/v1/traces"},
 		{"gzip", "http://HTTP", map[string]string{"OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}, "/v1/traces"},
 		{"exporter none, but an option", "http://HTTP", map[string]string{"OTEL_TRACES_EXPORTER": "none"}, "/v1/traces"},
 	} {
@@ -193,6 +198,8 @@ func TestWrongOptions(t *testing.T) {
 		{Options{CommandName: name}, "OTEL_EXPORTER_OTLP_ENDPOINT=localhost:4318", "OTEL_EXPORTER_OTLP_ENDPOINT localhost:4318: give http://"},
 		{Options{CommandName: name}, "OTEL_TRACES_EXPORTER=zipkin", "give otlp or none"},
 		{Options{CommandName: name}, "OTEL_TRACES_SAMPLER=sometimes", "give always_on"},
+		{Options{CommandName: name}, "OTEL_BSP_SCHEDULE_DELAY=5s", "OTEL_BSP_SCHEDULE_DELAY=5s: give a number from 0"},
+		{Options{CommandName: name}, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=0", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=0: give a number from 1"},
 		{Options{Endpoint: "http://a:1", CommandName: name}, "OTEL_EXPORTER_OTLP_PROTOCOL=udp", "give grpc, http/protobuf or http/json"},
 	} {
 		clearEnv(t)
@@ -295,6 +302,8 @@ func TestBadCollectors(t *testing.T) {
 				t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "300") // ms
 				t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "20")     // ms
 				t.Setenv("OTEL_BSP_EXPORT_TIMEOUT", "300")    // ms, retries included
+				t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "2048")
+				t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "512")
 				l := listen(t, "127.0.0.1:0")
 				if behave == nil {
 					l.Close()
@@ -353,7 +362,7 @@ func TestBadCollectors(t *testing.T) {
 // Shutdown ends when its context does, although the exporter would wait for
 // half a minute and the ring is full behind it, and counts what it leaves.
 func TestShutdownGivesUp(t *testing.T) {
-	tr := newTest(t, Options{exporter: &keeper{delay: time.Hour}, Ring: 1024})
+	tr := newTest(t, Options{client: &keeper{delay: time.Hour}, Ring: 1024})
 	s := &script{h: tr.Hooks(), now: t0}
 	for tr.Stats().Dropped == 0 {
 		sets(s, 1000)

@@ -115,7 +115,7 @@ func TestEngine(t *testing.T) {
 	}
 	t.Logf("%v", count)
 	for _, s := range spans {
-		if s.Name == "SET" && s.Status.Code == tracepb.Status_STATUS_CODE_UNSET {
+		if s.Name == "SET" && s.Status.GetCode() == tracepb.Status_STATUS_CODE_UNSET {
 			a := make(map[string]string)
 			for _, kv := range s.Attributes {
 				a[kv.Key] = kv.Value.GetStringValue()

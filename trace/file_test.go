@@ -5,72 +5,77 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/redscope/redscope/engine"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/resource"
+	"go.opentelemetry.io/otel/trace"
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 )
 
-// decodeOTLP decodes the JSON of an ExportTraceServiceRequest with protojson,
-// strictly: unknown fields are errors. OTLP/JSON differs from protobuf's JSON
-// in the ids, which are hex instead of base64.
-func decodeOTLP(t *testing.T, b []byte) *collectorpb.ExportTraceServiceRequest {
-	t.Helper()
+// unmarshalOTLP decodes the JSON of an ExportTraceServiceRequest with
+// protojson, strictly: unknown fields are errors. OTLP/JSON differs from
+// protobuf's JSON in the ids, which are hex instead of base64.
+func unmarshalOTLP(b []byte, request *collectorpb.ExportTraceServiceRequest) error {
 	var generic any
 	if err := json.Unmarshal(b, &generic); err != nil {
-		t.Fatalf("not JSON: %v", err)
+		return err
 	}
-	var walk func(any)
-	walk = func(v any) {
+	var walk func(any) error
+	walk = func(v any) (err error) {
 		switch v := v.(type) {
 		case []any:
 			for _, e := range v {
-				walk(e)
+				err = errors.Join(err, walk(e))
 			}
 		case map[string]any:
 			for k, e := range v {
 				size, id := map[string]int{"traceId": 32, "spanId": 16, "parentSpanId": 16}[k]
 				if !id {
-					walk(e)
+					err = errors.Join(err, walk(e))
 					continue
 				}
-				raw, err := hex.DecodeString(e.(string))
-				if err != nil || len(e.(string)) != size || e != strings.ToLower(e.(string)) {
-					t.Fatalf("%s is %v, want %d hex digits", k, e, size)
+				raw, e2 := hex.DecodeString(e.(string))
+				if e2 != nil || len(e.(string)) != size {
+					return fmt.Errorf("%s is %v, want %d hex digits", k, e, size)
 				}
 				v[k] = base64.StdEncoding.EncodeToString(raw)
 			}
 		}
+		return err
 	}
-	walk(generic)
+	if err := walk(generic); err != nil {
+		return err
+	}
 	b, err := json.Marshal(generic)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	var request collectorpb.ExportTraceServiceRequest
-	if err := protojson.Unmarshal(b, &request); err != nil {
-		t.Fatalf("not an ExportTraceServiceRequest: %v", err)
-	}
-	return &request
+	return protojson.Unmarshal(b, request)
 }
 
-// capture is an OTLP client that keeps what the SDK would have sent.
-type capture struct{ sent []*tracepb.ResourceSpans }
+var capitals = regexp.MustCompile(`"(traceId|spanId|parentSpanId)":"[0-9a-f]*[A-F]`)
 
-func (*capture) Start(context.Context) error { return nil }
-func (*capture) Stop(context.Context) error  { return nil }
-func (c *capture) UploadTraces(_ context.Context, rs []*tracepb.ResourceSpans) error {
-	c.sent = append(c.sent, rs...)
-	return nil
+func decodeOTLP(t *testing.T, b []byte) *collectorpb.ExportTraceServiceRequest {
+	t.Helper()
+	var request collectorpb.ExportTraceServiceRequest
+	if err := unmarshalOTLP(b, &request); err != nil {
+		t.Fatalf("not an ExportTraceServiceRequest: %v", err)
+	}
+	if id := capitals.Find(b); id != nil {
+		t.Errorf("%s has capitals, which some readers do not take", id)
+	}
+	return &request
 }
 
 func allSpans(rs []*tracepb.ResourceSpans) map[string]*tracepb.Span {
@@ -85,18 +90,13 @@ func allSpans(rs []*tracepb.ResourceSpans) map[string]*tracepb.Span {
 	return m
 }
 
-// The file holds, span by span and field by field, what the SDK's exporter
-// sends to a collector.
+// The file holds, span by span and field by field, what goes to a collector.
 func TestFileEqualsOTLP(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace.json")
-	sent := &capture{}
-	exporter, err := otlptrace.New(context.Background(), sent)
-	if err != nil {
-		t.Fatal(err)
-	}
+	sent := &keeper{}
 	clearEnv(t)
 	t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "50")
-	tr := newTestWithEnv(t, Options{File: path, QueryText: true, exporter: exporter})
+	tr := newTestWithEnv(t, Options{File: path, QueryText: true, client: sent})
 	s := &script{h: tr.Hooks(), now: t0}
 	for range 50 {
 		s.loop++
@@ -179,56 +179,41 @@ func TestFullDisk(t *testing.T) {
 	}
 
 	path := filepath.Join(t.TempDir(), "trace.json")
-	e, err := newFileExporter(path)
+	f, err := newFile(path, resource.Empty())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var log lines
-	k := &keeper{}
-	tr := newTestWithEnv(t, Options{exporter: k})
-	sets(&script{h: tr.Hooks(), now: t0}, 1)
-	shutdown(t, tr)
-	d := &delivery{to: e, name: "file", log: log.log, abort: context.Background()}
-	batch := k.spans.Snapshots()
-	d.ExportSpans(context.Background(), batch)
+	ctx := context.Background()
+	d := newDelivery(ctx, f, "file", log.log, limits{batch: 5, bytes: fileBytes, batches: 1})
+	// With one batch, the second add waits until the one before is written.
+	add := func() {
+		for i := range byte(5) {
+			d.add(&span{trace: trace.TraceID{1}, id: trace.SpanID{i + 1}, name: rootName, start: t0, end: t0})
+		}
+		d.filling = <-d.empty
+		d.filling.data = f.begin(d.filling.data[:0])
+	}
+	add()
 	before, _ := os.ReadFile(path)
-	good := e.file
-	if e.file, err = os.Open("/dev/null"); err != nil { // not open for writing
+	good := f.file
+	if f.file, err = os.Open("/dev/null"); err != nil { // not open for writing
 		t.Fatal(err)
 	}
-	d.ExportSpans(context.Background(), batch)
-	d.ExportSpans(context.Background(), batch)
-	e.file.Close()
-	e.file = good
+	add()
+	add()
+	f.file.Close()
+	f.file = good
 	after, _ := os.ReadFile(path)
 	equal(t, "file after a failure", string(after), string(before))
 	equal(t, "delivery", d.stats(), Delivery{Delivered: 5, Lost: 10})
 	equal(t, "lines", len(log.all()), 1)
-	d.ExportSpans(context.Background(), batch)
-	if err := d.Shutdown(context.Background()); err != nil {
+	add()
+	equal(t, "lines", len(log.all()), 2)
+	d.filling = nil
+	if err := d.close(); err != nil {
 		t.Fatal(err)
 	}
 	after, _ = os.ReadFile(path)
 	equal(t, "batches in the end", len(decodeOTLP(t, after).ResourceSpans), 2)
-}
-
-// BenchmarkFileSpan is what a span costs on its way into a file.
-func BenchmarkFileSpan(b *testing.B) {
-	k := &keeper{}
-	tr := newTest(b, Options{exporter: k})
-	sets(&script{h: tr.Hooks(), now: t0}, 100)
-	shutdown(b, tr)
-	var batch []sdktrace.ReadOnlySpan = k.spans.Snapshots()
-	e, err := newFileExporter(filepath.Join(b.TempDir(), "trace.json"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		e.size, e.empty = int64(len(fileHead)), true
-		e.ExportSpans(context.Background(), batch)
-		n += len(batch)
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/span")
 }

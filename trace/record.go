@@ -111,7 +111,8 @@ func (r *record) putWrite(e *engine.WriteEvent) {
 	r.bytes = int64(e.Bytes)
 }
 
-func (r *record) key() string   { return string(r.text[:r.textLen]) }
-func (r *record) error() string { return string(r.text[errAt:][:r.text2Len]) }
-func (r *record) peer() string  { return string(r.text[:r.textLen]) }
-func (r *record) local() string { return string(r.text[localAt:][:r.text2Len]) }
+// The following are parts of r.
+func (r *record) key() []byte   { return r.text[:r.textLen] }
+func (r *record) error() []byte { return r.text[errAt:][:r.text2Len] }
+func (r *record) peer() []byte  { return r.text[:r.textLen] }
+func (r *record) local() []byte { return r.text[localAt:][:r.text2Len] }

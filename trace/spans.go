@@ -1,95 +1,97 @@
 package trace
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
-	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/sdk/instrumentation"
-	"go.opentelemetry.io/otel/sdk/resource"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Attributes that OpenTelemetry's conventions have no name for.
-const (
-	clientIDKey      = attribute.Key("redscope.client.id")     // CLIENT ID
-	loopKey          = attribute.Key("redscope.loop")          // turn of the event loop
-	readBytesKey     = attribute.Key("redscope.read.bytes")    // what read(2) returned
-	readCommandsKey  = attribute.Key("redscope.read.commands") // complete commands in it
-	writeBytesKey    = attribute.Key("redscope.write.bytes")   // what write(2) accepted
-	batchPositionKey = attribute.Key("redscope.batch.position")
-	argumentsKey     = attribute.Key("redscope.command.arguments") // its name included
-	dirtyKey         = attribute.Key("redscope.command.dirty")     // changes to the key space
-	replySizeKey     = attribute.Key("redscope.reply.size")        // bytes
+// Attributes whose value differs from span to span. For those called redscope,
+// OpenTelemetry's conventions have no name.
+var (
+	clientIDKey      = newKey("redscope.client.id")     // CLIENT ID
+	loopKey          = newKey("redscope.loop")          // turn of the event loop
+	readBytesKey     = newKey("redscope.read.bytes")    // what read(2) returned
+	readCommandsKey  = newKey("redscope.read.commands") // complete commands in it
+	writeBytesKey    = newKey("redscope.write.bytes")   // what write(2) accepted
+	batchPositionKey = newKey("redscope.batch.position")
+	argumentsKey     = newKey("redscope.command.arguments") // its name included
+	dirtyKey         = newKey("redscope.command.dirty")     // changes to the key space
+	replySizeKey     = newKey("redscope.reply.size")        // bytes
+
+	batchSizeKey  = newKey(semconv.DBOperationBatchSizeKey)
+	namespaceKey  = newKey(semconv.DBNamespaceKey)
+	queryTextKey  = newKey(semconv.DBQueryTextKey)
+	statusCodeKey = newKey(semconv.DBResponseStatusCodeKey)
+	errorTypeKey  = newKey(semconv.ErrorTypeKey)
+)
+
+// Names and attributes that never differ.
+var (
+	rootName     = newName("readQueryFromClient")
+	callName     = newName("call")
+	writeName    = newName("writeToClient")
+	mixed        = render(semconv.DBOperationName("PIPELINE"))
+	writeFailure = render(semconv.ErrorTypeOther)
+
+	unknownCommand = commandPieces{name: newName("processCommand")}
 )
 
 // maxQueryText bounds db.query.text, in bytes: an MSET of a thousand keys is
 // two thousand question marks.
 const maxQueryText = 256
 
-// A span is what this package gives to the SDK's processors and exporters. The
-// SDK's own span is made to be changed by several goroutines while it lasts, and
-// costs about four times as much to make: a lock, options, limits, a copy at the
-// end. Ours are complete when they are made.
+// maxPlaces bounds how many connections' addresses are kept in encoded form:
+// half a megabyte.
+const maxPlaces = 512
+
+// A span is what the encoders are given. There is one per builder, filled anew
+// for each span: making spans as the SDK does, or any object per span, costs
+// several times what encoding them does, most of it in the garbage collector of
+// the server that is watched.
 type span struct {
-	// ReadOnlySpan is nil. It is there for the interface's unexported method,
-	// which nobody calls; the SDK's forceFlushSpan is made in this way, too.
-	sdktrace.ReadOnlySpan
-
-	of         *builder
-	name       string
-	context    trace.SpanContext
-	parent     trace.SpanContext
-	kind       trace.SpanKind
-	start, end int64 // ns since the epoch
-	attributes []attribute.KeyValue
-	links      []sdktrace.Link
-	events     []sdktrace.Event
-	status     sdktrace.Status
-	children   int
+	trace      trace.TraceID
+	id         trace.SpanID
+	parent     trace.SpanID // not valid: a root, and the only span of kind server
+	name       name
+	start, end int64   // ns since the epoch
+	attributes []attr  //
+	read       int64   // time of the event "read"; 0: there is none
+	behind     spanRef // link, if any
+	failed     bool    // the status is Error
+	message    string  // of the status
 }
-
-func (s *span) Name() string                     { return s.name }
-func (s *span) SpanContext() trace.SpanContext   { return s.context }
-func (s *span) Parent() trace.SpanContext        { return s.parent }
-func (s *span) SpanKind() trace.SpanKind         { return s.kind }
-func (s *span) StartTime() time.Time             { return at(s.start) }
-func (s *span) EndTime() time.Time               { return at(s.end) }
-func (s *span) Attributes() []attribute.KeyValue { return s.attributes }
-func (s *span) Links() []sdktrace.Link           { return s.links }
-func (s *span) Events() []sdktrace.Event         { return s.events }
-func (s *span) Status() sdktrace.Status          { return s.status }
-func (s *span) Resource() *resource.Resource     { return s.of.resource }
-func (s *span) DroppedAttributes() int           { return 0 }
-func (s *span) DroppedLinks() int                { return 0 }
-func (s *span) DroppedEvents() int               { return 0 }
-func (s *span) ChildSpanCount() int              { return s.children }
-
-func (s *span) InstrumentationScope() instrumentation.Scope {
-	return instrumentation.Scope{Name: scope, SchemaURL: semconv.SchemaURL}
-}
-
-// InstrumentationLibrary is the older name of InstrumentationScope.
-func (s *span) InstrumentationLibrary() instrumentation.Scope { return s.InstrumentationScope() }
 
 // A builder makes the spans of one read after another.
 type builder struct {
-	processors   []sdktrace.SpanProcessor
-	resource     *resource.Resource
+	deliveries   []*delivery
 	ids          *ids
 	commandName  func(int) string
 	functionName func(int) string
 	queryText    bool
 	made         uint64 // spans made
 
-	// Spans and attributes are cut off larger pieces: fewer allocations, hence
-	// less work for the garbage collector of the server that is watched.
-	spans      []span
-	attributes []attribute.KeyValue
+	span     span
+	scratch  []byte // texts that span.attributes refers to
+	commands []commandPieces
+	places   map[string]rendered
+	place    []byte // key of places
+}
+
+// commandPieces is what all spans of a command have in common.
+type commandPieces struct {
+	known     bool
+	words     int    // of its name: 2 for "CONFIG GET"
+	text      string // its name
+	name      name
+	function  name
+	operation rendered
+	pipeline  rendered // operation of a pipeline of this command alone
 }
 
 // build makes the spans of a, which is finished:
@@ -101,179 +103,196 @@ type builder struct {
 //	├ …
 //	└ writeToClient
 func (b *builder) build(a *assembly) {
-	var buf [8]attribute.KeyValue
-	where := append(buf[:0], semconv.DBSystemNameRedis, transport(a.done.peer()))
-	where = appendAddress(where, a.done.peer(), semconv.NetworkPeerAddress, semconv.NetworkPeerPort)
-	where = appendAddress(where, a.done.local(), semconv.ServerAddress, semconv.ServerPort)
+	b.span.trace = a.trace
+	place := b.placeOf(&a.done)
 
-	root := b.span("readQueryFromClient", nil, a.root, a.done.at[start], a.end())
-	root.context = trace.NewSpanContext(trace.SpanContextConfig{
-		TraceID: a.trace, SpanID: a.root, TraceFlags: trace.FlagsSampled,
-	})
-	root.kind = trace.SpanKindServer
-	root.events = []sdktrace.Event{{Name: "read", Time: at(a.done.at[readEnd])}}
-	b.set(root, where...)
-	b.set(root,
-		clientIDKey.Int64(int64(a.done.client)),
-		loopKey.Int64(int64(a.done.loop)),
-		readBytesKey.Int64(a.done.bytes),
-		readCommandsKey.Int64(a.done.count),
+	s := b.begin(rootName, trace.SpanID{}, a.root, a.done.at[start], a.end())
+	s.read = a.done.at[readEnd]
+	s.attributes = append(s.attributes,
+		attr{whole: place},
+		attr{key: clientIDKey, number: int64(a.done.client)},
+		attr{key: loopKey, number: int64(a.done.loop)},
+		attr{key: readBytesKey, number: a.done.bytes},
+		attr{key: readCommandsKey, number: a.done.count},
 	)
 	if a.done.count > 1 {
-		b.set(root,
-			semconv.DBOperationName(b.pipelineName(a.commands)),
-			semconv.DBOperationBatchSize(int(a.done.count)))
+		s.attributes = append(s.attributes,
+			attr{whole: b.pipeline(a.commands)},
+			attr{key: batchSizeKey, number: a.done.count})
 	}
+	b.end()
 	for i := range a.commands {
-		b.command(root, &a.commands[i], where)
+		b.command(a.root, &a.commands[i], place)
 	}
 	for i := range a.writes {
-		b.write(root, &a.writes[i])
+		b.write(a.root, &a.writes[i])
 	}
-	b.done(root)
 }
 
 // command makes the spans of one command.
-func (b *builder) command(root *span, c *command, where []attribute.KeyValue) {
+func (b *builder) command(root trace.SpanID, c *command, place rendered) {
 	// A command that does not exist has no name of its own: its text would be
 	// whatever a client sends.
-	name, function := "processCommand", ""
+	pieces := &unknownCommand
 	exists := c.record.command >= 0
 	if exists {
-		name = b.commandName(int(c.record.command))
-		function = b.functionName(int(c.record.command))
+		pieces = b.pieces(int(c.record.command))
 	}
-	s := b.span(name, root, c.span, c.at[process], c.at[end])
-	if c.behind.IsValid() {
-		s.links = []sdktrace.Link{{SpanContext: c.behind}}
-	}
-	b.set(s, where...)
-	b.set(s,
-		semconv.DBNamespace(strconv.Itoa(int(c.db))),
-		argumentsKey.Int64(int64(c.args)),
-		dirtyKey.Int64(c.count),
-		replySizeKey.Int64(c.bytes),
-		batchPositionKey.Int64(int64(c.batch)),
+	s := b.begin(pieces.name, root, c.span, c.at[process], c.at[end])
+	s.behind = c.behind
+	b.scratch = strconv.AppendInt(b.scratch[:0], int64(c.db), 10)
+	s.attributes = append(s.attributes,
+		attr{whole: place},
+		attr{key: namespaceKey, text: b.scratch},
+		attr{key: argumentsKey, number: int64(c.args)},
+		attr{key: dirtyKey, number: c.count},
+		attr{key: replySizeKey, number: c.bytes},
+		attr{key: batchPositionKey, number: int64(c.batch)},
 	)
 	if exists {
-		b.set(s, semconv.DBOperationName(name))
+		s.attributes = append(s.attributes, attr{whole: pieces.operation})
 		if b.queryText {
-			b.set(s, semconv.DBQueryText(queryText(name, &c.record)))
+			from := len(b.scratch)
+			b.scratch = appendQueryText(b.scratch, pieces, &c.record)
+			s.attributes = append(s.attributes, attr{key: queryTextKey, text: b.scratch[from:]})
 		}
 	}
-	if code := strings.ToValidUTF8(c.error(), "\uFFFD"); code != "" {
-		b.set(s, semconv.DBResponseStatusCode(code), semconv.ErrorTypeKey.String(code))
-		s.status.Code = codes.Error
+	if code := validUTF8(c.error()); len(code) > 0 {
+		s.attributes = append(s.attributes, attr{key: statusCodeKey, text: code}, attr{key: errorTypeKey, text: code})
+		s.failed = true
 	}
+	b.end()
 	if c.at[callStart] != 0 {
-		call := b.span("call", s, b.ids.newSpan(), c.at[callStart], c.at[callEnd])
-		b.done(b.span(function, call, b.ids.newSpan(), c.at[procStart], c.at[procEnd]))
-		b.done(call)
+		call := b.ids.newSpan()
+		b.begin(callName, c.span, call, c.at[callStart], c.at[callEnd])
+		b.end()
+		b.begin(pieces.function, call, b.ids.newSpan(), c.at[procStart], c.at[procEnd])
+		b.end()
 	}
-	b.done(s)
 }
 
-func (b *builder) write(root *span, w *record) {
-	s := b.span("writeToClient", root, b.ids.newSpan(), w.at[start], w.at[end])
-	b.set(s, writeBytesKey.Int64(w.bytes))
+func (b *builder) write(root trace.SpanID, w *record) {
+	s := b.begin(writeName, root, b.ids.newSpan(), w.at[start], w.at[end])
+	s.attributes = append(s.attributes, attr{key: writeBytesKey, number: w.bytes})
 	if w.failed {
-		b.set(s, semconv.ErrorTypeOther)
-		s.status = sdktrace.Status{Code: codes.Error, Description: "write failed"}
+		s.attributes = append(s.attributes, attr{whole: writeFailure})
+		s.failed, s.message = true, "write failed"
 	}
-	b.done(s)
+	b.end()
 }
 
-// span returns a span without attributes.
-func (b *builder) span(name string, parent *span, id trace.SpanID, start, end int64) *span {
-	if len(b.spans) == 0 {
-		b.spans = make([]span, 64)
-	}
-	s := &b.spans[0]
-	b.spans = b.spans[1:]
-	s.of, s.name, s.start, s.end = b, name, start, end
-	s.kind = trace.SpanKindInternal
-	if parent != nil {
-		s.parent = parent.context
-		s.context = parent.context.WithSpanID(id)
-		parent.children++
-	}
-	return s
+// begin returns a span without attributes; end takes it back.
+func (b *builder) begin(name name, parent, id trace.SpanID, start, end int64) *span {
+	b.span = span{trace: b.span.trace, id: id, parent: parent, name: name,
+		start: start, end: end, attributes: b.span.attributes[:0]}
+	return &b.span
 }
 
-// set adds attributes to s, which must be the span that set was called for
-// last, or new.
-func (b *builder) set(s *span, kv ...attribute.KeyValue) {
-	n := len(s.attributes)
-	if cap(b.attributes)-len(b.attributes) < len(kv) {
-		b.attributes = append(make([]attribute.KeyValue, 0, 512), s.attributes...)
-		s.attributes = b.attributes
-	}
-	from := len(b.attributes) - n
-	b.attributes = append(b.attributes, kv...)
-	s.attributes = b.attributes[from:len(b.attributes):len(b.attributes)]
-}
-
-// done gives s to the SDK. This may wait for the exporter.
-func (b *builder) done(s *span) {
+// end encodes the span for every destination. This may wait for an exporter.
+func (b *builder) end() {
 	b.made++
-	for _, p := range b.processors {
-		p.OnEnd(s)
+	for _, d := range b.deliveries {
+		d.add(&b.span)
 	}
 }
 
-// at returns the time that is ns nanoseconds after the epoch.
-func at(ns int64) time.Time { return time.Unix(0, ns) }
+// pieces returns what is encoded of a command that exists.
+func (b *builder) pieces(id int) *commandPieces {
+	if id >= len(b.commands) {
+		b.commands = append(b.commands, make([]commandPieces, id+1-len(b.commands))...)
+	}
+	p := &b.commands[id]
+	if !p.known {
+		name := b.commandName(id)
+		*p = commandPieces{
+			known:     true,
+			words:     strings.Count(name, " ") + 1,
+			text:      name,
+			name:      newName(name),
+			function:  newName(b.functionName(id)),
+			operation: render(semconv.DBOperationName(name)),
+			pipeline:  render(semconv.DBOperationName("PIPELINE " + name)),
+		}
+	}
+	return p
+}
 
-// pipelineName names a batch as the conventions for Redis ask: after the
-// command when all are the same.
-func (b *builder) pipelineName(commands []command) string {
+// pipeline names a batch as the conventions for Redis ask: after the command
+// when all are the same.
+func (b *builder) pipeline(commands []command) rendered {
 	if len(commands) == 0 || commands[0].record.command < 0 {
-		return "PIPELINE"
+		return mixed
 	}
 	for i := range commands[1:] {
 		if commands[i+1].record.command != commands[0].record.command {
-			return "PIPELINE"
+			return mixed
 		}
 	}
-	return "PIPELINE " + b.commandName(int(commands[0].record.command))
+	return b.pieces(int(commands[0].record.command)).pipeline
 }
 
-// queryText returns a command as redis-cli would take it, every argument
+// placeOf returns the attributes that say which connection a read belongs to.
+func (b *builder) placeOf(r *record) rendered {
+	b.place = append(append(append(b.place[:0], r.peer()...), 0), r.local()...)
+	place, ok := b.places[string(b.place)]
+	if !ok {
+		if len(b.places) >= maxPlaces {
+			clear(b.places)
+		}
+		peer, local := string(r.peer()), string(r.local())
+		kv := []attribute.KeyValue{semconv.DBSystemNameRedis, transport(peer)}
+		kv = appendAddress(kv, peer, semconv.NetworkPeerAddress, semconv.NetworkPeerPort)
+		kv = appendAddress(kv, local, semconv.ServerAddress, semconv.ServerPort)
+		place = render(kv...)
+		b.places[string(b.place)] = place
+	}
+	return place
+}
+
+// appendQueryText appends a command as redis-cli would take it, every argument
 // replaced by a question mark, except the first key: the conventions' own
 // example is "SET mykey ?". A key cut short ends in "…".
-func queryText(name string, r *record) string {
-	var s strings.Builder
-	s.WriteString(name)
+func appendQueryText(b []byte, pieces *commandPieces, r *record) []byte {
+	from := len(b)
+	b = append(b, pieces.text...)
 	// A subcommand is part of the name: "CONFIG GET".
-	for i := int32(strings.Count(name, " ") + 1); i < r.args; i++ {
-		if s.Len() >= maxQueryText {
-			s.WriteString(" …")
-			break
+	for i := int32(pieces.words); i < r.args; i++ {
+		if len(b)-from >= maxQueryText {
+			return append(b, " …"...)
 		}
-		s.WriteByte(' ')
+		b = append(b, ' ')
 		if i != r.keyPos {
-			s.WriteByte('?')
+			b = append(b, '?')
 			continue
 		}
-		// Keys are any bytes; one that is not UTF-8 would make the exporter
-		// refuse its whole batch.
-		s.WriteString(strings.ToValidUTF8(r.key(), "\uFFFD"))
+		b = append(b, validUTF8(r.key())...)
 		if r.keyLen > int64(r.textLen) {
-			s.WriteString("…")
+			b = append(b, "…"...)
 		}
 	}
-	return s.String()
+	return b
+}
+
+// validUTF8 returns b, or a copy in which U+FFFD stands for what is not UTF-8:
+// keys are any bytes, and one such key would make a collector refuse the whole
+// batch.
+func validUTF8(b []byte) []byte {
+	if utf8.Valid(b) {
+		return b
+	}
+	return bytes.ToValidUTF8(b, []byte("\uFFFD"))
 }
 
 // appendAddress appends "ip:port" as two attributes, the path of a unix socket
 // as one.
 func appendAddress(kv []attribute.KeyValue, s string, host func(string) attribute.KeyValue, port func(int) attribute.KeyValue) []attribute.KeyValue {
+	s = strings.ToValidUTF8(s, "\uFFFD")
 	i := strings.LastIndexByte(s, ':')
 	switch {
 	case s == "":
 		return kv
 	case i < 0 || s[0] == '/':
-		return append(kv, host(strings.ToValidUTF8(s, "\uFFFD")))
+		return append(kv, host(s))
 	}
 	kv = append(kv, host(strings.Trim(s[:i], "[]")))
 	if n, err := strconv.Atoi(s[i+1:]); err == nil {

@@ -3,9 +3,11 @@
 //
 // The hooks run on the event-loop thread, which owns the key space. There the
 // package only copies an event into a ring: it must never block, lock, allocate
-// or build a span on that thread. A goroutine of its own drains the ring, builds
-// the spans with the times that the events carry, and gives them to the
-// OpenTelemetry SDK.
+// or build a span on that thread. A goroutine of its own drains the ring and
+// encodes the spans, with the times that the events carry, in batches, which one
+// more goroutine per destination sends with OpenTelemetry's OTLP clients or
+// writes. It shares the machine with the server, so it must not allocate per
+// span either.
 //
 // When the goroutine does not keep up, because the collector is slow or dead,
 // the ring fills and further events are dropped and counted. That is the only
@@ -30,8 +32,8 @@ import (
 	"time"
 
 	"github.com/redscope/redscope/engine"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/sdk/resource"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
 
@@ -41,13 +43,18 @@ const scope = "github.com/redscope/redscope/trace"
 // How long the draining goroutine sleeps. A wake-up per event would cost the
 // event loop a futex call each, hundreds of times the price of the event.
 const (
-	minSleep = 10 * time.Millisecond // after it found something
-	maxSleep = 50 * time.Millisecond // after it found nothing for a while
+	minSleep = 10 * time.Millisecond // after it found the ring filling
+	maxSleep = 50 * time.Millisecond // otherwise
 )
 
-// defaultRing is the number of events that the ring holds: 4 MiB of them, and
-// 10 ms of 1.6 million events per second.
-const defaultRing = 1 << 14
+// How many events the ring holds: 1 MiB of them when few reads are sampled,
+// which a processor's cache keeps, else 4 MiB, 10 ms of 1.6 million events per
+// second.
+const (
+	smallRing   = 1 << 12 // sample <= fewReads
+	defaultRing = 1 << 14
+	fewReads    = 0.1
+)
 
 // Options says what is traced and where the spans go. Fields that are zero
 // leave the matter to the environment variables of OpenTelemetry, or else to
@@ -96,11 +103,12 @@ type Options struct {
 	Log func(line string)
 
 	// Ring is the number of events that may wait for the draining goroutine; a
-	// power of two. The default is 16,384 events of 256 bytes.
+	// power of two. The default is 16,384 events of 256 bytes, or 4,096 when at
+	// most a tenth of the reads is sampled.
 	Ring int
 
-	// exporter replaces the collector in tests.
-	exporter sdktrace.SpanExporter
+	// client replaces that of the collector in tests.
+	client otlptrace.Client
 }
 
 // Stats counts reads, events and spans since New. Events = Kept + Filtered +
@@ -176,10 +184,7 @@ func newTracer(ctx context.Context, o Options) (*Tracer, error) {
 	if !(o.Sample >= 0 && o.Sample <= 1) {
 		return nil, fmt.Errorf("sample %v: give a number above 0 and at most 1", o.Sample)
 	}
-	if o.Ring == 0 {
-		o.Ring = defaultRing
-	}
-	if o.Ring < 2 || o.Ring&(o.Ring-1) != 0 {
+	if o.Ring != 0 && (o.Ring < 2 || o.Ring&(o.Ring-1) != 0) {
 		return nil, fmt.Errorf("ring %d: give a power of two", o.Ring)
 	}
 	if o.CommandName == nil {
@@ -209,55 +214,64 @@ func newTracer(ctx context.Context, o Options) (*Tracer, error) {
 		return t, nil
 	}
 
-	// The context that New was given is for New; the exporters outlive it.
-	t.abort, t.giveUp = context.WithCancel(context.Background())
-	var processors []sdktrace.SpanProcessor
-	deliver := func(e sdktrace.SpanExporter, name string) *delivery {
-		d := &delivery{to: e, name: name, log: o.Log, abort: t.abort}
-		// The processor waits when its queue is full, rather than losing spans
-		// without telling: the queue that may lose is the ring.
-		processors = append(processors, sdktrace.NewBatchSpanProcessor(d, sdktrace.WithBlocking()))
-		return d
+	limits, err := limitsFromEnv()
+	if err != nil {
+		return nil, err
 	}
-	collector, name := o.exporter, "test"
-	if collector == nil {
-		var err error
-		if collector, name, err = newCollectorExporter(ctx, o.Endpoint); err != nil {
+	client, name, json := o.client, "test", false
+	if client == nil {
+		if client, name, json, err = newCollectorClient(ctx, o.Endpoint); err != nil {
 			return nil, err
 		}
 	}
-	if collector == nil && o.File == "" {
+	if client == nil && o.File == "" {
 		return t, nil
 	}
 	res, err := newResource(ctx, o.Version)
 	if err != nil {
 		return nil, err
 	}
+	// The context that New was given is for New; the deliveries outlive it.
+	t.abort, t.giveUp = context.WithCancel(context.Background())
+	var deliveries []*delivery
+	deliver := func(to destination, bytes int, name string) *delivery {
+		limits.bytes = bytes
+		d := newDelivery(t.abort, to, name, o.Log, limits)
+		deliveries = append(deliveries, d)
+		return d
+	}
 	if o.File != "" {
-		file, err := newFileExporter(o.File)
+		f, err := newFile(o.File, res)
 		if err != nil {
 			return nil, err
 		}
-		t.file = deliver(file, "file "+o.File)
+		t.file = deliver(f, fileBytes, "file "+o.File)
 	}
-	if collector != nil {
-		t.collector = deliver(collector, name)
+	if client != nil {
+		t.collector = deliver(newUploader(client, json, res), collectorBytes, name)
 	}
 
 	var seed [32]byte
 	crand.Read(seed[:])
 	t.sampler = newSampler(p, rand.NewPCG(binary.NativeEndian.Uint64(seed[:]), binary.NativeEndian.Uint64(seed[8:])))
+	switch {
+	case o.Ring > 0:
+	case p <= fewReads:
+		o.Ring = smallRing
+	default:
+		o.Ring = defaultRing
+	}
 	t.ring = newRing(o.Ring)
 	crand.Read(seed[:])
 	ids := newIDs(p, rand.NewChaCha8(seed))
 	t.assembler = newAssembler(ids, t.finish, func() { t.lost.Add(1) })
 	t.builder = &builder{
-		processors:   processors,
-		resource:     res,
+		deliveries:   deliveries,
 		ids:          ids,
 		commandName:  o.CommandName,
 		functionName: o.FunctionName,
 		queryText:    o.QueryText,
+		places:       make(map[string]rendered),
 	}
 	go t.run()
 	return t, nil
@@ -322,17 +336,17 @@ func (t *Tracer) Hooks() *engine.Hooks {
 // run drains the ring until Shutdown.
 func (t *Tracer) run() {
 	defer close(t.ended)
-	timer := time.NewTimer(minSleep)
+	timer := time.NewTimer(maxSleep)
 	defer timer.Stop()
-	sleep := minSleep
 	for running := true; running; {
+		var sleep time.Duration
 		switch n := t.drain(); {
 		case n >= len(t.ring.records)/4:
 			sleep = 0 // it fills faster than minSleep allows for
-		case n > 0:
+		case n >= len(t.ring.records)/16:
 			sleep = minSleep
 		default:
-			sleep = min(max(2*sleep, minSleep), maxSleep)
+			sleep = maxSleep
 		}
 		timer.Reset(sleep)
 		select {
@@ -354,6 +368,9 @@ func (t *Tracer) drain() int {
 		t.held.Store(uint64(t.assembler.held))
 	})
 	t.assembler.expireBefore(now)
+	for _, d := range t.builder.deliveries {
+		d.flushBefore(now)
+	}
 	t.held.Store(uint64(t.assembler.held))
 	return n
 }
@@ -427,8 +444,8 @@ func (t *Tracer) shutdown(ctx context.Context) error {
 	go func() {
 		<-t.ended
 		var errs []error
-		for _, p := range t.builder.processors {
-			errs = append(errs, p.Shutdown(context.Background()))
+		for _, d := range t.builder.deliveries {
+			errs = append(errs, d.close())
 		}
 		done <- errors.Join(errs...)
 	}()
@@ -436,7 +453,7 @@ func (t *Tracer) shutdown(ctx context.Context) error {
 	select {
 	case err = <-done:
 	case <-ctx.Done():
-		// From here on exports end at once, and with them whatever waits.
+		// From here on deliveries end at once, and with them whatever waits.
 		t.giveUp()
 		err = errors.Join(ctx.Err(), <-done)
 	}

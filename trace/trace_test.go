@@ -16,17 +16,24 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
 )
 
-// keeper is an exporter that keeps the spans. tracetest's own forgets them on
-// Shutdown.
+// keeper is an OTLP client that keeps the spans that it is given, decoded from
+// what would go over the wire.
 type keeper struct {
 	mu    sync.Mutex
+	sent  []*tracepb.ResourceSpans
 	spans tracetest.SpanStubs
 	delay time.Duration // per batch
 }
 
-func (k *keeper) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+func (*keeper) Start(context.Context) error { return nil }
+func (*keeper) Stop(context.Context) error  { return nil }
+
+func (k *keeper) UploadTraces(ctx context.Context, rs []*tracepb.ResourceSpans) error {
 	if k.delay > 0 {
 		select {
 		case <-time.After(k.delay):
@@ -34,13 +41,71 @@ func (k *keeper) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan)
 			return ctx.Err()
 		}
 	}
+	b, err := proto.Marshal(&tracepb.TracesData{ResourceSpans: rs})
+	if err != nil {
+		return err
+	}
+	var data tracepb.TracesData
+	if err := proto.Unmarshal(b, &data); err != nil {
+		return err
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.spans = append(k.spans, tracetest.SpanStubsFromReadOnlySpans(spans)...)
+	k.sent = append(k.sent, data.ResourceSpans...)
+	for _, r := range data.ResourceSpans {
+		for _, ss := range r.ScopeSpans {
+			for _, s := range ss.Spans {
+				k.spans = append(k.spans, stub(s))
+			}
+		}
+	}
 	return nil
 }
 
-func (k *keeper) Shutdown(context.Context) error { return nil }
+// stub returns s in the form that the SDK has for tests.
+func stub(s *tracepb.Span) tracetest.SpanStub {
+	context := func(id, span []byte, flags uint32) trace.SpanContext {
+		return trace.NewSpanContext(trace.SpanContextConfig{
+			TraceID: trace.TraceID(id), SpanID: trace.SpanID(span), TraceFlags: trace.TraceFlags(flags),
+		})
+	}
+	at := func(ns uint64) time.Time { return time.Unix(0, int64(ns)) }
+	t := tracetest.SpanStub{
+		Name:        s.Name,
+		SpanContext: context(s.TraceId, s.SpanId, s.Flags),
+		SpanKind:    trace.SpanKind(s.Kind), // numbered as in OTLP
+		StartTime:   at(s.StartTimeUnixNano),
+		EndTime:     at(s.EndTimeUnixNano),
+		Attributes:  keyValues(s.Attributes),
+	}
+	if len(s.ParentSpanId) > 0 {
+		t.Parent = context(s.TraceId, s.ParentSpanId, s.Flags)
+	}
+	for _, e := range s.Events {
+		t.Events = append(t.Events, sdktrace.Event{Name: e.Name, Time: at(e.TimeUnixNano)})
+	}
+	for _, l := range s.Links {
+		t.Links = append(t.Links, sdktrace.Link{SpanContext: context(l.TraceId, l.SpanId, l.Flags)})
+	}
+	if s.Status.GetCode() == tracepb.Status_STATUS_CODE_ERROR {
+		t.Status = sdktrace.Status{Code: codes.Error, Description: s.Status.Message}
+	}
+	return t
+}
+
+func keyValues(kv []*commonpb.KeyValue) (a []attribute.KeyValue) {
+	for _, kv := range kv {
+		switch v := kv.Value.Value.(type) {
+		case *commonpb.AnyValue_IntValue:
+			a = append(a, attribute.Int64(kv.Key, v.IntValue))
+		case *commonpb.AnyValue_StringValue:
+			a = append(a, attribute.String(kv.Key, v.StringValue))
+		default:
+			panic(fmt.Sprintf("%s has a value of type %T", kv.Key, v))
+		}
+	}
+	return a
+}
 
 // The commands of the tests, by index.
 var names = []string{"SET", "GET", "CONFIG GET"}
@@ -60,6 +125,7 @@ func clearEnv(t testing.TB) {
 		"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
 		"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TIMEOUT",
 		"OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT",
+		"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
 	} {
 		t.Setenv(v, "")
 	}
@@ -177,7 +243,7 @@ type cmd = []func(*engine.CommandEvent)
 func spans(t *testing.T, o Options, play func(*script)) (tracetest.SpanStubs, Stats) {
 	t.Helper()
 	k := &keeper{}
-	o.exporter = k
+	o.client = k
 	tr := newTest(t, o)
 	play(&script{h: tr.Hooks(), now: t0, loop: 1})
 	shutdown(t, tr)
@@ -344,7 +410,7 @@ func TestPipeline(t *testing.T) {
 	equal(t, "name of equal commands", attributes(first)["db.operation.name"], "PIPELINE SET")
 	equal(t, "batch size", attributes(second)["db.operation.batch.size"], 2)
 	equal(t, "name of unlike commands", attributes(second)["db.operation.name"], "PIPELINE")
-	equal(t, "children", first.ChildSpanCount, 4)
+	equal(t, "children", len(childrenOf(got, first, "SET"))+len(childrenOf(got, first, "writeToClient")), 4)
 	equal(t, "position", attributes(find(t, got, "SET", 2))["redscope.batch.position"], 2)
 	equal(t, "batch size of a command", attributes(find(t, got, "SET", 2))["db.operation.batch.size"], nil)
 }
@@ -518,12 +584,12 @@ func TestResource(t *testing.T) {
 	clearEnv(t)
 	resource := func(o Options) map[string]any {
 		k := &keeper{}
-		o.exporter = k
+		o.client = k
 		tr := newTestWithEnv(t, o)
 		(&script{h: tr.Hooks(), now: t0}).do(7)
 		shutdown(t, tr)
 		m := make(map[string]any)
-		for _, kv := range k.spans[0].Resource.Attributes() {
+		for _, kv := range keyValues(k.sent[0].Resource.Attributes) {
 			m[string(kv.Key)] = kv.Value.AsInterface()
 		}
 		return m
@@ -574,7 +640,13 @@ func TestTraceIDsAgreeWithRatioSampler(t *testing.T) {
 	}
 }
 
-func TestAttributeValuesOfResourceInJSON(t *testing.T) {
-	b := appendAttributes(nil, []attribute.KeyValue{attribute.Bool("b", true), attribute.Int("i", -1), attribute.String("s", "\"\n\x01é<")})
-	equal(t, "JSON", string(b), `[{"key":"b","value":{"stringValue":"true"}},{"key":"i","value":{"intValue":"-1"}},{"key":"s","value":{"stringValue":"\"\n\u0001é\u003c"}}]`)
+func TestAttributeValuesOfResource(t *testing.T) {
+	a := render(attribute.Bool("b", true), attribute.Int("i", -1), attribute.String("s", "\"\n\x01é<"))
+	equal(t, "JSON", a.json, `{"key":"b","value":{"stringValue":"true"}},{"key":"i","value":{"intValue":"-1"}},{"key":"s","value":{"stringValue":"\"\n\u0001é\u003c"}}`)
+	var s tracepb.Span
+	if err := proto.Unmarshal([]byte(a.proto), &s); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "protobuf", keyValues(s.Attributes), []attribute.KeyValue{
+		attribute.String("b", "true"), attribute.Int("i", -1), attribute.String("s", "\"\n\x01é<")})
 }
