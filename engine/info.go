@@ -175,10 +175,12 @@ func heapMemory() (objects, unused int64) {
 	return int64(samples[0].Value.Uint64()), int64(samples[1].Value.Uint64())
 }
 
-// usedMemory is what the keys and everything else occupy, in bytes.
-func (s *Server) usedMemory() int64 {
-	objects, _ := heapMemory()
-	return s.arena.Used() + objects
+// usedMemory is what the keys and everything else occupy, in bytes, and what the
+// heap holds unused beyond that.
+func (s *Server) usedMemory() (used, unused int64) {
+	objects, unused := heapMemory()
+	// The arena counts large values, and they are objects of the heap too.
+	return s.arena.Used() + max(0, objects-s.arena.LargeBytes()), unused
 }
 
 // residentMemory is what the process holds of the machine's memory, in bytes.
@@ -196,8 +198,7 @@ func residentMemory() int64 {
 }
 
 func (s *Server) infoMemory(t *infoText) {
-	objects, unused := heapMemory()
-	used := s.arena.Used() + objects
+	used, unused := s.usedMemory()
 	s.memory.peak = max(s.memory.peak, used)
 	peak, startup := s.memory.peak, s.memory.startup
 	rss := residentMemory()

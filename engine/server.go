@@ -135,7 +135,7 @@ func New(cfg *Config, hooks *Hooks) (*Server, error) {
 	s.writePidFile()
 	s.cron.adaptHz(s)
 	s.el.CreateTimeEvent(1, serverCron)
-	s.memory.startup = s.usedMemory()
+	s.memory.startup, _ = s.usedMemory()
 	for _, w := range cfg.warnings() {
 		s.log.warning("%s", w)
 	}
@@ -449,7 +449,7 @@ func (r *rate) perSecond() int64 {
 	return sum / int64(len(r.samples))
 }
 
-// sample takes the rates every 100 ms.
+// sample takes the rates, and the memory's peak, every 100 ms.
 func (k *cron) sample(s *Server) {
 	passed := s.loopClock.unixMs - k.sampled
 	if passed >= 0 && passed < 100 {
@@ -460,8 +460,9 @@ func (k *cron) sample(s *Server) {
 		k.rates[rateInput].add(s.stat.netInput, passed)
 		k.rates[rateOutput].add(s.stat.netOutput, passed)
 	}
-	s.memory.peak = max(s.memory.peak, s.usedMemory())
 	k.sampled = s.loopClock.unixMs
+	used, _ := s.usedMemory()
+	s.memory.peak = max(s.memory.peak, used)
 }
 
 // The bounds of hz, and how many clients one serverCron may look at before
