@@ -240,6 +240,49 @@ func FuzzEncode(f *testing.F) {
 	})
 }
 
+// Once its buffers have grown, a tracer allocates nothing per span, and next to
+// nothing per batch.
+func TestSpansDoNotAllocate(t *testing.T) {
+	file, err := newFile(os.DevNull, resource.Empty())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := limits{batch: 1000, bytes: fileBytes, batches: 2}
+	c, r, w := sampleEvents()
+	b := &builder{ids: newIDs(0.01, testRandom(1)), queryText: true, places: make(map[string]rendered),
+		commandName: func(int) string { return "SET" }, functionName: func(int) string { return "setCommand" },
+		deliveries: []*delivery{
+			newDelivery(context.Background(), newUploader(&discard{}, false, resource.Empty()), "test", func(string) {}, l),
+			newDelivery(context.Background(), file, "file", func(string) {}, l),
+		}}
+	as := newAssembler(b.ids, b.build, func() {})
+	now := time.Now()
+	var event record
+	read := func() {
+		r.Read++
+		c.Read, w.Read = r.Read, r.Read
+		event.putCommand(&c, true)
+		as.add(&event, now)
+		event.putRead(&r)
+		as.add(&event, now)
+		event.putWrite(&w)
+		as.add(&event, now)
+	}
+	for range 1000 {
+		read()
+	}
+	made := b.made
+	if n := testing.AllocsPerRun(10_000, read); n != 0 {
+		t.Errorf("%v allocations per read", n)
+	}
+	if n := b.made - made; n < 50_000 {
+		t.Errorf("%d spans were made: the test did not test", n)
+	}
+	for _, d := range b.deliveries {
+		d.close()
+	}
+}
+
 // capture is an OTLP client that keeps what the SDK sends.
 type capture struct{ sent []*tracepb.ResourceSpans }
 
