@@ -164,6 +164,9 @@ func checkProfile(t *testing.T, j *job, rep report) {
 	if err != nil {
 		t.Fatalf("go tool pprof: %v\n%s", err, out)
 	}
+	if !bytes.HasPrefix(out, []byte("File: loadgen\n")) {
+		t.Errorf("go tool pprof takes it for the profile of another file:\n%s", out)
+	}
 	for _, name := range []string{"main.main", "aeMain", "readQueryFromClient", "writeToClient"} {
 		if !regexp.MustCompile(`(?m) ` + regexp.QuoteMeta(name) + `$`).Match(out) {
 			t.Errorf("go tool pprof does not name %s:\n%s", name, out)
