@@ -351,6 +351,13 @@ func WritePprof(w io.Writer, p *Profile) error {
 		}
 		out.Sample = append(out.Sample, &profile.Sample{Location: b.locationsOf(s.Frames), Value: values})
 	}
+	// pprof takes the first mapping for the program itself: it names the profile
+	// after its file, and reads that from the binary it is given. A program lies
+	// below its libraries and the kernel; what has no address goes last.
+	slices.SortStableFunc(out.Mapping, func(x, y *profile.Mapping) int { return cmp.Compare(x.Start-1, y.Start-1) })
+	for i, m := range out.Mapping {
+		m.ID = uint64(i + 1)
+	}
 	if err := out.CheckValid(); err != nil {
 		return fmt.Errorf("pprof profile: %w", err)
 	}
@@ -460,7 +467,7 @@ func (b *pprofBuilder) mapping(module string, addr uint64) *profile.Mapping {
 	if !ok {
 		m = &profile.Mapping{File: module, HasFunctions: true}
 		b.guessed[module] = m
-		b.add(m)
+		b.out.Mapping = append(b.out.Mapping, m)
 	}
 	if addr != 0 {
 		if m.Start == 0 || addr < m.Start {
@@ -478,14 +485,9 @@ func (b *pprofBuilder) exactMapping(m Mapping) *profile.Mapping {
 		// Nobody can look up what has no file, as the kernel and the vDSO.
 		out.HasFunctions = m.Symbolized || !strings.HasPrefix(m.File, "/")
 		b.exact[m] = out
-		b.add(out)
+		b.out.Mapping = append(b.out.Mapping, out)
 	}
 	return out
-}
-
-func (b *pprofBuilder) add(m *profile.Mapping) {
-	m.ID = uint64(len(b.out.Mapping) + 1)
-	b.out.Mapping = append(b.out.Mapping, m)
 }
 
 // findMapping finds the mapping of an address among mappings sorted by Start.

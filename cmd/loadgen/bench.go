@@ -139,6 +139,8 @@ func (f *benchFlags) check() error {
 	switch {
 	case f.rate < 0 || math.IsNaN(f.rate) || math.IsInf(f.rate, 0):
 		return usagef("--rate must be a number of requests per second")
+	case f.target.Port < 1 || f.target.Port > 65535:
+		return usagef("-p must be a port, 1 to 65535")
 	case f.csv && f.json:
 		return usagef("--csv and --json exclude each other")
 	case f.keep != 0 && f.keep != 1:

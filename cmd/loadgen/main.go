@@ -51,6 +51,11 @@ func run(args []string) int {
 		return runMain(args[1:])
 	case "compare":
 		return compareMain(args[1:])
+	case "-h":
+		// Before a host's name it is redis-benchmark's; alone it asks for help.
+		if len(args) == 1 {
+			args = []string{"--help"}
+		}
 	}
 	return benchMain(args)
 }

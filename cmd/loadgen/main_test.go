@@ -332,12 +332,19 @@ func TestPortInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	earlier := filepath.Join(j.dir, fileFlame)
+	if err := errors.Join(os.MkdirAll(j.dir, 0o755), os.WriteFile(earlier, []byte("earlier"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
 	_ = j.cmd.Run() // its status is looked at next
 	if status := j.cmd.ProcessState.ExitCode(); status != 1 {
 		t.Errorf("exit status %d, want 1", status)
 	}
 	if want := fmt.Sprintf("loadgen: port %d is not free (address already in use): choose another one, or stop the process that listens there\n", j.port); j.stderr.String() != want {
 		t.Errorf("got %q, want %q", &j.stderr, want)
+	}
+	if text, err := os.ReadFile(earlier); string(text) != "earlier" {
+		t.Errorf("the earlier run's file is %q, %v", text, err)
 	}
 }
 
@@ -465,10 +472,12 @@ func TestUsage(t *testing.T) {
 		want   string // in stdout for status 0, in stderr otherwise
 	}{
 		{"--help", 0, "Examples:"},
+		{"-h", 0, "Examples:"},
 		{"run --help", 0, "Examples:"},
 		{"compare --help", 0, "Examples:"},
 		{"--nonsense", 2, "not defined: -nonsense"},
 		{"-c 0", 2, "-c must be at least 1"},
+		{"-p 70000 PING", 2, "-p must be a port"},
 		{"-t set,nonsense", 2, "there is no test called nonsense"},
 		{"-x", 2, "-x needs a command"},
 		{"run nonsense", 2, "takes no argument"},

@@ -114,6 +114,10 @@ func (f *runFlags) run() (err error) {
 	}
 	server.Store(s)
 	defer s.Kill() // for every way out before Stop
+	// Now that there will be new ones.
+	if err := out.removeOld(); err != nil {
+		return err
+	}
 
 	rep := &report{
 		Scenario: scenarioReport{

@@ -27,8 +27,7 @@ const (
 
 var outFiles = []string{fileFlame, fileFolded, filePprof, fileStack, fileTrace, fileReport}
 
-// prepare makes the directory, shows that it can be written to, and removes the
-// files of an earlier run, lest they be taken for this one's.
+// prepare makes the directory and shows that it can be written to.
 func (d outDir) prepare() error {
 	if err := os.MkdirAll(string(d), 0o755); err != nil {
 		return fmt.Errorf("cannot make the directory for the results: %w", err)
@@ -40,12 +39,18 @@ func (d outDir) prepare() error {
 	if err := os.Remove(probe); err != nil {
 		return err
 	}
+	d.clean()
+	return nil
+}
+
+// removeOld removes the files of an earlier run, lest they be taken for this
+// one's.
+func (d outDir) removeOld() error {
 	for _, name := range outFiles {
 		if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot remove the results of an earlier run: %w", err)
 		}
 	}
-	d.clean()
 	return nil
 }
 

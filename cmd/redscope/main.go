@@ -98,10 +98,15 @@ func newFlags(name, synopsis, examples string) *flag.FlagSet {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // run prints the error, parse the help
 	fs.Usage = func() {
-		fmt.Fprintf(os.Stdout, "Usage: redscope %s %s\n\nOptions:\n", name, synopsis)
-		fs.SetOutput(os.Stdout)
-		fs.PrintDefaults()
-		fmt.Fprintf(os.Stdout, "\nExamples:\n%s", examples)
+		fmt.Printf("Usage: redscope %s %s\n", name, synopsis)
+		options := 0
+		fs.VisitAll(func(*flag.Flag) { options++ })
+		if options > 0 {
+			fmt.Print("\nOptions:\n")
+			fs.SetOutput(os.Stdout)
+			fs.PrintDefaults()
+		}
+		fmt.Printf("\nExamples:%s", examples)
 	}
 	return fs
 }

@@ -22,7 +22,7 @@ Ctrl-C ends the recording early and writes what there is.
 	var g graph
 	pidOrName := fs.String("p", "", "`PROCESS` to sample: a pid, or a name if only one process has it")
 	duration := fs.Duration("d", 7*time.Second, "for that `TIME`, as 30s or 1m30s")
-	frequency := fs.Int("F", bpf.DefaultFrequency, "samples per second of CPU time")
+	frequency := fs.Int("F", bpf.DefaultFrequency, "`SAMPLES` per second of CPU time")
 	g.flags(fs, "flame.svg", true)
 	operands, err := parse(fs, args)
 	if err != nil {

@@ -15,7 +15,7 @@ func runStack(ctx context.Context, args []string) error {
 	fs := newFlags("stack", "-p PROCESS FUNCTION [-n COUNT] [-d TIME]", `
   redscope stack -p server setCommand
   redscope stack -p redis-server setCommand -n 10
-  redscope stack -p 4711 -n 0 -d 10s main.main
+  redscope stack -p 4711 -n 0 -d 10s serverCron
 
 Each line is an address, the function and the offset in it, and the file, from
 the function to its outermost caller, as bpftrace's ustack(perf) prints them.
