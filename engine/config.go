@@ -50,8 +50,10 @@ type Config struct {
 	OTLPEndpoint string
 	// TraceFile is where traces go besides, as OTLP/JSON; "" is nowhere.
 	TraceFile string
+	// TraceQueryText says whether spans show commands with their first key.
+	TraceQueryText bool
 	// TraceSample is the share of reads to trace, a number from 0 to 1; "" leaves
-	// it to the environment. The engine only keeps the three.
+	// it to the environment. The engine only keeps the four.
 	TraceSample string
 
 	// File is the absolute path of the configuration file; "" when there is none.
@@ -360,6 +362,7 @@ Options of redscope's own:
   --otlp-endpoint WHERE  send OpenTelemetry spans there: host:port for gRPC,
                          http://host:port for HTTP (OTEL_EXPORTER_OTLP_ENDPOINT)
   --trace-file FILE      write the spans to a file, as OTLP/JSON
+  --trace-query-text yes show the command and its first key in the spans
   --trace-sample SHARE   the share of reads that are traced, from 0 to 1
                          (OTEL_TRACES_SAMPLER, or else 0.01)
 

@@ -264,6 +264,7 @@ func configRows() []*configParam {
 		{name: "tls-session-cache-timeout", kind: paramInt, def: "300", max: maxInt},
 		{name: "tls-session-caching", kind: paramBool, def: yes},
 		{name: "trace-file", kind: paramString, flags: paramImmutable, field: func(c *Config) any { return &c.TraceFile }},
+		{name: "trace-query-text", kind: paramBool, def: no, flags: paramImmutable, field: func(c *Config) any { return &c.TraceQueryText }},
 		{name: "trace-sample", kind: paramSpecial, parse: parseShare, flags: paramImmutable, field: func(c *Config) any { return &c.TraceSample }},
 		{name: "tracking-table-max-keys", kind: paramInt, def: "1000000", max: maxLong},
 		{name: "unixsocket", kind: paramString, flags: paramImmutable, field: func(c *Config) any { return &c.UnixSocket }},

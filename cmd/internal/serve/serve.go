@@ -94,6 +94,7 @@ func newTracer(cfg *engine.Config, server func() *engine.Server) (*trace.Tracer,
 	options := trace.Options{
 		Endpoint:     cfg.OTLPEndpoint,
 		File:         cfg.TraceFile,
+		QueryText:    cfg.TraceQueryText,
 		CommandName:  func(id int) string { return server().CommandName(id) },
 		FunctionName: func(id int) string { return server().FunctionName(id) },
 		Version:      engine.ReleaseVersion,
