@@ -15,7 +15,7 @@ import (
 )
 
 // ownParams are the parameters that Redis does not have.
-var ownParams = []string{"otlp-endpoint", "trace-file", "trace-sample"}
+var ownParams = []string{"otlp-endpoint", "trace-file", "trace-query-text", "trace-sample"}
 
 // differingDefaults are the parameters whose value without a configuration is
 // not that of redis-server, with the reason.
