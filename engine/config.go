@@ -43,7 +43,6 @@ type Config struct {
 	LogLevel               logLevel
 	LogFile                string
 	PidFile                string
-	Daemonize              bool
 	LatencyTracking        bool // keep a histogram of each command's times, for INFO latencystats
 
 	// OTLPEndpoint is where traces go; "" leaves it to the environment.
@@ -429,9 +428,6 @@ func LoadConfig(args []string) (*Config, error) {
 	cfg.loading = false
 	if cfg.values["aclfile"] != "" {
 		return nil, errors.New("aclfile is not available yet, and everybody would be let in: remove it, and use requirepass")
-	}
-	if cfg.Daemonize {
-		return nil, errors.New("daemonize yes is not available: start the server from a systemd unit (Type=exec), or with & at the end of the command line")
 	}
 	return cfg, nil
 }

@@ -141,7 +141,7 @@ func configRows() []*configParam {
 		{name: "cluster-require-full-coverage", kind: paramBool, def: yes},
 		{name: "crash-log-enabled", kind: paramBool, def: yes},
 		{name: "crash-memcheck-enabled", kind: paramBool, def: yes},
-		{name: "daemonize", kind: paramBool, def: no, flags: paramImmutable, field: func(c *Config) any { return &c.Daemonize }},
+		{name: "daemonize", kind: paramBool, def: no, flags: paramImmutable, missing: "the server stays in the foreground; start it from a systemd unit (Type=exec) or with &"},
 		{name: "databases", kind: paramInt, def: "16", min: 1, max: maxInt, flags: paramImmutable, field: func(c *Config) any { return &c.Databases }},
 		{name: "dbfilename", kind: paramSpecial, def: "dump.rdb", flags: paramProtected, parse: plainName("dbfilename", "filename")},
 		{

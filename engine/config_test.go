@@ -166,7 +166,7 @@ func TestDebianConfig(t *testing.T) {
 	if err != nil {
 		require.Missing(t, "redis", "Debian's redis-server is not installed: "+err.Error())
 	}
-	conf := regexp.MustCompile(`(?m)^(daemonize|dir) .*$`).ReplaceAll(text, nil)
+	conf := regexp.MustCompile(`(?m)^dir .*$`).ReplaceAll(text, nil)
 	path := filepath.Join(t.TempDir(), "redis.conf")
 	if err := os.WriteFile(path, conf, 0o600); err != nil {
 		t.Fatal(err)
@@ -251,9 +251,6 @@ func TestLoadConfigArguments(t *testing.T) {
 		if _, err := LoadConfig(c.args); err != c.err {
 			t.Errorf("%q: %v", c.args, err)
 		}
-	}
-	if _, err := LoadConfig([]string{"--daemonize", "yes"}); err == nil || !strings.Contains(err.Error(), "systemd") {
-		t.Errorf("daemonize yes: %v", err)
 	}
 	cfg, err := LoadConfig([]string{"--bind", "127.0.0.1", "-::1", "--port", "0", "--save"})
 	if err != nil {
