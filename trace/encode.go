@@ -235,7 +235,7 @@ func setLength(b []byte, from int) []byte {
 // appendJSON appends s as an object.
 func (s *span) appendJSON(b []byte) []byte {
 	b = append(b, `{"traceId":"`...)
-	b = hex.AppendEncode(b, s.trace[:])
+	b = append(b, s.traceHex[:]...)
 	b = append(b, `","spanId":"`...)
 	b = hex.AppendEncode(b, s.id[:])
 	if s.parent.IsValid() {

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"bytes"
+	"encoding/hex"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -56,6 +57,7 @@ const maxPlaces = 512
 // the server that is watched.
 type span struct {
 	trace      trace.TraceID
+	traceHex   [2 * len(trace.TraceID{})]byte // the same in hex
 	id         trace.SpanID
 	parent     trace.SpanID // not valid: a root, and the only span of kind server
 	name       name
@@ -104,6 +106,7 @@ type commandPieces struct {
 //	└ writeToClient
 func (b *builder) build(a *assembly) {
 	b.span.trace = a.trace
+	hex.Encode(b.span.traceHex[:], a.trace[:])
 	place := b.placeOf(&a.done)
 
 	s := b.begin(rootName, trace.SpanID{}, a.root, a.done.at[start], a.end())
@@ -183,9 +186,11 @@ func (b *builder) write(root trace.SpanID, w *record) {
 
 // begin returns a span without attributes; end takes it back.
 func (b *builder) begin(name name, parent, id trace.SpanID, start, end int64) *span {
-	b.span = span{trace: b.span.trace, id: id, parent: parent, name: name,
-		start: start, end: end, attributes: b.span.attributes[:0]}
-	return &b.span
+	s := &b.span
+	s.id, s.parent, s.name, s.start, s.end = id, parent, name, start, end
+	s.attributes = s.attributes[:0]
+	s.read, s.behind, s.failed, s.message = 0, spanRef{}, false, ""
+	return s
 }
 
 // end encodes the span for every destination. This may wait for an exporter.
