@@ -206,16 +206,9 @@ func describe(err error) string {
 	return err.Error()
 }
 
-// Addr returns the first address that the server listens on: "ip:port", or the
-// path of a unix socket.
-//
-// It may be called before Serve, or by Serve's goroutine.
-func (s *Server) Addr() string {
-	if len(s.listeners) == 0 {
-		return ""
-	}
-	return s.listeners[0].addr
-}
+// Addr returns the first address that the server listened on when New returned:
+// "ip:port", or the path of a unix socket. Any goroutine may call it.
+func (s *Server) Addr() string { return s.firstAddr }
 
 func listenTCP(bind string, port, backlog int) (*listener, error) {
 	family := unix.AF_INET

@@ -33,6 +33,7 @@ type Server struct {
 	log    *logger
 
 	listeners []*listener
+	firstAddr string
 	tcp       struct { // what the TCP listeners are for
 		bind []string
 		port int
@@ -132,6 +133,7 @@ func New(cfg *Config, hooks *Hooks) (*Server, error) {
 		s.Close()
 		return nil, err
 	}
+	s.firstAddr = s.listeners[0].addr
 	s.writePidFile()
 	s.cron.adaptHz(s)
 	s.el.CreateTimeEvent(1, serverCron)
