@@ -69,6 +69,15 @@ func (b *commandBatch) parse(c *client, limit int) {
 	}
 }
 
+// forget lets go of the arguments, so that a buffer of which they are views can
+// be freed before as many others have taken their place.
+func (b *commandBatch) forget() {
+	if cap(b.args) > keptArgs {
+		b.args = nil
+	}
+	clear(b.args[:cap(b.args)])
+}
+
 // prefetchEntries is the second wave of a batch's hints.
 func (b *commandBatch) prefetchEntries(d *dict.Dict) {
 	for i := range b.ready {

@@ -36,8 +36,8 @@ func pingCommand(c *client) {
 
 func echoCommand(c *client) { addReplyBulk(c, c.argv[1]) }
 
-// quitCommand is in the table for COMMAND: processCommand itself serves QUIT,
-// which needs neither authentication nor the right number of arguments.
+// quitCommand never comes to call: QUIT needs neither authentication nor the right
+// number of arguments, waits for no pause and is not counted.
 func quitCommand(c *client) {
 	addReply(c, shared.ok)
 	c.flags |= clientCloseAfterReply
@@ -581,10 +581,12 @@ func clientPause(c *client) {
 	addReply(c, shared.ok)
 }
 
+// pausing reports whether a pause is under way.
+func (s *Server) pausing() bool { return s.pause.until > s.loopClock.unixMs }
+
 // paused reports whether the command has to wait for the end of a pause.
 func (s *Server) paused(cmd *command) bool {
-	p := &s.pause
-	return p.until > s.loopClock.unixMs && (!p.writes || cmd.flags&(cmdWrite|cmdMayReplicate) != 0)
+	return s.pausing() && (!s.pause.writes || cmd.flags&(cmdWrite|cmdMayReplicate) != 0)
 }
 
 // postpone puts a client's command off until the pause is over. Its bytes stay
@@ -596,7 +598,7 @@ func (c *client) postpone() {
 
 // resumePostponedClients executes what clients sent during a pause that is over.
 func resumePostponedClients(s *Server) {
-	if s.pause.until > s.loopClock.unixMs {
+	if s.pausing() {
 		return
 	}
 	waiting := s.clients.postponed
@@ -604,8 +606,11 @@ func resumePostponedClients(s *Server) {
 	for _, c := range waiting {
 		c.flags &^= clientPostponed
 		if c.flags&clientCloseASAP == 0 {
+			c.trace.beginRead(c)
+			c.trace.readDone(c, 0)
 			processInputBuffer(c)
 			c.keepQuery(false)
+			c.trace.endRead(c)
 		}
 	}
 }

@@ -38,6 +38,7 @@ func lookupKey(c *client, db *redisDb, key []byte, flags lookupFlags) dict.Ref {
 // lookupKeyHash is lookupKey for who has the key's hash and will need it again.
 func lookupKeyHash(c *client, db *redisDb, hash uint64, key []byte, flags lookupFlags) dict.Ref {
 	s := c.srv
+	s.assertLoopThread()
 	r := db.dict.FindHash(hash, key)
 	if r != 0 && expireIfNeeded(s, db, r) {
 		r = 0
@@ -264,14 +265,18 @@ func dbsizeCommand(c *client) { addReplyLongLong(c, int64(c.db.dict.Len())) }
 
 // dbRandomKey returns the entry of a key that has not expired, each with about
 // the same probability, 0 if there is none. What it finds expired it deletes, so
-// that it ends.
+// that it ends; during CLIENT PAUSE it cannot, and gives up after some tries.
 //
 //go:noinline
 func dbRandomKey(s *Server, db *redisDb) dict.Ref {
-	for {
+	const tries = 100
+	for i := 0; ; i++ {
 		r := db.dict.FairRandom()
 		if r == 0 || !expireIfNeeded(s, db, r) {
 			return r
+		}
+		if i == tries && s.pausing() {
+			return 0
 		}
 	}
 }

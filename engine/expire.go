@@ -31,15 +31,17 @@ func setExpire(c *client, db *redisDb, r dict.Ref, when int64) (dict.Ref, bool) 
 // checkAlreadyExpired reports whether a time that a client gave has come.
 func checkAlreadyExpired(s *Server, when int64) bool { return when <= s.loopClock.unixMs }
 
-// expireIfNeeded deletes the entry r when its time has come, and reports
-// whether it did.
+// expireIfNeeded reports whether the time of the entry r has come, and then
+// deletes it, unless CLIENT PAUSE is under way: it wants the data to stay.
 //
 //go:noinline
 func expireIfNeeded(s *Server, db *redisDb, r dict.Ref) bool {
 	if !keyIsExpired(s, db, r) {
 		return false
 	}
-	deleteExpired(s, db, r)
+	if !s.pausing() {
+		deleteExpired(s, db, r)
+	}
 	return true
 }
 
@@ -89,6 +91,9 @@ const (
 //
 //go:noinline
 func activeExpireCycle(s *Server, kind expireCycleKind) {
+	if s.pausing() {
+		return
+	}
 	e := &s.expire
 	effort := s.config.ActiveExpireEffort - 1
 	keysPerLoop := expireKeysPerLoop + expireKeysPerLoop/4*effort

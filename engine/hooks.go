@@ -11,7 +11,7 @@ package engine
 // server started, so that differences never run backwards.
 type Hooks struct {
 	// SampleRead is asked once before each socket read whether what follows
-	// from it should be reported. The other hooks fire only for reads for which
+	// from it should be reported; a read that finds nothing is not. The other hooks fire only for reads for which
 	// it returned true: head sampling costs the commands that were not sampled
 	// one call per read and nothing per command. nil means no read is sampled.
 	SampleRead func(clientID uint64) bool
@@ -21,7 +21,8 @@ type Hooks struct {
 	CommandDone func(CommandEvent)
 
 	// ReadDone fires when all complete commands of a sampled read have been
-	// executed. Every CommandDone of that read came before it.
+	// executed. Every CommandDone of that read came before it. What CLIENT PAUSE
+	// held up is executed in a read of its own, of no bytes.
 	ReadDone func(ReadEvent)
 
 	// ReplyWritten fires when replies of a sampled read went to the socket. A

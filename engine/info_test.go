@@ -123,3 +123,14 @@ func BenchmarkLatencyHistogram(b *testing.B) {
 		n++
 	}
 }
+
+// TestResetStatIsNoFailure wants the call that sets the counters to zero not to
+// be taken for one that failed.
+func TestResetStatIsNoFailure(t *testing.T) {
+	c := dial(t, startOurs(t))
+	c.do(t, "NONSENSE")
+	c.do(t, "CONFIG", "RESETSTAT")
+	if text := c.do(t, "INFO", "commandstats").text; !strings.Contains(text, "cmdstat_config|resetstat:calls=1,") || strings.Contains(text, "failed_calls=1") {
+		t.Error(text)
+	}
+}

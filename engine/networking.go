@@ -34,6 +34,7 @@ type client struct {
 	// spare is the empty buffer of an earlier command that did not come in whole.
 	// A client that sends one mostly sends another; clientsCron takes it away.
 	spare []byte
+	peak  int // most bytes that spare was used for since clientsCron looked
 
 	// buf holds the reply, of which sent bytes have gone to the socket.
 	buf    []byte
@@ -156,6 +157,9 @@ func freeClient(c *client) {
 	cs.list = cs.list[:len(cs.list)-1]
 	c.flags |= clientCloseASAP
 	c.close(c.srv.el)
+	if c.flags&clientPostponed != 0 {
+		cs.postponed = slices.DeleteFunc(cs.postponed, func(p *client) bool { return p == c })
+	}
 	cs.giveBack(c)
 	c.query, c.pos, c.argv = nil, 0, nil
 }
@@ -201,8 +205,8 @@ func readQueryFromClient(conn *connection) {
 		if len(c.query) == 0 {
 			c.query, c.pos, c.spare = c.spare, 0, nil
 		}
-		c.growQuery()
-		room = c.query[len(c.query):cap(c.query)]
+		want := c.growQuery()
+		room = c.query[len(c.query):min(cap(c.query), len(c.query)+max(want, inputSize))]
 	}
 	n, errno := readSocket(c.fd, room)
 	if n <= 0 || errno != 0 {
@@ -218,7 +222,7 @@ func readQueryFromClient(conn *connection) {
 		freeClientAsync(c)
 		return
 	}
-	c.trace.readDone(n)
+	c.trace.readDone(c, n)
 	if watching && probe.SocketReadEnabled() {
 		probe.SocketRead(c.id, c.fd, n)
 	}
@@ -237,6 +241,7 @@ func readQueryFromClient(conn *connection) {
 		s.stat.queryBufferClosed++
 		c.query = nil
 		freeClientAsync(c)
+		c.trace.endRead(c)
 		return
 	}
 	processInputBuffer(c)
@@ -245,9 +250,10 @@ func readQueryFromClient(conn *connection) {
 }
 
 // growQuery makes room behind an unfinished command: for the whole argument
-// under way when its length is known, so that a big one is copied only once.
-func (c *client) growQuery() {
-	want := max(c.reader.Missing(c.query[c.pos:]), replySize)
+// under way when its length is known, so that a big one is copied only once. It
+// returns how many bytes are wanted at least.
+func (c *client) growQuery() (want int) {
+	want = max(c.reader.Missing(c.query[c.pos:]), replySize)
 	if c.pos > 0 {
 		c.query = append(c.query[:0], c.query[c.pos:]...)
 		c.pos = 0
@@ -256,6 +262,7 @@ func (c *client) growQuery() {
 		// Twice as much, or many small arguments would be copied once per read.
 		c.query = append(make([]byte, 0, max(len(c.query)+want, 2*len(c.query))), c.query...)
 	}
+	return want
 }
 
 // keepQuery saves the bytes of an unfinished command for the next read.
@@ -263,7 +270,9 @@ func (c *client) keepQuery(shared bool) {
 	switch rest := c.query[c.pos:]; {
 	case len(rest) == 0:
 		if !shared {
+			c.peak = max(c.peak, len(c.query))
 			c.spare = c.query[:0]
+			c.srv.batch.forget()
 		}
 		c.query, c.pos = nil, 0
 	case shared:
@@ -339,6 +348,10 @@ func setProtocolError(c *client, err error) {
 func processCommandAndResetClient(c *client) bool {
 	c.trace.beginCommand(c)
 	goOn := processCommand(c) && c.flags&clientCloseAfterReply == 0
+	if c.flags&clientPostponed != 0 {
+		c.cmd, c.argv = nil, nil // it will come again, and CLIENT REPLY SKIP is for it
+		return false
+	}
 	c.trace.endCommand(c)
 	if len(c.buf) > replySize {
 		c.checkOutputLimit()
@@ -734,6 +747,16 @@ func rejectCommandFormat(c *client, format string, args ...any) {
 	addReplyErrorFormat(c, format, args...)
 }
 
+func rejectArity(c *client) {
+	rejectCommandFormat(c, "wrong number of arguments for '%s' command", c.cmd.fullName)
+}
+
+func rejectDebug(c *client) {
+	rejectCommandFormat(c, "DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.")
+}
+
+func rejectNoAuth(c *client) { rejectCommand(c, shared.noautherr) }
+
 // rejectUnknown answers a command, or a subcommand, that does not exist.
 func rejectUnknown(c *client) {
 	if container := c.srv.lookupCommand(c.argv[0]); container != nil {
@@ -792,9 +815,11 @@ func clientsCron(s *Server) {
 			freeClientAsync(c)
 			continue
 		}
-		if idle > spareKept {
+		// As in Redis, a busy client keeps no more than twice what it needs.
+		if idle > spareKept || cap(c.spare) > 2*max(c.peak, inputSize) {
 			c.spare = nil
 		}
+		c.peak = 0
 		if len(c.buf) > replySize {
 			c.checkOutputLimit()
 		}

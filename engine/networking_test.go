@@ -431,3 +431,79 @@ func TestMaxClientsLowered(t *testing.T) {
 		t.Errorf("maxclients is %s with %d descriptors", got, had.Max)
 	}
 }
+
+// TestPauseKeepsReplySkip wants CLIENT REPLY SKIP to hold for the next command,
+// though that has to wait.
+func TestPauseKeepsReplySkip(t *testing.T) {
+	addr := startOurs(t)
+	admin, c := dial(t, addr), dial(t, addr)
+	c.send(t, "CLIENT REPLY SKIP\r\n")
+	for !strings.Contains(admin.do(t, "CLIENT", "LIST").text, "cmd=client|reply") {
+		time.Sleep(time.Millisecond)
+	}
+	admin.do(t, "CLIENT", "PAUSE", "100", "WRITE")
+	c.send(t, "SET a 1\r\nECHO x\r\n")
+	c.expect(t, "$1\r\nx\r\n")
+}
+
+// TestPauseKeepsExpired wants nothing deleted while writes are paused, though
+// expired keys cannot be seen.
+func TestPauseKeepsExpired(t *testing.T) {
+	c := dial(t, startOurs(t))
+	c.do(t, "SET", "a", "1", "PX", "20")
+	c.do(t, "CLIENT", "PAUSE", "700", "WRITE")
+	time.Sleep(250 * time.Millisecond)
+	if v := c.do(t, "GET", "a"); v.kind != nilBulk {
+		t.Errorf("GET: %v", v)
+	}
+	if v := c.do(t, "DBSIZE"); v.text != "1" {
+		t.Errorf("DBSIZE is %v in a pause", v)
+	}
+	c.do(t, "RANDOMKEY") // comes back
+	time.Sleep(800 * time.Millisecond)
+	if v := c.do(t, "DBSIZE"); v.text != "0" {
+		t.Errorf("DBSIZE is %v after the pause", v)
+	}
+}
+
+// TestBigBufferGivenBack wants the buffer of a big command gone although its
+// client, and others, go on with small ones.
+func TestBigBufferGivenBack(t *testing.T) {
+	s := newDirectServer(t)
+	const size = 8 << 20
+	s.c.query = append(make([]byte, 0, size+1000), "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$"+strconv.Itoa(size)+"\r\n"...)
+	s.c.query = append(append(s.c.query, make([]byte, size)...), "\r\n"...)
+	processInputBuffer(s.c)
+	s.c.keepQuery(false)
+	if s.lookupCommand([]byte("set")).calls != 1 {
+		t.Fatal("the command was not executed")
+	}
+	for range 2 {
+		unix.Write(s.peer, []byte("PING\r\n"))
+		readQueryFromClient(&s.c.connection)
+		clientsCron(s.Server)
+	}
+	if cap(s.c.spare) >= size {
+		t.Errorf("a client that sends small commands keeps %d bytes", cap(s.c.spare))
+	}
+	for i, arg := range s.batch.args[:cap(s.batch.args)] {
+		if len(arg) >= size {
+			t.Errorf("argument %d of an old command is kept, with %d bytes", i, len(arg))
+		}
+	}
+}
+
+// TestPostponedAndGone wants nothing kept of clients that went during a pause.
+func TestPostponedAndGone(t *testing.T) {
+	s := newDirectServer(t)
+	s.pause = pause{until: s.loopClock.unixMs + 100_000}
+	unix.Write(s.peer, []byte("PING\r\n"))
+	readQueryFromClient(&s.c.connection)
+	if len(s.clients.postponed) != 1 {
+		t.Fatal("not postponed")
+	}
+	freeClient(s.c)
+	if len(s.clients.postponed) != 0 {
+		t.Error("a client that is gone still waits for the end of the pause")
+	}
+}

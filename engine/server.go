@@ -286,29 +286,26 @@ func (s *Server) prepareForShutdown() {
 }
 
 // processCommand makes every check that comes before a command, in Redis's
-// order, and calls it. It returns false when the client is not to be read from
-// any more.
+// order, and calls it or puts it off. It returns false when the client is not to
+// be read from any more, or not now.
 //
 //go:noinline
 func processCommand(c *client) bool {
 	s := c.srv
-	name := c.argv[0]
-	if isSecurityTrap(name) {
-		securityWarningCommand(c)
-		return false
-	}
-	if equalFoldASCII(name, "quit") {
-		addReply(c, shared.ok)
-		c.flags |= clientCloseAfterReply
-		return false
-	}
 	c.cmd = s.lookupCommandArgs(c.argv)
 	c.lastcmd = c.cmd
+	why := c.refusal()
+	if s.pause.until != 0 && why == nil && s.paused(c.cmd) {
+		c.postpone()
+		return false
+	}
 	var mark commandMark
 	if watching && (probe.CommandStartEnabled() || probe.CommandDoneEnabled()) {
 		mark.start(c)
 	}
-	if c.mayExecute() {
+	if why != nil {
+		why(c)
+	} else {
 		call(c)
 	}
 	if watching && probe.CommandDoneEnabled() {
@@ -317,31 +314,29 @@ func processCommand(c *client) bool {
 	return c.flags&clientCloseASAP == 0
 }
 
-// mayExecute makes the checks on the client's command. When one fails, the
-// client has been told.
-func (c *client) mayExecute() bool {
+// refusal makes the checks on the client's command. It returns what to do in its
+// stead, which for one that failed is to tell the client, or nil.
+func (c *client) refusal() func(*client) {
 	cmd := c.cmd
+	if cmd == nil && isSecurityTrap(c.argv[0]) {
+		return securityWarningCommand
+	}
+	if equalFoldASCII(c.argv[0], "quit") {
+		return quitCommand
+	}
 	if cmd == nil {
-		rejectUnknown(c)
-		return false
+		return rejectUnknown
 	}
 	if argc := len(c.argv); cmd.arity > 0 && argc != cmd.arity || argc < -cmd.arity {
-		rejectCommandFormat(c, "wrong number of arguments for '%s' command", cmd.fullName)
-		return false
+		return rejectArity
 	}
 	if cmd.flags&cmdProtected != 0 && !c.mayUse(c.srv.config.EnableDebugCommand) {
-		rejectCommandFormat(c, "DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.")
-		return false
+		return rejectDebug
 	}
 	if c.mustAuthenticate() && cmd.flags&cmdNoAuth == 0 {
-		rejectCommand(c, shared.noautherr)
-		return false
+		return rejectNoAuth
 	}
-	if s := c.srv; s.pause.until != 0 && s.paused(cmd) {
-		c.postpone()
-		return false
-	}
-	return true
+	return nil
 }
 
 // mayUse applies enable-debug-command and its like: no, yes or local.
@@ -375,7 +370,7 @@ func call(c *client) {
 	if s.config.LatencyTracking {
 		cmd.addLatency(duration)
 	}
-	if s.stat.errorReplies != errors {
+	if s.stat.errorReplies > errors { // fewer after CONFIG RESETSTAT
 		cmd.failedCalls++
 	}
 	s.stat.commands++

@@ -32,16 +32,22 @@ func (t *clientTrace) beginRead(c *client) {
 }
 
 func (t *clientTrace) startRead(c *client) {
-	s := c.srv
-	s.sampledReads++
-	t.sampled, t.read = true, s.sampledReads
-	t.readEv = ReadEvent{Read: t.read, Client: c.id, Loop: s.el.Turn, Start: stamp(), Peer: c.peer, Local: c.local}
+	t.sampled = true
+	t.readEv = ReadEvent{Client: c.id, Loop: c.srv.el.Turn, Start: stamp(), Peer: c.peer, Local: c.local}
 }
 
-func (t *clientTrace) readDone(bytes int) {
+func (t *clientTrace) readDone(c *client, bytes int) {
 	if watching && t.sampled {
-		t.readEv.ReadEnd, t.readEv.Bytes = stamp(), bytes
+		t.numberRead(c, bytes)
 	}
+}
+
+// numberRead comes after the read: one that finds nothing has no number, and the
+// replies that wait keep theirs.
+func (t *clientTrace) numberRead(c *client, bytes int) {
+	c.srv.sampledReads++
+	t.read = c.srv.sampledReads
+	t.readEv.Read, t.readEv.ReadEnd, t.readEv.Bytes = t.read, stamp(), bytes
 }
 
 func (t *clientTrace) endRead(c *client) {
@@ -77,7 +83,6 @@ func (t *clientTrace) startCommand(c *client) {
 		Command: -1, Args: len(c.argv), DB: c.db.id, Parse: t.parse, Process: stamp(),
 	}
 	t.before = len(c.buf)
-	t.readEv.Commands++
 }
 
 func (t *clientTrace) endCommand(c *client) {
@@ -87,6 +92,7 @@ func (t *clientTrace) endCommand(c *client) {
 }
 
 func (t *clientTrace) finishCommand(c *client) {
+	t.readEv.Commands++
 	e := &t.event
 	e.End = stamp()
 	e.ReplySize = len(c.buf) - t.before
@@ -188,7 +194,7 @@ func (m *commandMark) done(c *client) {
 	if c.cmd != nil {
 		id = c.cmd.id
 	}
-	if c.srv.stat.errorReplies != m.errors {
+	if c.srv.stat.errorReplies > m.errors {
 		failed = 1
 	}
 	probe.CommandDone(c.id, id, failed, len(c.buf)-m.reply, monotonic.Nanos(monotonic.Ticks()-m.ticks))

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +42,11 @@ func TestEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan struct{})
-	go func() { server.Serve(); close(served) }()
+	go func() {
+		runtime.LockOSThread() // as Serve asks
+		server.Serve()
+		close(served)
+	}()
 
 	c, err := net.Dial("tcp", server.Addr())
 	if err != nil {

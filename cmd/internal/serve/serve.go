@@ -54,14 +54,22 @@ func Start(args []string) (srv *engine.Server, stop func()) {
 	if err != nil {
 		fail(err)
 	}
+	// As in Redis: who reads the log, or the terminal, may go away.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		for range signals {
 			srv.Shutdown()
 		}
 	}()
 	return srv, func() {
+		// A second signal ends the process, instead of waking a loop that is gone.
+		signal.Stop(signals)
+		close(signals)
+		<-done
 		srv.Close()
 		if tracer == nil {
 			return

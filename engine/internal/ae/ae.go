@@ -30,7 +30,8 @@ const (
 	Barrier Mask = 4
 )
 
-// A FileProc serves a file event. data is what CreateFileEvent was given.
+// A FileProc serves a file event. data is what CreateFileEvent was given, mask
+// the one event, Readable or Writable, that the call is for.
 type FileProc func(el *EventLoop, fd int, data any, mask Mask)
 
 // A TimeProc serves a time event and returns in how many milliseconds it wants
@@ -282,7 +283,7 @@ func aeProcessEvents(el *EventLoop) {
 			el.serveWritable(fd, ready)
 		}
 		if fe := &el.events[fd]; fe.mask&ready&Readable != 0 {
-			fe.rproc(el, fd, fe.data, ready)
+			fe.rproc(el, fd, fe.data, Readable)
 		}
 		if !writeFirst {
 			el.serveWritable(fd, ready)
@@ -295,7 +296,7 @@ func aeProcessEvents(el *EventLoop) {
 
 func (el *EventLoop) serveWritable(fd int, ready Mask) {
 	if fe := &el.events[fd]; fe.mask&ready&Writable != 0 {
-		fe.wproc(el, fd, fe.data, ready)
+		fe.wproc(el, fd, fe.data, Writable)
 	}
 }
 

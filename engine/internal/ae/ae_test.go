@@ -164,3 +164,25 @@ func TestSchedulerIsNotHeldUp(t *testing.T) {
 		t.Fatal("the loop did not wake up")
 	}
 }
+
+// A procedure that serves both events of a descriptor is told of each once.
+func TestEachEventOnce(t *testing.T) {
+	el := newLoop(t)
+	a, b := pair(t)
+	unix.Write(b, []byte("x"))
+	served := map[Mask]int{}
+	proc := func(_ *EventLoop, _ int, _ any, mask Mask) {
+		for _, m := range []Mask{Readable, Writable} {
+			if mask&m != 0 {
+				served[m]++
+			}
+		}
+	}
+	if err := el.CreateFileEvent(a, Readable|Writable, proc, nil); err != nil {
+		t.Fatal(err)
+	}
+	aeProcessEvents(el)
+	if served[Readable] != 1 || served[Writable] != 1 {
+		t.Errorf("reading was served %d times, writing %d", served[Readable], served[Writable])
+	}
+}

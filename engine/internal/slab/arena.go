@@ -78,7 +78,7 @@ type Arena struct {
 }
 
 // New reserves an arena. limit bounds the bytes it hands out, 0 meaning only the
-// address range does: 32 GiB, or less where the system refuses that much.
+// address range does: 32 GiB, or less where the system refuses twice that much.
 func New(limit int64) (*Arena, error) {
 	if limit <= 0 {
 		limit = math.MaxInt64
@@ -86,13 +86,16 @@ func New(limit int64) (*Arena, error) {
 	a := &Arena{limit: limit}
 	var err error
 	for a.size = maxRange; a.size >= minRange; a.size /= 2 {
+		// Twice that must be there: what the arena takes of a limited address space,
+		// the Go heap lacks for large values, and the runtime dies for want of it.
 		a.reservedSize = a.size + chunkSize
-		if a.reserved, err = reserve(a.reservedSize); err == nil {
+		if a.reserved, err = reserve(2 * a.reservedSize); err == nil {
+			unmap(unsafe.Add(a.reserved, a.reservedSize), a.reservedSize)
 			break
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("slab: cannot reserve %d MiB of address space (raise ulimit -v): %w", minRange>>20, err)
+		return nil, fmt.Errorf("slab: cannot reserve %d MiB of address space (raise ulimit -v): %w", 2*minRange>>20, err)
 	}
 	align := -uintptr(a.reserved) & (chunkSize - 1)
 	a.base = unsafe.Add(a.reserved, align)

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 func newArena(t testing.TB, limit int64) *Arena {
@@ -311,5 +314,42 @@ func BenchmarkAllocFree(b *testing.B) {
 			a.Free(r)
 		}
 		ring[i%1024], _ = a.Alloc(16 + i%64)
+	}
+}
+
+// TestChildLimited is what TestLimitedAddressSpace runs.
+func TestChildLimited(t *testing.T) {
+	if os.Getenv("SLAB_TEST_LIMITED") == "" {
+		t.Skip("run by TestLimitedAddressSpace")
+	}
+	status, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pages uint64
+	fmt.Sscan(string(status), &pages)
+	limit := pages*uint64(os.Getpagesize()) + 300<<20
+	if err := unix.Setrlimit(unix.RLIMIT_AS, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := New(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := a.Alloc(100); !ok {
+		t.Error("no slot")
+	}
+	if _, ok := a.AllocLarge(make([]byte, 40<<20)); !ok {
+		t.Error("no large value")
+	}
+}
+
+// TestLimitedAddressSpace wants an arena to leave the Go heap as much of a
+// limited address space as it takes: without, the runtime ends the process.
+func TestLimitedAddressSpace(t *testing.T) {
+	child := exec.Command(os.Args[0], "-test.run=^TestChildLimited$")
+	child.Env = append(os.Environ(), "SLAB_TEST_LIMITED=1")
+	if out, err := child.CombinedOutput(); err != nil {
+		t.Errorf("%v: %.300s", err, out)
 	}
 }
