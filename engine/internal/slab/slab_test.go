@@ -347,6 +347,9 @@ func TestChildLimited(t *testing.T) {
 // TestLimitedAddressSpace wants an arena to leave the Go heap as much of a
 // limited address space as it takes: without, the runtime ends the process.
 func TestLimitedAddressSpace(t *testing.T) {
+	if underRace {
+		t.Skip("the race detector needs more address space than the limit")
+	}
 	child := exec.Command(os.Args[0], "-test.run=^TestChildLimited$")
 	child.Env = append(os.Environ(), "SLAB_TEST_LIMITED=1")
 	if out, err := child.CombinedOutput(); err != nil {
