@@ -9,7 +9,7 @@ import (
 
 // batchSize is how many commands of one read are parsed before the first of
 // them is executed. It is about as many cache misses as a core has under way at
-// once; more gained nothing.
+// once.
 const batchSize = 16
 
 // commandBatch holds commands that have been parsed and wait for their turn. A

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -327,7 +328,7 @@ maxmemory 100mb
 func TestConfigSetEffects(t *testing.T) {
 	addr := startOurs(t)
 	c := dial(t, addr)
-	host, _ := splitHostPort(addr)
+	host, _, _ := net.SplitHostPort(addr)
 	port := freePort(t)
 	if v := c.do(t, "CONFIG", "SET", "port", port); v.text != "OK" {
 		t.Fatal(v)

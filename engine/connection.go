@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -351,14 +350,12 @@ func acceptCommonHandler(s *Server, fd int, peer unix.Sockaddr, isUnix bool) {
 		refuse(protectedModeText)
 		return
 	}
-	c, err := createClient(s, fd, peer, isUnix)
-	if err != nil {
+	if _, err := createClient(s, fd, peer, isUnix); err != nil {
 		s.log.warning("Error registering fd event for the new client: %s (fd=%d)", err, fd)
 		unix.Close(fd)
 		return
 	}
 	s.stat.connections++
-	_ = c
 }
 
 func isLoopback(sa unix.Sockaddr) bool {
@@ -397,15 +394,4 @@ func localAddress(fd int, l string, isUnix bool) string {
 		return "?:0"
 	}
 	return sockaddrString(sa)
-}
-
-// splitHostPort cuts "ip:port" for attributes; port is 0 for a unix socket.
-func splitHostPort(addr string) (host string, port int) {
-	for i := len(addr) - 1; i >= 0; i-- {
-		if addr[i] == ':' {
-			port, _ = strconv.Atoi(addr[i+1:])
-			return addr[:i], port
-		}
-	}
-	return addr, 0
 }

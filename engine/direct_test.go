@@ -22,15 +22,7 @@ type directServer struct {
 
 func newDirectServer(t testing.TB) *directServer {
 	t.Helper()
-	cfg, err := LoadConfig([]string{"--port", "0", "--logfile", "/dev/null"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.AnyPort = true
-	s, err := New(cfg, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := newServer(t)
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// startOurs starts our server, with these arguments besides, for the duration of
-// the test and returns its address.
-func startOurs(t testing.TB, args ...string) string {
+// newServer makes our server, with these arguments besides, on a port that the
+// kernel chooses. The caller closes it.
+func newServer(t testing.TB, args ...string) *Server {
 	t.Helper()
 	options := []string{"--port", "0", "--logfile", "/dev/null"}
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
@@ -26,6 +26,14 @@ func startOurs(t testing.TB, args ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+// startOurs starts our server, with these arguments besides, for the duration of
+// the test and returns its address.
+func startOurs(t testing.TB, args ...string) string {
+	t.Helper()
+	s := newServer(t, args...)
 	done := make(chan struct{})
 	go func() {
 		runtime.LockOSThread()
