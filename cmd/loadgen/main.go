@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/redscope/redscope/cmd/internal/serve"
@@ -102,15 +103,21 @@ func interruptible(kill func()) (context.Context, func()) {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	// A file-size limit then is a failed write like a full disk, not death.
 	signal.Ignore(syscall.SIGXFSZ)
+	// Held for good from the second signal on: what kill ends must not let the
+	// rest of the program come to its own end, and its own last line, first.
+	var ending sync.Mutex
 	go func() {
 		<-signals
 		cancel(errInterrupted)
 		<-signals
+		ending.Lock()
 		kill()
 		fmt.Fprintln(os.Stderr, "\nloadgen: killed by a second interrupt")
 		os.Exit(exitFailed)
 	}()
 	return ctx, func() {
+		ending.Lock()
+		defer ending.Unlock()
 		signal.Stop(signals)
 		cancel(nil)
 	}
