@@ -40,6 +40,9 @@ type Config struct {
 	ProtoMaxBulkLen        int64
 	QueryBufferLimit       int64
 	OutputBufferLimits     [3]outputBufferLimit
+	HashMaxListpackEntries int64 // fields
+	HashMaxListpackValue   int64 // bytes of the longest field or value
+	SetMaxIntsetEntries    int64 // members
 	LogLevel               logLevel
 	LogFile                string
 	PidFile                string

@@ -41,6 +41,9 @@ type Server struct {
 	arena   *slab.Arena // the memory of all keys and short values
 	db      []*redisDb
 	objects objectTable // what entries of the databases refer to by number
+	scratch []byte      // see keepScratch
+	refs    []dict.Ref  // for who has to collect entries or positions
+	sets    []setType   // see lookupSets
 
 	commands  commandTable
 	clients   clients
