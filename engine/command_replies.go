@@ -17,7 +17,7 @@ var (
 		"blocking", "dangerous", "connection", "transaction", "scripting",
 	}
 	keyFlagNames = []string{
-		"RO", "RW", "OW", "RM", "access", "update", "insert", "delete", "variable_flags",
+		"RO", "RW", "OW", "RM", "access", "update", "insert", "delete", "incomplete", "variable_flags",
 	}
 	docFlagNames = []string{"deprecated", "syscmd"}
 	argTypeNames = [...]string{
@@ -254,26 +254,53 @@ func addReplyKeySpec(c *client, spec keySpec) {
 	addReplyFlags(c, uint64(spec.flags), keyFlagNames, "")
 
 	addReplyBulkString(c, "begin_search")
-	addReplyMapLen(c, 2)
-	addReplyBulkString(c, "type")
-	addReplyBulkString(c, "index")
-	addReplyBulkString(c, "spec")
-	addReplyMapLen(c, 1)
-	addReplyBulkString(c, "index")
-	addReplyLongLong(c, int64(spec.index))
+	switch {
+	case spec.unknown:
+		addReplyKeySpecPart(c, "unknown")
+	case spec.keyword != "":
+		addReplyKeySpecPart(c, "keyword", keySpecText("keyword", spec.keyword), keySpecNumber("startfrom", spec.index))
+	default:
+		addReplyKeySpecPart(c, "index", keySpecNumber("index", spec.index))
+	}
 
 	addReplyBulkString(c, "find_keys")
+	switch {
+	case spec.unknown:
+		addReplyKeySpecPart(c, "unknown")
+	case spec.keyNum:
+		addReplyKeySpecPart(c, "keynum", keySpecNumber("keynumidx", spec.keyNumIndex),
+			keySpecNumber("firstkey", spec.firstKey), keySpecNumber("keystep", spec.keyStep))
+	default:
+		addReplyKeySpecPart(c, "range", keySpecNumber("lastkey", spec.lastKey),
+			keySpecNumber("keystep", spec.keyStep), keySpecNumber("limit", spec.limit))
+	}
+}
+
+// keySpecField is a field of a key spec's reply: a text or, if that is empty, a
+// number.
+type keySpecField struct {
+	name   string
+	text   string
+	number int
+}
+
+func keySpecText(name, text string) keySpecField    { return keySpecField{name: name, text: text} }
+func keySpecNumber(name string, n int) keySpecField { return keySpecField{name: name, number: n} }
+
+func addReplyKeySpecPart(c *client, kind string, fields ...keySpecField) {
 	addReplyMapLen(c, 2)
 	addReplyBulkString(c, "type")
-	addReplyBulkString(c, "range")
+	addReplyBulkString(c, kind)
 	addReplyBulkString(c, "spec")
-	addReplyMapLen(c, 3)
-	addReplyBulkString(c, "lastkey")
-	addReplyLongLong(c, int64(spec.lastKey))
-	addReplyBulkString(c, "keystep")
-	addReplyLongLong(c, int64(spec.keyStep))
-	addReplyBulkString(c, "limit")
-	addReplyLongLong(c, 0) // no command of ours bounds the range by a fraction of the arguments
+	addReplyMapLen(c, len(fields))
+	for _, f := range fields {
+		addReplyBulkString(c, f.name)
+		if f.text != "" {
+			addReplyBulkString(c, f.text)
+		} else {
+			addReplyLongLong(c, int64(f.number))
+		}
+	}
 }
 
 // addReplyCommandDocs replies with a row as COMMAND DOCS shows it.

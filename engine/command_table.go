@@ -66,28 +66,42 @@ func (cmd *command) setImplicitACLCategories() {
 }
 
 // populateLegacyKeys sums up the key specs as the one range that COMMAND told
-// before Redis 7. Specs that do not continue that range are left out of it and
-// make the command's keys movable.
+// before Redis 7. What is not part of that range makes the command's keys
+// movable.
 func (cmd *command) populateLegacyKeys() {
-	if len(cmd.keySpecs) == 0 {
+	for _, spec := range cmd.keySpecs {
+		if !spec.isRange() {
+			cmd.flags |= cmdMovableKeys
+		}
+	}
+	if len(cmd.keySpecs) == 1 && cmd.keySpecs[0].isRange() {
+		cmd.legacyKeys = cmd.keySpecs[0]
 		return
 	}
-	legacy := cmd.keySpecs[0]
-	end := legacy.index + legacy.lastKey // of the range so far; meaningless once open-ended
-	for _, spec := range cmd.keySpecs[1:] {
-		if legacy.lastKey < 0 || legacy.keyStep != 1 || spec.keyStep != 1 || spec.index != end+1 {
+	var legacy keySpec
+	end := 0 // of the range so far; meaningless once open-ended
+	for _, spec := range cmd.keySpecs {
+		if !spec.isRange() {
+			continue
+		}
+		if spec.keyStep != 1 || legacy.index != 0 && (legacy.lastKey < 0 || spec.index != end+1) {
 			cmd.flags |= cmdMovableKeys
-			continue
+			return
 		}
-		if spec.lastKey < 0 {
+		if legacy.index == 0 {
+			legacy = keySpec{index: spec.index, keyStep: 1}
+		}
+		if end = spec.index + spec.lastKey; spec.lastKey < 0 {
 			legacy.lastKey = spec.lastKey
-			continue
+		} else {
+			legacy.lastKey = end - legacy.index
 		}
-		end = spec.index + spec.lastKey
-		legacy.lastKey = end - legacy.index
+		cmd.legacyKeys = legacy
 	}
-	cmd.legacyKeys = legacy
 }
+
+// isRange reports whether the keys are where their places alone say.
+func (spec *keySpec) isRange() bool { return !spec.unknown && !spec.keyNum && spec.keyword == "" }
 
 // commandIndex finds commands by name: a table of linear probing, at most a
 // quarter full, so that a lookup is one hash and mostly one comparison. A map would
@@ -214,24 +228,79 @@ func (s *Server) FunctionName(id int) string {
 
 // getKeysFromCommand appends to keys the keys among argv, whose length must
 // satisfy cmd's arity, and appends nothing when argv cannot be a call of cmd.
+// The specs are preferred to getKeys where they tell everything.
 func getKeysFromCommand(cmd *command, argv [][]byte, keys []keyReference) []keyReference {
-	if cmd.getKeys != nil {
+	all := true // the specs find all keys and know their flags
+	for _, spec := range cmd.keySpecs {
+		all = all && !spec.unknown && spec.flags&(keyVariableFlags|keyIncomplete) == 0
+	}
+	if all {
+		none := len(keys)
+		for i := range cmd.keySpecs {
+			var ok bool
+			if keys, ok = cmd.keySpecs[i].find(argv, keys); !ok {
+				keys, all = keys[:none], false
+				break
+			}
+		}
+	}
+	if !all && cmd.getKeys != nil {
 		return cmd.getKeys(argv, keys)
 	}
-	none := len(keys)
-	for _, spec := range cmd.keySpecs {
-		last := spec.index + spec.lastKey
-		if spec.lastKey < 0 {
-			last = len(argv) + spec.lastKey
-		}
-		if last >= len(argv) || last < spec.index {
-			return keys[:none]
-		}
-		for pos := spec.index; pos <= last; pos += spec.keyStep {
-			keys = append(keys, keyReference{pos, spec.flags})
+	return keys
+}
+
+// find appends the keys that spec finds in argv, and returns false when argv does
+// not go with it.
+func (spec *keySpec) find(argv [][]byte, keys []keyReference) ([]keyReference, bool) {
+	first := spec.index
+	if spec.keyword != "" {
+		if first = spec.findKeyword(argv); first == 0 {
+			return keys, true
 		}
 	}
-	return keys
+	last := first + spec.lastKey
+	switch {
+	case spec.keyNum:
+		if first+spec.keyNumIndex >= len(argv) {
+			return keys, false
+		}
+		n, ok := parseInt64(argv[first+spec.keyNumIndex])
+		if !ok || n < 0 || n > int64(len(argv)) {
+			return keys, false
+		}
+		first += spec.firstKey
+		last = first + (int(n)-1)*spec.keyStep
+	case spec.lastKey < 0 && spec.limit != 0:
+		last = first + (len(argv)-first)/spec.limit + spec.lastKey
+	case spec.lastKey < 0:
+		last = len(argv) + spec.lastKey
+	}
+	if last >= len(argv) || last < first {
+		return keys, false
+	}
+	for pos := first; pos <= last; pos += spec.keyStep {
+		keys = append(keys, keyReference{pos, spec.flags})
+	}
+	return keys, true
+}
+
+// findKeyword returns the place after the keyword, 0 if argv does not have it.
+func (spec *keySpec) findKeyword(argv [][]byte) int {
+	if spec.index < 0 {
+		for i := len(argv) + spec.index; i > 1; i-- {
+			if strings.EqualFold(string(argv[i]), spec.keyword) {
+				return i + 1
+			}
+		}
+		return 0
+	}
+	for i := spec.index; i < len(argv)-1; i++ {
+		if strings.EqualFold(string(argv[i]), spec.keyword) {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 // setGetKeys tells SET with GET, which reads the old value, from SET without.

@@ -156,7 +156,7 @@ func (s *Server) infoClients(t *infoText) {
 	t.add("maxclients", s.config.MaxClients)
 	t.add("client_recent_max_input_buffer", input)
 	t.add("client_recent_max_output_buffer", output)
-	t.add("blocked_clients", len(s.clients.postponed))
+	t.add("blocked_clients", len(s.clients.postponed)+s.blocked.count)
 	t.zeros("tracking_clients", "clients_in_timeout_table")
 }
 

@@ -17,6 +17,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname activeExpireCycle activeExpireCycle
 //go:linkname afterSleep afterSleep
 //go:linkname beforeSleep beforeSleep
+//go:linkname blockForKeys blockForKeys
 //go:linkname call call
 //go:linkname callHandler callHandler
 //go:linkname clientsCron clientsCron
@@ -26,13 +27,17 @@ import _ "unsafe" // for go:linkname
 //go:linkname freeClient freeClient
 //go:linkname freeClientAsync freeClientAsync
 //go:linkname freeClientsInAsyncFreeQueue freeClientsInAsyncFreeQueue
+//go:linkname handleBlockedClientsTimeout handleBlockedClientsTimeout
+//go:linkname handleClientsBlockedOnKeys handleClientsBlockedOnKeys
 //go:linkname handleClientsWithPendingWrites handleClientsWithPendingWrites
 //go:linkname processCommand processCommand
 //go:linkname processCommandAndResetClient processCommandAndResetClient
 //go:linkname processInputBuffer processInputBuffer
+//go:linkname processUnblockedClients processUnblockedClients
 //go:linkname readQueryFromClient readQueryFromClient
 //go:linkname sendReplyToClient sendReplyToClient
 //go:linkname serverCron serverCron
+//go:linkname unblockClient unblockClient
 //go:linkname writeToClient writeToClient
 
 // What commands are made of.
@@ -56,10 +61,14 @@ import _ "unsafe" // for go:linkname
 //go:linkname parseExtendedStringArgumentsOrReply parseExtendedStringArgumentsOrReply
 //go:linkname parseScanCursorOrReply parseScanCursorOrReply
 //go:linkname renameGenericCommand renameGenericCommand
+//go:linkname scanDatabaseForDeletedStreams scanDatabaseForDeletedStreams
+//go:linkname scanDatabaseForReadyKeys scanDatabaseForReadyKeys
 //go:linkname scanGenericCommand scanGenericCommand
 //go:linkname selectDb selectDb
 //go:linkname setGenericCommand setGenericCommand
 //go:linkname setKey setKey
+//go:linkname signalDeletedKeyAsReady signalDeletedKeyAsReady
+//go:linkname signalKeyAsReady signalKeyAsReady
 //go:linkname stringmatchlen stringmatchlen
 //go:linkname ttlGenericCommand ttlGenericCommand
 
