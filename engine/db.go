@@ -806,7 +806,7 @@ func (db *redisDb) releaseValues() {
 			db.releaseValue(e, db.dict.Value(r))
 		}
 	}
-	it.Release()
+	assertUnchanged(it.Release())
 }
 
 func flushdbCommand(c *client) {

@@ -44,6 +44,7 @@ type Server struct {
 	scratch []byte      // see keepScratch
 	refs    []dict.Ref  // for who has to collect entries or positions
 	sets    []setType   // see lookupSets
+	payload []byte      // of the last DUMP, to be used again
 
 	commands  commandTable
 	clients   clients
@@ -95,6 +96,7 @@ type stats struct {
 	expiredStalePercent float64
 	expiredTimeCap      int64 // active expire cycles cut short
 	expireCycleTime     int64 // µs
+	sanitizations       int64 // payloads checked deeply
 	errorReplies        int64
 	unexpectedErrors    int64
 	queryBufferClosed   int64 // clients closed for client-query-buffer-limit

@@ -43,6 +43,7 @@ import _ "unsafe" // for go:linkname
 // What commands are made of.
 
 //go:linkname checkStringLength checkStringLength
+//go:linkname createDumpPayload createDumpPayload
 //go:linkname dbDelete dbDelete
 //go:linkname dbRandomKey dbRandomKey
 //go:linkname dbSwapDatabases dbSwapDatabases
@@ -66,6 +67,8 @@ import _ "unsafe" // for go:linkname
 //go:linkname parseExtendedExpireArgumentsOrReply parseExtendedExpireArgumentsOrReply
 //go:linkname parseExtendedStringArgumentsOrReply parseExtendedStringArgumentsOrReply
 //go:linkname parseScanCursorOrReply parseScanCursorOrReply
+//go:linkname rdbLoadObject rdbLoadObject
+//go:linkname rdbSaveObject rdbSaveObject
 //go:linkname renameGenericCommand renameGenericCommand
 //go:linkname scanDatabaseForDeletedStreams scanDatabaseForDeletedStreams
 //go:linkname scanDatabaseForReadyKeys scanDatabaseForReadyKeys
@@ -109,6 +112,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname decrCommand decrCommand
 //go:linkname decrbyCommand decrbyCommand
 //go:linkname delCommand delCommand
+//go:linkname dumpCommand dumpCommand
 //go:linkname echoCommand echoCommand
 //go:linkname existsCommand existsCommand
 //go:linkname expireCommand expireCommand
@@ -160,6 +164,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname renamenxCommand renamenxCommand
 //go:linkname resetCommand resetCommand
 //go:linkname saddCommand saddCommand
+//go:linkname restoreCommand restoreCommand
 //go:linkname scanCommand scanCommand
 //go:linkname scardCommand scardCommand
 //go:linkname sdiffCommand sdiffCommand
