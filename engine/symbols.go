@@ -163,8 +163,8 @@ import _ "unsafe" // for go:linkname
 //go:linkname renameCommand renameCommand
 //go:linkname renamenxCommand renamenxCommand
 //go:linkname resetCommand resetCommand
-//go:linkname saddCommand saddCommand
 //go:linkname restoreCommand restoreCommand
+//go:linkname saddCommand saddCommand
 //go:linkname scanCommand scanCommand
 //go:linkname scardCommand scardCommand
 //go:linkname sdiffCommand sdiffCommand
