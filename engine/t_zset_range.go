@@ -306,7 +306,9 @@ func zrangeGenericCommand(c *client, args [][]byte, store []byte, kind zrangeTyp
 	rank, n := 0, 0
 	if r != 0 {
 		rank, n = bounds.in(&v, reverse)
-		rank, n = limitRange(rank, n, reverse, offset, limit)
+		if kind != zrangeRank {
+			rank, n = limitRange(rank, n, reverse, offset, limit)
+		}
 	}
 	if reverse {
 		rank += n - 1
