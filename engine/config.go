@@ -41,6 +41,8 @@ type Config struct {
 	ZsetMaxListpackEntries int64
 	ZsetMaxListpackValue   int64 // bytes of a member
 	QueryBufferLimit       int64
+	RDBCompression         bool // DUMP compresses strings
+	SanitizeDumpPayload    sanitizeMode
 	OutputBufferLimits     [3]outputBufferLimit
 	LogLevel               logLevel
 	LogFile                string

@@ -44,6 +44,7 @@ import _ "unsafe" // for go:linkname
 
 //go:linkname blockingGenericZpopCommand blockingGenericZpopCommand
 //go:linkname checkStringLength checkStringLength
+//go:linkname createDumpPayload createDumpPayload
 //go:linkname dbDelete dbDelete
 //go:linkname dbRandomKey dbRandomKey
 //go:linkname dbSwapDatabases dbSwapDatabases
@@ -62,6 +63,8 @@ import _ "unsafe" // for go:linkname
 //go:linkname parseExtendedExpireArgumentsOrReply parseExtendedExpireArgumentsOrReply
 //go:linkname parseExtendedStringArgumentsOrReply parseExtendedStringArgumentsOrReply
 //go:linkname parseScanCursorOrReply parseScanCursorOrReply
+//go:linkname rdbLoadObject rdbLoadObject
+//go:linkname rdbSaveObject rdbSaveObject
 //go:linkname renameGenericCommand renameGenericCommand
 //go:linkname scanDatabaseForDeletedStreams scanDatabaseForDeletedStreams
 //go:linkname scanDatabaseForReadyKeys scanDatabaseForReadyKeys
@@ -116,6 +119,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname decrCommand decrCommand
 //go:linkname decrbyCommand decrbyCommand
 //go:linkname delCommand delCommand
+//go:linkname dumpCommand dumpCommand
 //go:linkname echoCommand echoCommand
 //go:linkname existsCommand existsCommand
 //go:linkname expireCommand expireCommand
@@ -151,6 +155,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname renameCommand renameCommand
 //go:linkname renamenxCommand renamenxCommand
 //go:linkname resetCommand resetCommand
+//go:linkname restoreCommand restoreCommand
 //go:linkname scanCommand scanCommand
 //go:linkname securityWarningCommand securityWarningCommand
 //go:linkname selectCommand selectCommand
