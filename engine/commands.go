@@ -226,9 +226,11 @@ func commandRows() []*command {
 	return slices.Concat(
 		connectionRows(),
 		genericRows(),
+		geoRows(),
 		hashRows(),
 		serverRows(),
 		setRows(),
+		sortedSetRows(),
 		stringRows(),
 	)
 }

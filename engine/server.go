@@ -44,6 +44,7 @@ type Server struct {
 	scratch []byte      // see keepScratch
 	refs    []dict.Ref  // for who has to collect entries or positions
 	sets    []setType   // see lookupSets
+	scores  []float64   // of the ZADD under way
 	payload []byte      // of the last DUMP, to be used again
 
 	commands  commandTable
