@@ -37,6 +37,7 @@ import _ "unsafe" // for go:linkname
 
 // What commands are made of.
 
+//go:linkname bitfieldGeneric bitfieldGeneric
 //go:linkname checkStringLength checkStringLength
 //go:linkname dbDelete dbDelete
 //go:linkname dbRandomKey dbRandomKey
@@ -46,11 +47,14 @@ import _ "unsafe" // for go:linkname
 //go:linkname estimateObjectIdleTime estimateObjectIdleTime
 //go:linkname expireGenericCommand expireGenericCommand
 //go:linkname expireIfNeeded expireIfNeeded
+//go:linkname getBitOffsetFromArgument getBitOffsetFromArgument
+//go:linkname getBitfieldTypeFromArgument getBitfieldTypeFromArgument
 //go:linkname getExpireMillisecondsOrReply getExpireMillisecondsOrReply
 //go:linkname getFlushCommandFlags getFlushCommandFlags
 //go:linkname getGenericCommand getGenericCommand
 //go:linkname incrDecrCommand incrDecrCommand
 //go:linkname lookupKey lookupKey
+//go:linkname lookupStringForBitCommand lookupStringForBitCommand
 //go:linkname msetGenericCommand msetGenericCommand
 //go:linkname parseExtendedExpireArgumentsOrReply parseExtendedExpireArgumentsOrReply
 //go:linkname parseExtendedStringArgumentsOrReply parseExtendedStringArgumentsOrReply
@@ -67,6 +71,11 @@ import _ "unsafe" // for go:linkname
 
 //go:linkname appendCommand appendCommand
 //go:linkname authCommand authCommand
+//go:linkname bitcountCommand bitcountCommand
+//go:linkname bitfieldCommand bitfieldCommand
+//go:linkname bitfieldroCommand bitfieldroCommand
+//go:linkname bitopCommand bitopCommand
+//go:linkname bitposCommand bitposCommand
 //go:linkname clientCommand clientCommand
 //go:linkname commandCommand commandCommand
 //go:linkname commandCountCommand commandCountCommand
@@ -95,6 +104,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname flushallCommand flushallCommand
 //go:linkname flushdbCommand flushdbCommand
 //go:linkname getCommand getCommand
+//go:linkname getbitCommand getbitCommand
 //go:linkname getdelCommand getdelCommand
 //go:linkname getexCommand getexCommand
 //go:linkname getrangeCommand getrangeCommand
@@ -126,6 +136,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname securityWarningCommand securityWarningCommand
 //go:linkname selectCommand selectCommand
 //go:linkname setCommand setCommand
+//go:linkname setbitCommand setbitCommand
 //go:linkname setexCommand setexCommand
 //go:linkname setnxCommand setnxCommand
 //go:linkname setrangeCommand setrangeCommand
