@@ -342,7 +342,7 @@ func (c *client) flagsText() string {
 		flag   clientFlags
 		letter byte
 	}{
-		{clientPostponed, 'b'}, {clientCloseAfterReply, 'c'}, {clientCloseASAP, 'A'},
+		{clientPostponed | clientBlocked, 'b'}, {clientUnblocked, 'u'}, {clientCloseAfterReply, 'c'}, {clientCloseASAP, 'A'},
 		{clientUnixSocket, 'U'}, {clientNoEvict, 'e'},
 	} {
 		if c.flags&f.flag != 0 {
@@ -476,16 +476,35 @@ func clientKill(c *client) {
 	}
 }
 
-// clientUnblock never finds a blocked client: no command blocks yet, and a
-// client that CLIENT PAUSE holds up does not count.
+// clientUnblock ends the wait of a client for a key. One that CLIENT PAUSE holds
+// up does not count.
 func clientUnblock(c *client) {
-	if len(c.argv) == 4 && !equalFoldASCII(c.argv[3], "timeout") && !equalFoldASCII(c.argv[3], "error") {
-		addReplyError(c, "CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+	withError := false
+	if len(c.argv) == 4 {
+		withError = equalFoldASCII(c.argv[3], "error")
+		if !withError && !equalFoldASCII(c.argv[3], "timeout") {
+			addReplyError(c, "CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+			return
+		}
+	}
+	id, ok := intArgument(c, c.argv[2])
+	if !ok {
 		return
 	}
-	if _, ok := intArgument(c, c.argv[2]); ok {
+	target := c.srv.clients.byID[uint64(id)]
+	if target == nil || target.flags&clientBlocked == 0 {
 		addReply(c, shared.czero)
+		return
 	}
+	serveBlocked(target, func() bool {
+		if withError {
+			addReplyError(target, "-UNBLOCKED client unblocked via CLIENT UNBLOCK")
+		} else {
+			addReplyNullArray(target)
+		}
+		return true
+	})
+	addReply(c, shared.cone)
 }
 
 // clientTracking checks the options as Redis does, and refuses to begin:
@@ -606,13 +625,18 @@ func resumePostponedClients(s *Server) {
 	for _, c := range waiting {
 		c.flags &^= clientPostponed
 		if c.flags&clientCloseASAP == 0 {
-			c.trace.beginRead(c)
-			c.trace.readDone(c, 0)
-			processInputBuffer(c)
-			c.keepQuery(false)
-			c.trace.endRead(c)
+			c.resume()
 		}
 	}
+}
+
+// resume executes what a client sent while it was held up.
+func (c *client) resume() {
+	c.trace.beginRead(c)
+	c.trace.readDone(c, 0)
+	processInputBuffer(c)
+	c.keepQuery(false)
+	c.trace.endRead(c)
 }
 
 // isLocal reports whether the client connected from this machine.

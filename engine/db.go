@@ -7,14 +7,20 @@ import (
 	"time"
 
 	"github.com/redscope/redscope/engine/internal/dict"
+	"github.com/redscope/redscope/engine/internal/slab"
 )
 
 // redisDb is one numbered database.
 type redisDb struct {
-	id     int
-	dict   *dict.Dict
-	avgTTL int64  // running mean over the entries that activeExpireCycle saw, ms
-	cursor uint64 // where activeExpireCycle goes on, see expireSome
+	id      int
+	dict    *dict.Dict
+	arena   *slab.Arena  // the dict's, and what its values own
+	objects *objectTable // of all databases
+	avgTTL  int64        // running mean over the entries that activeExpireCycle saw, ms
+	cursor  uint64       // where activeExpireCycle goes on, see expireSome
+
+	blocking map[string][]*client // who is blocked on a key, first come first
+	ready    map[string]bool      // the keys of this database in Server.blocked.ready
 }
 
 // The ways to look up a key.
@@ -98,7 +104,8 @@ const (
 // setKey stores value with its meta word under key: over the entry r, or as a new
 // one when r is 0. when is the time to expire, Unix ms, noExpire or keepExpire.
 // When memory is out, it tells the client and returns false, and nothing has
-// changed. value may be a view of another entry.
+// changed. value may be a view of another entry. What the old value owned is
+// freed; what the new one owns is then the entry's, on failure still the caller's.
 //
 //go:noinline
 func setKey(c *client, db *redisDb, hash uint64, key []byte, r dict.Ref, value []byte, meta uint32, when int64) (dict.Ref, bool) {
@@ -115,7 +122,16 @@ func setKey(c *client, db *redisDb, hash uint64, key []byte, r dict.Ref, value [
 			replyNoMemory(c, err)
 			return 0, false
 		}
+		if metaType(meta) != typeString {
+			signalKeyAsReady(c.srv, db, key, metaType(meta))
+		}
 		return r, true
+	}
+	var kept [ownsMaxSize]byte
+	var old []byte // what has to be released once the new value is in place
+	oldMeta := d.Meta(r)
+	if metaEncoding(oldMeta).ownsMore() {
+		old = kept[:copy(kept[:], d.Value(r))]
 	}
 	before := getExpire(db, r)
 	if when >= 0 {
@@ -140,7 +156,63 @@ func setKey(c *client, db *redisDb, hash uint64, key []byte, r dict.Ref, value [
 	if when == noExpire && before != noExpire {
 		d.Persist(r)
 	}
+	if old != nil {
+		db.releaseValue(metaEncoding(oldMeta), old)
+	}
+	if metaType(oldMeta) == typeStream || metaType(meta) != typeString {
+		signalKeyReplaced(c.srv, db, key, metaType(oldMeta), metaType(meta))
+	}
 	return r, true
+}
+
+// dbAdd adds a key with a value of type t that is bytes. It returns false when
+// memory is out, which it has told the client.
+func dbAdd(c *client, db *redisDb, hash uint64, key []byte, t objectType, e encoding, value []byte) (dict.Ref, bool) {
+	return setKey(c, db, hash, key, 0, value, makeMeta(t, e, c.srv.loopClock.lru), noExpire)
+}
+
+// dbAddObject is dbAdd for an object. On failure it is freed.
+func dbAddObject(c *client, db *redisDb, hash uint64, key []byte, t objectType, e encoding, o heapObject) (dict.Ref, bool) {
+	number := db.objects.add(o)
+	r, ok := dbAdd(c, db, hash, key, t, e, number[:])
+	if !ok {
+		db.releaseValue(e, number[:])
+	}
+	return r, ok
+}
+
+// dbSetBytes replaces the value at r by bytes of the same type, in encoding e.
+// Key, expire time and LRU time stay.
+func dbSetBytes(c *client, db *redisDb, r dict.Ref, e encoding, value []byte) (dict.Ref, bool) {
+	d := db.dict
+	var kept [ownsMaxSize]byte
+	var old []byte
+	oldMeta := d.Meta(r)
+	if metaEncoding(oldMeta).ownsMore() {
+		old = kept[:copy(kept[:], d.Value(r))]
+	}
+	r, err := d.SetValue(r, value)
+	if err != nil {
+		replyNoMemory(c, err)
+		return 0, false
+	}
+	if metaEncoding(oldMeta) != e {
+		d.SetMeta(r, makeMeta(metaType(oldMeta), e, metaLRU(oldMeta)))
+	}
+	if old != nil {
+		db.releaseValue(metaEncoding(oldMeta), old)
+	}
+	return r, true
+}
+
+// dbSetObject is dbSetBytes for an object. On failure it is freed.
+func dbSetObject(c *client, db *redisDb, r dict.Ref, e encoding, o heapObject) (dict.Ref, bool) {
+	number := db.objects.add(o)
+	moved, ok := dbSetBytes(c, db, r, e, number[:])
+	if !ok {
+		db.releaseValue(e, number[:])
+	}
+	return moved, ok
 }
 
 // replyNoMemory tells the client that the key space cannot take more.
@@ -156,10 +228,23 @@ func replyNoMemory(c *client, err error) {
 // Redis counts as one.
 func keyModified(c *client) { c.srv.dirty++ }
 
-// dbDelete deletes the entry r of a key with this hash.
+// dbDelete deletes the entry r of a key with this hash, and its value.
 //
 //go:noinline
-func dbDelete(db *redisDb, hash uint64, r dict.Ref) { db.dict.DeleteRefHash(hash, r) }
+func dbDelete(s *Server, db *redisDb, hash uint64, r dict.Ref) {
+	if e := metaEncoding(db.dict.Meta(r)); e.ownsMore() {
+		releaseKey(s, db, r, e)
+	}
+	db.dict.DeleteRefHash(hash, r)
+}
+
+// releaseKey frees what the value at r owns, before the entry goes.
+func releaseKey(s *Server, db *redisDb, r dict.Ref, e encoding) {
+	if e == encodingStream {
+		signalDeletedKeyAsReady(s, db, db.dict.Key(r))
+	}
+	db.releaseValue(e, db.dict.Value(r))
+}
 
 // selectDb makes a database the client's and reports whether it exists.
 //
@@ -209,7 +294,7 @@ func delGenericCommand(c *client) {
 		if r == 0 || expireIfNeeded(c.srv, c.db, r) {
 			continue
 		}
-		dbDelete(c.db, hash, r)
+		dbDelete(c.srv, c.db, hash, r)
 		keyModified(c)
 		deleted++
 	}
@@ -446,7 +531,10 @@ func renameGenericCommand(c *client, nx bool) {
 	if _, ok := setKey(c, c.db, toHash, to, over, d.Value(r), d.Meta(r), getExpire(c.db, r)); !ok {
 		return
 	}
-	dbDelete(c.db, hash, r)
+	if metaType(d.Meta(r)) == typeStream {
+		signalDeletedKeyAsReady(c.srv, c.db, key)
+	}
+	d.DeleteRefHash(hash, r) // what the value owns has moved
 	keyModified(c)
 	addReply(c, done)
 }
@@ -482,7 +570,10 @@ func moveCommand(c *client) {
 	if _, ok := setKey(c, dst, hash, key, 0, d.Value(r), d.Meta(r), getExpire(src, r)); !ok {
 		return
 	}
-	dbDelete(src, hash, r)
+	if metaType(d.Meta(r)) == typeStream {
+		signalDeletedKeyAsReady(c.srv, src, key)
+	}
+	d.DeleteRefHash(hash, r) // what the value owns has moved
 	keyModified(c)
 	addReply(c, shared.cone)
 }
@@ -526,8 +617,17 @@ func copyCommand(c *client) {
 		addReply(c, shared.czero)
 		return
 	}
-	d := src.dict
-	if _, ok := setKey(c, dst, hash, to, over, d.Value(r), d.Meta(r), getExpire(src, r)); !ok {
+	var scratch [ownsMaxSize]byte
+	value, err := src.dupValue(r, &scratch)
+	if err != nil {
+		replyNoMemory(c, err)
+		return
+	}
+	meta := src.dict.Meta(r)
+	if _, ok := setKey(c, dst, hash, to, over, value, meta, getExpire(src, r)); !ok {
+		if e := metaEncoding(meta); e.ownsMore() {
+			dst.releaseValue(e, value)
+		}
 		return
 	}
 	keyModified(c)
@@ -563,6 +663,11 @@ func dbSwapDatabases(s *Server, first, second int64) bool {
 	a, b := s.db[first], s.db[second]
 	*a, *b = *b, *a
 	a.id, b.id = b.id, a.id
+	// Clients stay blocked on keys of the number, not of the contents.
+	a.blocking, b.blocking = b.blocking, a.blocking
+	a.ready, b.ready = b.ready, a.ready
+	scanDatabaseForReadyKeys(s, a)
+	scanDatabaseForReadyKeys(s, b)
 	return true
 }
 
@@ -582,26 +687,40 @@ func getFlushCommandFlags(c *client) bool {
 // emptyData deletes the keys of these databases and returns how many there were.
 //
 //go:noinline
-func emptyData(databases []*redisDb) int64 {
+func emptyData(s *Server, databases []*redisDb) int64 {
 	removed := int64(0)
 	for _, db := range databases {
 		removed += int64(db.dict.Len())
+		scanDatabaseForDeletedStreams(s, db)
+		db.releaseValues()
 		db.dict.Clear()
 		db.avgTTL, db.cursor = 0, 0
 	}
 	return removed
 }
 
+// releaseValues frees what all values own, before the entries go.
+func (db *redisDb) releaseValues() {
+	it := db.dict.UnsafeIterator()
+	for it.Next() {
+		r := it.Ref()
+		if e := metaEncoding(db.dict.Meta(r)); e.ownsMore() {
+			db.releaseValue(e, db.dict.Value(r))
+		}
+	}
+	assertUnchanged(it.Release())
+}
+
 func flushdbCommand(c *client) {
 	if getFlushCommandFlags(c) {
-		c.srv.dirty += emptyData(c.srv.db[c.db.id : c.db.id+1])
+		c.srv.dirty += emptyData(c.srv, c.srv.db[c.db.id:c.db.id+1])
 		addReply(c, shared.ok)
 	}
 }
 
 func flushallCommand(c *client) {
 	if getFlushCommandFlags(c) {
-		c.srv.dirty += emptyData(c.srv.db)
+		c.srv.dirty += emptyData(c.srv, c.srv.db)
 		addReply(c, shared.ok)
 	}
 }

@@ -54,6 +54,9 @@ func keyIsExpired(s *Server, db *redisDb, r dict.Ref) bool {
 }
 
 func deleteExpired(s *Server, db *redisDb, r dict.Ref) {
+	if e := metaEncoding(db.dict.Meta(r)); e.ownsMore() {
+		releaseKey(s, db, r, e)
+	}
 	db.dict.DeleteRef(r)
 	s.stat.expiredKeys++
 }
@@ -277,7 +280,7 @@ func expireGenericCommand(c *client, base, unit int64) {
 		}
 	}
 	if checkAlreadyExpired(c.srv, when) {
-		dbDelete(db, hash, r)
+		dbDelete(c.srv, db, hash, r)
 	} else if _, ok := setExpire(c, db, r, when); !ok {
 		return
 	}

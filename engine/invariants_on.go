@@ -11,3 +11,11 @@ func (s *Server) assertLoopThread() {
 		panic("engine: the key space was touched outside the event loop")
 	}
 }
+
+// assertUnchanged panics when a dict changed under an unsafe iterator, whose
+// Release returned err.
+func assertUnchanged(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

@@ -167,6 +167,21 @@ func (x *longDouble) add(y *longDouble) bool {
 	return x.f.MantExp(nil) <= longDoubleMax
 }
 
+// ceilMilliseconds takes the number for seconds and returns them in ms, rounded up.
+// It returns false when they are more than an int64 holds.
+func (x *longDouble) ceilMilliseconds() (int64, bool) {
+	var ms big.Float
+	ms.SetPrec(longDoublePrec).Mul(&x.f, big.NewFloat(1000))
+	if ms.Cmp(new(big.Float).SetInt64(math.MaxInt64)) > 0 {
+		return 0, false
+	}
+	n, accuracy := ms.Int64() // towards zero; out of bounds, the bound
+	if accuracy == big.Below {
+		n++
+	}
+	return n, true
+}
+
 // appendHuman appends the number to b: with up to 17 digits after the point,
 // without an exponent, without zeroes at the end (ld2string's LD_STR_HUMAN).
 func (x *longDouble) appendHuman(b []byte) []byte {

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
@@ -51,6 +52,8 @@ type client struct {
 	softLimited   int64 // Unix time, s, since when the reply is above the soft limit; 0 if not
 	index         int   // in clients.list
 
+	blocked blockingState // while clientBlocked is set
+
 	batch int // commands executed since the last read
 	trace clientTrace
 }
@@ -66,6 +69,8 @@ const (
 	clientNoEvict                                 // CLIENT NO-EVICT ON
 	clientUnixSocket                              // connected through a unix socket
 	clientPostponed                               // in clients.postponed: waits for the end of CLIENT PAUSE
+	clientBlocked                                 // waits for a key: blocked says which
+	clientUnblocked                               // in Server.blocked.unblocked: what it sent meanwhile waits
 )
 
 // clients holds all clients and the queues of those with something to do.
@@ -159,6 +164,12 @@ func freeClient(c *client) {
 	c.close(c.srv.el)
 	if c.flags&clientPostponed != 0 {
 		cs.postponed = slices.DeleteFunc(cs.postponed, func(p *client) bool { return p == c })
+	}
+	if c.flags&clientBlocked != 0 {
+		unblockClient(c)
+	}
+	if c.flags&clientUnblocked != 0 {
+		c.srv.blocked.unblocked = slices.DeleteFunc(c.srv.blocked.unblocked, func(p *client) bool { return p == c })
 	}
 	cs.giveBack(c)
 	c.query, c.pos, c.argv = nil, 0, nil
@@ -290,7 +301,7 @@ func processInputBuffer(c *client) {
 	batch := &c.srv.batch
 	c.batch = 0
 read:
-	for c.pos < len(c.query) && c.flags&(clientCloseAfterReply|clientCloseASAP|clientPostponed) == 0 {
+	for c.pos < len(c.query) && c.flags&(clientCloseAfterReply|clientCloseASAP|clientPostponed|clientBlocked|clientUnblocked) == 0 {
 		limit := batchSize
 		if watching && c.trace.sampled {
 			limit = 1 // so that parsing and executing can be told apart
@@ -312,6 +323,10 @@ read:
 				break read
 			}
 			c.batch++
+			if c.flags&clientBlocked != 0 {
+				c.reader = resp.Reader{} // what is behind will be read again
+				break read
+			}
 			if !goOn {
 				break read
 			}
@@ -600,6 +615,29 @@ func setDeferredArrayLen(c *client, mark, n int) {
 	setDeferredReply(c, mark, redcon.AppendArray(head[:0], n))
 }
 
+// setDeferredMapLen is setDeferredArrayLen for a map of n pairs.
+func setDeferredMapLen(c *client, mark, n int) {
+	if c.resp == 2 {
+		setDeferredArrayLen(c, mark, 2*n)
+		return
+	}
+	setDeferredHeader(c, mark, '%', n)
+}
+
+// setDeferredSetLen is setDeferredArrayLen for a set.
+func setDeferredSetLen(c *client, mark, n int) {
+	if c.resp == 2 {
+		setDeferredArrayLen(c, mark, n)
+		return
+	}
+	setDeferredHeader(c, mark, '~', n)
+}
+
+func setDeferredHeader(c *client, mark int, kind byte, n int) {
+	var head [24]byte
+	setDeferredReply(c, mark, append(strconv.AppendInt(append(head[:0], kind), int64(n), 10), '\r', '\n'))
+}
+
 // setDeferredReply puts head before what was written since addReplyDeferredLen.
 // It moves that, which costs less than a list of buffers would in every write.
 func setDeferredReply(c *client, mark int, head []byte) {
@@ -622,6 +660,57 @@ func addReplyNull(c *client) {
 		return
 	}
 	addReply(c, shared.null)
+}
+
+// addReplyNullArray is what RESP2 has for an array that does not exist.
+func addReplyNullArray(c *client) {
+	if c.resp == 2 {
+		addReply(c, shared.nullArray)
+		return
+	}
+	addReply(c, shared.null)
+}
+
+func addReplyBool(c *client, b bool) {
+	switch {
+	case c.resp == 2 && b:
+		addReply(c, shared.cone)
+	case c.resp == 2:
+		addReply(c, shared.czero)
+	case b:
+		addReply(c, shared.resp3True)
+	default:
+		addReply(c, shared.resp3False)
+	}
+}
+
+// addReplyDouble writes a number as C's "%.17g" does: a bulk in RESP2.
+func addReplyDouble(c *client, d float64) {
+	var digits [32]byte
+	text := appendDouble(digits[:0], d)
+	if c.resp == 2 {
+		addReplyBulk(c, text)
+		return
+	}
+	if c.prepareClientToWrite() {
+		c.buf = append(append(append(c.buf, ','), text...), '\r', '\n')
+	}
+}
+
+// appendDouble appends a number as C's "%.17g" prints it.
+func appendDouble(b []byte, d float64) []byte {
+	switch {
+	case d == float64(int64(d)) && -1e15 < d && d < 1e15 && (d != 0 || !math.Signbit(d)):
+		return strconv.AppendInt(b, int64(d), 10)
+	case math.IsInf(d, 0):
+		if d < 0 {
+			b = append(b, '-')
+		}
+		return append(b, "inf"...)
+	case d != d:
+		return append(b, "nan"...)
+	}
+	return strconv.AppendFloat(b, d, 'g', 17, 64)
 }
 
 // addReplyVerbatim writes a text with its three-letter format, a plain bulk in
@@ -704,19 +793,22 @@ func upper(b []byte) string { return string(bytes.ToUpper(b)) }
 
 // shared holds the replies that are always the same.
 var shared = struct {
-	ok, pong, emptyBulk, czero, cone, nullBulk, null []byte
+	ok, pong, emptyBulk, czero, cone, nullBulk, nullArray, null, resp3True, resp3False []byte
 
 	syntaxerr, nokeyerr, wrongtypeerr, noautherr, sameobjecterr []byte
 	noautherrHello, wrongpasserr, noprotoerr                    []byte
-	notinterr, notfloaterr, overflowerr, oomerr                 []byte
+	notinterr, notfloaterr, overflowerr, oomerr, busykeyerr     []byte
 }{
-	ok:        []byte("+OK\r\n"),
-	pong:      []byte("+PONG\r\n"),
-	emptyBulk: []byte("$0\r\n\r\n"),
-	czero:     []byte(":0\r\n"),
-	cone:      []byte(":1\r\n"),
-	nullBulk:  []byte("$-1\r\n"),
-	null:      []byte("_\r\n"),
+	ok:         []byte("+OK\r\n"),
+	pong:       []byte("+PONG\r\n"),
+	emptyBulk:  []byte("$0\r\n\r\n"),
+	czero:      []byte(":0\r\n"),
+	cone:       []byte(":1\r\n"),
+	nullBulk:   []byte("$-1\r\n"),
+	nullArray:  []byte("*-1\r\n"),
+	null:       []byte("_\r\n"),
+	resp3True:  []byte("#t\r\n"),
+	resp3False: []byte("#f\r\n"),
 
 	syntaxerr:      []byte("-ERR syntax error\r\n"),
 	nokeyerr:       []byte("-ERR no such key\r\n"),
@@ -729,6 +821,7 @@ var shared = struct {
 	notinterr:      []byte("-ERR value is not an integer or out of range\r\n"),
 	notfloaterr:    []byte("-ERR value is not a valid float\r\n"),
 	overflowerr:    []byte("-ERR increment or decrement would overflow\r\n"),
+	busykeyerr:     []byte("-BUSYKEY Target key name already exists.\r\n"),
 	oomerr:         []byte("-OOM command not allowed when used memory > 'maxmemory'.\r\n"),
 }
 

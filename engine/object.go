@@ -13,20 +13,131 @@ import (
 // objectType is what TYPE tells of a value.
 type objectType uint8
 
-const typeString objectType = iota // OBJ_STRING
+// The numbers are those of Redis's OBJ_STRING and so on; 5 is a module's type.
+const (
+	typeString objectType = 0
+	typeList   objectType = 1
+	typeSet    objectType = 2
+	typeZset   objectType = 3
+	typeHash   objectType = 4
+	typeStream objectType = 6
+)
 
-var typeNames = [...]string{typeString: "string"}
+var typeNames = [...]string{
+	typeString: "string", typeList: "list", typeSet: "set", typeZset: "zset", typeHash: "hash", typeStream: "stream",
+}
 
 // encoding is how a value is kept, as OBJECT ENCODING tells.
 type encoding uint8
 
 const (
-	encodingRaw    encoding = iota // a string that was changed, or a long one
-	encodingInt                    // a string that is an integer: 8 bytes, little-endian
-	encodingEmbstr                 // a short string, as it was set
+	encodingRaw       encoding = iota // a string that was changed, or a long one
+	encodingInt                       // a string that is an integer: 8 bytes, little-endian
+	encodingEmbstr                    // a short string, as it was set
+	encodingListpack                  // a hash or sorted set: the bytes of a listpack
+	encodingIntset                    // a set: the bytes of an intset
+	encodingQuicklist                 // a list: the header of a quicklist, whose nodes lie in the arena
+	encodingHashtable                 // a set or hash: the number of an object
+	encodingSkiplist                  // a sorted set: the number of an object
+	encodingStream                    // a stream: the number of an object
 )
 
-var encodingNames = [...]string{encodingRaw: "raw", encodingInt: "int", encodingEmbstr: "embstr"}
+var encodingNames = [...]string{
+	encodingRaw: "raw", encodingInt: "int", encodingEmbstr: "embstr", encodingListpack: "listpack", encodingIntset: "intset",
+	encodingQuicklist: "quicklist", encodingHashtable: "hashtable", encodingSkiplist: "skiplist", encodingStream: "stream",
+}
+
+// ownsMore reports whether a value of this encoding is more than the bytes in its
+// entry, so that it must not be copied or dropped as bytes.
+func (e encoding) ownsMore() bool { return e >= encodingQuicklist }
+
+// isObject reports whether the value in the entry is the number of an object.
+func (e encoding) isObject() bool { return e >= encodingHashtable }
+
+// A heapObject is a value with a structure of its own. Its Go part is on the heap,
+// which holds few of them, since small values are bytes in their entries; what it
+// has many of, it keeps in the arena.
+type heapObject interface {
+	// free gives back what the object has in the arena. It is not used again.
+	free()
+	// memory returns the bytes that the object takes, in the arena and on the heap.
+	memory() int64
+	// dup returns a copy, or slab.ErrOutOfMemory.
+	dup() (heapObject, error)
+}
+
+// objectTable gives the objects of all databases numbers, by which entries of the
+// key space refer to them without holding a Go pointer.
+type objectTable struct {
+	objects []heapObject
+	unused  []uint32
+}
+
+// objectNumber is a number as an entry holds it, little-endian.
+type objectNumber = [4]byte
+
+func (t *objectTable) add(o heapObject) (number objectNumber) {
+	n := uint32(len(t.objects))
+	if last := len(t.unused) - 1; last >= 0 {
+		n, t.unused = t.unused[last], t.unused[:last]
+		t.objects[n] = o
+	} else {
+		t.objects = append(t.objects, o)
+	}
+	binary.LittleEndian.PutUint32(number[:], n)
+	return number
+}
+
+func (t *objectTable) at(number []byte) heapObject {
+	return t.objects[binary.LittleEndian.Uint32(number)]
+}
+
+func (t *objectTable) remove(number []byte) {
+	n := binary.LittleEndian.Uint32(number)
+	t.objects[n] = nil
+	t.unused = append(t.unused, n)
+}
+
+// objectAt returns the object at r, whose encoding must be one of an object.
+func (db *redisDb) objectAt(r dict.Ref) heapObject { return db.objects.at(db.dict.Value(r)) }
+
+// ownsMaxSize is the longest value of an encoding that ownsMore, in bytes.
+const ownsMaxSize = 64
+
+// releaseValue frees what a value of the given encoding owns beside its bytes.
+func (db *redisDb) releaseValue(e encoding, value []byte) {
+	switch {
+	case e.isObject():
+		db.objects.at(value).free()
+		db.objects.remove(value)
+	}
+}
+
+// dupValue returns the bytes for an entry that shall hold a copy of the value at r:
+// a view of that value, or something in scratch.
+func (db *redisDb) dupValue(r dict.Ref, scratch *[ownsMaxSize]byte) ([]byte, error) {
+	value := db.dict.Value(r)
+	switch e := metaEncoding(db.dict.Meta(r)); {
+	case e.isObject():
+		o, err := db.objects.at(value).dup()
+		if err != nil {
+			return nil, err
+		}
+		number := db.objects.add(o)
+		return append(scratch[:0], number[:]...), nil
+	}
+	return value, nil
+}
+
+// valueMemory returns the bytes that the entry and the value at r take.
+func (db *redisDb) valueMemory(r dict.Ref) int64 {
+	n := db.dict.MemoryUsage(r)
+	switch e := metaEncoding(db.dict.Meta(r)); {
+	case e.isObject():
+		n += db.objectAt(r).memory()
+	}
+	return n
+}
 
 // embstrLimit is OBJ_ENCODING_EMBSTR_SIZE_LIMIT: the longest string, in bytes,
 // that Redis keeps in one allocation with its object. Here every short string

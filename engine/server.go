@@ -38,8 +38,10 @@ type Server struct {
 		bind []string
 		port int
 	}
-	arena *slab.Arena // the memory of all keys and short values
-	db    []*redisDb
+	arena   *slab.Arena // the memory of all keys and short values
+	db      []*redisDb
+	objects objectTable // what entries of the databases refer to by number
+	payload []byte      // of the last DUMP, to be used again
 
 	commands  commandTable
 	clients   clients
@@ -50,6 +52,7 @@ type Server struct {
 	expire    expireCycle
 	loopClock loopClock
 	pause     pause
+	blocked   blockedClients
 	peaks     peaks
 	collector collector
 	memory    struct { // bytes
@@ -91,6 +94,7 @@ type stats struct {
 	expiredStalePercent float64
 	expiredTimeCap      int64 // active expire cycles cut short
 	expireCycleTime     int64 // µs
+	sanitizations       int64 // payloads checked deeply
 	errorReplies        int64
 	unexpectedErrors    int64
 	queryBufferClosed   int64 // clients closed for client-query-buffer-limit
@@ -122,7 +126,7 @@ func New(cfg *Config, hooks *Hooks) (*Server, error) {
 	}
 	s.db = make([]*redisDb, cfg.Databases)
 	for i := range s.db {
-		s.db[i] = &redisDb{id: i, dict: dict.New(s.arena)}
+		s.db[i] = &redisDb{id: i, dict: dict.New(s.arena), arena: s.arena, objects: &s.objects}
 	}
 	if s.el, err = ae.New(cfg.MaxClients + reservedDescriptors); err != nil {
 		s.Close()
@@ -246,6 +250,12 @@ func beforeSleep(el *ae.EventLoop) {
 	if len(s.clients.postponed) > 0 {
 		resumePostponedClients(s)
 	}
+	if s.blocked.waiting() {
+		handleBlockedClientsTimeout(s)
+	}
+	if len(s.blocked.unblocked) > 0 {
+		processUnblockedClients(s)
+	}
 	handleClientsWithPendingWrites(s)
 	freeClientsInAsyncFreeQueue(s)
 }
@@ -309,6 +319,9 @@ func processCommand(c *client) bool {
 	} else {
 		call(c)
 	}
+	if len(s.blocked.ready) > 0 {
+		handleClientsBlockedOnKeys(s)
+	}
 	if watching && probe.CommandDoneEnabled() {
 		mark.done(c)
 	}
@@ -365,17 +378,25 @@ func call(c *client) {
 	cmd.proc(c)
 	end := monotonic.Ticks()
 	c.trace.endProc(end, s.dirty-dirty)
-	duration := monotonic.Nanos(end - start)
-	cmd.nanoseconds += duration
-	cmd.calls++
-	if s.config.LatencyTracking {
-		cmd.addLatency(duration)
-	}
-	if s.stat.errorReplies > errors { // fewer after CONFIG RESETSTAT
-		cmd.failedCalls++
+	if duration := monotonic.Nanos(end - start); c.flags&clientBlocked != 0 {
+		c.blocked.cmd, c.blocked.nanoseconds = cmd, duration // counted when it ends
+	} else {
+		cmd.count(s, duration, s.stat.errorReplies > errors) // fewer after CONFIG RESETSTAT
 	}
 	s.stat.commands++
 	c.trace.endCall()
+}
+
+// count enters a call that has ended, which took so many ns, in the statistics.
+func (cmd *command) count(s *Server, ns int64, failed bool) {
+	cmd.nanoseconds += ns
+	cmd.calls++
+	if s.config.LatencyTracking {
+		cmd.addLatency(ns)
+	}
+	if failed {
+		cmd.failedCalls++
+	}
 }
 
 // addLatency enters the time of a call, in ns, in the command's histogram.

@@ -17,6 +17,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname activeExpireCycle activeExpireCycle
 //go:linkname afterSleep afterSleep
 //go:linkname beforeSleep beforeSleep
+//go:linkname blockForKeys blockForKeys
 //go:linkname call call
 //go:linkname callHandler callHandler
 //go:linkname clientsCron clientsCron
@@ -26,19 +27,24 @@ import _ "unsafe" // for go:linkname
 //go:linkname freeClient freeClient
 //go:linkname freeClientAsync freeClientAsync
 //go:linkname freeClientsInAsyncFreeQueue freeClientsInAsyncFreeQueue
+//go:linkname handleBlockedClientsTimeout handleBlockedClientsTimeout
+//go:linkname handleClientsBlockedOnKeys handleClientsBlockedOnKeys
 //go:linkname handleClientsWithPendingWrites handleClientsWithPendingWrites
 //go:linkname processCommand processCommand
 //go:linkname processCommandAndResetClient processCommandAndResetClient
 //go:linkname processInputBuffer processInputBuffer
+//go:linkname processUnblockedClients processUnblockedClients
 //go:linkname readQueryFromClient readQueryFromClient
 //go:linkname sendReplyToClient sendReplyToClient
 //go:linkname serverCron serverCron
+//go:linkname unblockClient unblockClient
 //go:linkname writeToClient writeToClient
 
 // What commands are made of.
 
 //go:linkname bitfieldGeneric bitfieldGeneric
 //go:linkname checkStringLength checkStringLength
+//go:linkname createDumpPayload createDumpPayload
 //go:linkname dbDelete dbDelete
 //go:linkname dbRandomKey dbRandomKey
 //go:linkname dbSwapDatabases dbSwapDatabases
@@ -59,11 +65,17 @@ import _ "unsafe" // for go:linkname
 //go:linkname parseExtendedExpireArgumentsOrReply parseExtendedExpireArgumentsOrReply
 //go:linkname parseExtendedStringArgumentsOrReply parseExtendedStringArgumentsOrReply
 //go:linkname parseScanCursorOrReply parseScanCursorOrReply
+//go:linkname rdbLoadObject rdbLoadObject
+//go:linkname rdbSaveObject rdbSaveObject
 //go:linkname renameGenericCommand renameGenericCommand
+//go:linkname scanDatabaseForDeletedStreams scanDatabaseForDeletedStreams
+//go:linkname scanDatabaseForReadyKeys scanDatabaseForReadyKeys
 //go:linkname scanGenericCommand scanGenericCommand
 //go:linkname selectDb selectDb
 //go:linkname setGenericCommand setGenericCommand
 //go:linkname setKey setKey
+//go:linkname signalDeletedKeyAsReady signalDeletedKeyAsReady
+//go:linkname signalKeyAsReady signalKeyAsReady
 //go:linkname stringmatchlen stringmatchlen
 //go:linkname ttlGenericCommand ttlGenericCommand
 
@@ -96,6 +108,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname decrCommand decrCommand
 //go:linkname decrbyCommand decrbyCommand
 //go:linkname delCommand delCommand
+//go:linkname dumpCommand dumpCommand
 //go:linkname echoCommand echoCommand
 //go:linkname existsCommand existsCommand
 //go:linkname expireCommand expireCommand
@@ -132,6 +145,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname renameCommand renameCommand
 //go:linkname renamenxCommand renamenxCommand
 //go:linkname resetCommand resetCommand
+//go:linkname restoreCommand restoreCommand
 //go:linkname scanCommand scanCommand
 //go:linkname securityWarningCommand securityWarningCommand
 //go:linkname selectCommand selectCommand

@@ -232,7 +232,7 @@ func getexCommand(c *client) {
 	switch {
 	case flags&(optEXAT|optPXAT) != 0 && checkAlreadyExpired(c.srv, when):
 		addReplyString(c, d, r)
-		dbDelete(db, hash, r)
+		dbDelete(c.srv, db, hash, r)
 		keyModified(c)
 		return
 	case expire != nil:
@@ -258,7 +258,7 @@ func getdelCommand(c *client) {
 		return
 	}
 	addReplyString(c, c.db.dict, r)
-	dbDelete(c.db, hash, r)
+	dbDelete(c.srv, c.db, hash, r)
 	keyModified(c)
 }
 
@@ -443,7 +443,7 @@ func setrangeCommand(c *client) {
 	grown, ok := growRaw(c, c.db, r, size)
 	if !ok {
 		if added {
-			dbDelete(c.db, hash, r)
+			dbDelete(c.srv, c.db, hash, r)
 		}
 		return
 	}

@@ -99,7 +99,7 @@ func monitored(t *testing.T, s *child.Server, f func()) []string {
 	select {
 	case seen := <-done:
 		return seen
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the end of the test did not come by")
 		return nil
 	}
