@@ -51,7 +51,7 @@ func lookupStringForBitCommand(c *client, last uint64) (r dict.Ref, changed, ok 
 		}
 		grown, ok := growRaw(c, db, r, size)
 		if !ok {
-			dbDelete(db, hash, r)
+			dbDelete(c.srv, db, hash, r)
 			return 0, false, false
 		}
 		return grown, true, true
@@ -294,7 +294,7 @@ func bitopCommand(c *client) {
 	r := lookupKeyHash(c, c.db, hash, target, lookupWrite)
 	if size == 0 {
 		if r != 0 {
-			dbDelete(c.db, hash, r)
+			dbDelete(c.srv, c.db, hash, r)
 			keyModified(c)
 		}
 		addReply(c, shared.czero)
