@@ -224,6 +224,7 @@ const (
 // server owns its rows, statistics included.
 func commandRows() []*command {
 	return slices.Concat(
+		bitmapRows(),
 		connectionRows(),
 		genericRows(),
 		geoRows(),
