@@ -40,6 +40,8 @@ type Config struct {
 	ProtoMaxBulkLen        int64
 	QueryBufferLimit       int64
 	OutputBufferLimits     [3]outputBufferLimit
+	StreamNodeMaxBytes     int64 // of a listpack of entries; 0 is no limit
+	StreamNodeMaxEntries   int64 // in a listpack, deleted ones included; 0 is no limit
 	LogLevel               logLevel
 	LogFile                string
 	PidFile                string

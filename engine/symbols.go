@@ -69,8 +69,20 @@ import _ "unsafe" // for go:linkname
 //go:linkname setKey setKey
 //go:linkname signalDeletedKeyAsReady signalDeletedKeyAsReady
 //go:linkname signalKeyAsReady signalKeyAsReady
+//go:linkname streamEstimateDistanceFromFirstEverEntry streamEstimateDistanceFromFirstEverEntry
+//go:linkname streamParseAddOrTrimArgsOrReply streamParseAddOrTrimArgsOrReply
+//go:linkname streamParseIDOrReply streamParseIDOrReply
+//go:linkname streamParseIntervalIDOrReply streamParseIntervalIDOrReply
+//go:linkname streamParseStrictIDOrReply streamParseStrictIDOrReply
+//go:linkname streamReplyWithRange streamReplyWithRange
+//go:linkname streamReplyWithRangeFromConsumerPEL streamReplyWithRangeFromConsumerPEL
+//go:linkname streamTrim streamTrim
+//go:linkname string2ull string2ull
 //go:linkname stringmatchlen stringmatchlen
 //go:linkname ttlGenericCommand ttlGenericCommand
+//go:linkname xinfoReplyWithStreamInfo xinfoReplyWithStreamInfo
+//go:linkname xrangeGenericCommand xrangeGenericCommand
+//go:linkname xreadGenericCommand xreadGenericCommand
 
 // The commands.
 
@@ -146,3 +158,18 @@ import _ "unsafe" // for go:linkname
 //go:linkname ttlCommand ttlCommand
 //go:linkname typeCommand typeCommand
 //go:linkname unlinkCommand unlinkCommand
+//go:linkname xackCommand xackCommand
+//go:linkname xaddCommand xaddCommand
+//go:linkname xautoclaimCommand xautoclaimCommand
+//go:linkname xclaimCommand xclaimCommand
+//go:linkname xdelCommand xdelCommand
+//go:linkname xgroupCommand xgroupCommand
+//go:linkname xinfoCommand xinfoCommand
+//go:linkname xlenCommand xlenCommand
+//go:linkname xpendingCommand xpendingCommand
+//go:linkname xrangeCommand xrangeCommand
+//go:linkname xreadCommand xreadCommand
+//go:linkname xreadgroupCommand xreadgroupCommand
+//go:linkname xrevrangeCommand xrevrangeCommand
+//go:linkname xsetidCommand xsetidCommand
+//go:linkname xtrimCommand xtrimCommand
