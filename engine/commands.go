@@ -232,6 +232,7 @@ func commandRows() []*command {
 		serverRows(),
 		setRows(),
 		sortedSetRows(),
+		streamRows(),
 		stringRows(),
 	)
 }
