@@ -227,6 +227,7 @@ func commandRows() []*command {
 		connectionRows(),
 		genericRows(),
 		serverRows(),
+		sortedSetRows(),
 		stringRows(),
 	)
 }

@@ -38,6 +38,8 @@ type Config struct {
 	ActiveExpire           bool // DEBUG SET-ACTIVE-EXPIRE
 	ActiveExpireEffort     int  // 1 to 10
 	ProtoMaxBulkLen        int64
+	ZsetMaxListpackEntries int64
+	ZsetMaxListpackValue   int64 // bytes of a member
 	QueryBufferLimit       int64
 	RDBCompression         bool // DUMP compresses strings
 	SanitizeDumpPayload    sanitizeMode

@@ -277,8 +277,8 @@ func configRows() []*configParam {
 			text: func(c *Config) string { return strconv.FormatUint(uint64(c.UnixSocketPerm), 8) },
 		},
 		{name: "use-exit-on-panic", kind: paramBool, def: no, flags: paramHidden},
-		{name: "zset-max-listpack-entries", alias: "zset-max-ziplist-entries", kind: paramInt, def: "128", max: maxLong},
-		{name: "zset-max-listpack-value", alias: "zset-max-ziplist-value", kind: paramMemory, def: "64", max: maxLong},
+		{name: "zset-max-listpack-entries", alias: "zset-max-ziplist-entries", kind: paramInt, def: "128", max: maxLong, field: func(c *Config) any { return &c.ZsetMaxListpackEntries }},
+		{name: "zset-max-listpack-value", alias: "zset-max-ziplist-value", kind: paramMemory, def: "64", max: maxLong, field: func(c *Config) any { return &c.ZsetMaxListpackValue }},
 	}
 }
 

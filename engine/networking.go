@@ -793,7 +793,7 @@ func upper(b []byte) string { return string(bytes.ToUpper(b)) }
 
 // shared holds the replies that are always the same.
 var shared = struct {
-	ok, pong, emptyBulk, czero, cone, nullBulk, nullArray, null, resp3True, resp3False []byte
+	ok, pong, emptyBulk, emptyArray, czero, cone, nullBulk, nullArray, null, resp3True, resp3False []byte
 
 	syntaxerr, nokeyerr, wrongtypeerr, noautherr, sameobjecterr []byte
 	noautherrHello, wrongpasserr, noprotoerr                    []byte
@@ -802,6 +802,7 @@ var shared = struct {
 	ok:         []byte("+OK\r\n"),
 	pong:       []byte("+PONG\r\n"),
 	emptyBulk:  []byte("$0\r\n\r\n"),
+	emptyArray: []byte("*0\r\n"),
 	czero:      []byte(":0\r\n"),
 	cone:       []byte(":1\r\n"),
 	nullBulk:   []byte("$-1\r\n"),

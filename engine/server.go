@@ -58,6 +58,9 @@ type Server struct {
 		startup, peak int64
 	}
 
+	zsetScratch []byte    // a listpack that is being changed
+	scores      []float64 // of the ZADD under way
+
 	dirty         int64  // changes to the key space since the start
 	sampledReads  uint64 // numbers the reads that SampleRead chose
 	runID         string

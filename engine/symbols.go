@@ -42,6 +42,7 @@ import _ "unsafe" // for go:linkname
 
 // What commands are made of.
 
+//go:linkname blockingGenericZpopCommand blockingGenericZpopCommand
 //go:linkname checkStringLength checkStringLength
 //go:linkname createDumpPayload createDumpPayload
 //go:linkname dbDelete dbDelete
@@ -52,6 +53,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname estimateObjectIdleTime estimateObjectIdleTime
 //go:linkname expireGenericCommand expireGenericCommand
 //go:linkname expireIfNeeded expireIfNeeded
+//go:linkname genericZpopCommand genericZpopCommand
 //go:linkname getExpireMillisecondsOrReply getExpireMillisecondsOrReply
 //go:linkname getFlushCommandFlags getFlushCommandFlags
 //go:linkname getGenericCommand getGenericCommand
@@ -74,11 +76,29 @@ import _ "unsafe" // for go:linkname
 //go:linkname signalKeyAsReady signalKeyAsReady
 //go:linkname stringmatchlen stringmatchlen
 //go:linkname ttlGenericCommand ttlGenericCommand
+//go:linkname zaddGenericCommand zaddGenericCommand
+//go:linkname zmpopGenericCommand zmpopGenericCommand
+//go:linkname zpopMinMaxCommand zpopMinMaxCommand
+//go:linkname zrandmemberWithCountCommand zrandmemberWithCountCommand
+//go:linkname zrangeGenericCommand zrangeGenericCommand
+//go:linkname zrankGenericCommand zrankGenericCommand
+//go:linkname zremrangeGenericCommand zremrangeGenericCommand
+//go:linkname zsetAdd zsetAdd
+//go:linkname zsetConvert zsetConvert
+//go:linkname zsetDel zsetDel
+//go:linkname zsetRank zsetRank
+//go:linkname zsetScore zsetScore
+//go:linkname zslParseLexRange zslParseLexRange
+//go:linkname zslParseRange zslParseRange
+//go:linkname zunionInterDiffGenericCommand zunionInterDiffGenericCommand
 
 // The commands.
 
 //go:linkname appendCommand appendCommand
 //go:linkname authCommand authCommand
+//go:linkname bzmpopCommand bzmpopCommand
+//go:linkname bzpopmaxCommand bzpopmaxCommand
+//go:linkname bzpopminCommand bzpopminCommand
 //go:linkname clientCommand clientCommand
 //go:linkname commandCommand commandCommand
 //go:linkname commandCountCommand commandCountCommand
@@ -151,3 +171,35 @@ import _ "unsafe" // for go:linkname
 //go:linkname ttlCommand ttlCommand
 //go:linkname typeCommand typeCommand
 //go:linkname unlinkCommand unlinkCommand
+//go:linkname zaddCommand zaddCommand
+//go:linkname zcardCommand zcardCommand
+//go:linkname zcountCommand zcountCommand
+//go:linkname zdiffCommand zdiffCommand
+//go:linkname zdiffstoreCommand zdiffstoreCommand
+//go:linkname zincrbyCommand zincrbyCommand
+//go:linkname zinterCommand zinterCommand
+//go:linkname zintercardCommand zintercardCommand
+//go:linkname zinterstoreCommand zinterstoreCommand
+//go:linkname zlexcountCommand zlexcountCommand
+//go:linkname zmpopCommand zmpopCommand
+//go:linkname zmscoreCommand zmscoreCommand
+//go:linkname zpopmaxCommand zpopmaxCommand
+//go:linkname zpopminCommand zpopminCommand
+//go:linkname zrandmemberCommand zrandmemberCommand
+//go:linkname zrangeCommand zrangeCommand
+//go:linkname zrangebylexCommand zrangebylexCommand
+//go:linkname zrangebyscoreCommand zrangebyscoreCommand
+//go:linkname zrangestoreCommand zrangestoreCommand
+//go:linkname zrankCommand zrankCommand
+//go:linkname zremCommand zremCommand
+//go:linkname zremrangebylexCommand zremrangebylexCommand
+//go:linkname zremrangebyrankCommand zremrangebyrankCommand
+//go:linkname zremrangebyscoreCommand zremrangebyscoreCommand
+//go:linkname zrevrangeCommand zrevrangeCommand
+//go:linkname zrevrangebylexCommand zrevrangebylexCommand
+//go:linkname zrevrangebyscoreCommand zrevrangebyscoreCommand
+//go:linkname zrevrankCommand zrevrankCommand
+//go:linkname zscanCommand zscanCommand
+//go:linkname zscoreCommand zscoreCommand
+//go:linkname zunionCommand zunionCommand
+//go:linkname zunionstoreCommand zunionstoreCommand
