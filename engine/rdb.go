@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/redscope/redscope/engine/internal/dict"
+	"github.com/redscope/redscope/engine/internal/listpack"
 	"github.com/redscope/redscope/engine/internal/rdb"
 )
 
@@ -26,9 +27,14 @@ var errBadFormat = errors.New("Bad data format")
 // rdbObjectType returns how the value at r is written.
 func rdbObjectType(db *redisDb, r dict.Ref) rdb.Type {
 	meta := db.dict.Meta(r)
-	switch metaType(meta) {
+	switch e := metaEncoding(meta); metaType(meta) {
 	case typeString:
 		return rdb.TypeString
+	case typeZset:
+		if e == encodingListpack {
+			return rdb.TypeZsetListpack
+		}
+		return rdb.TypeZset2
 	}
 	panic("engine: a value of unknown type")
 }
@@ -44,6 +50,21 @@ func rdbSaveObject(s *Server, db *redisDb, r dict.Ref, b []byte) []byte {
 		return rdb.AppendInt(b, intValue(value))
 	case !e.ownsMore():
 		return rdb.AppendString(b, value, compress)
+	}
+	switch o := db.objectAt(r).(type) {
+	case *zset:
+		return rdbSaveZset(b, o, compress)
+	}
+	return b
+}
+
+// rdbSaveZset appends the members from the last to the first, so that who reads them
+// finds the place of each at the head.
+func rdbSaveZset(b []byte, z *zset, compress bool) []byte {
+	b = rdb.AppendLen(b, uint64(z.list.Len()))
+	for n := z.list.Last(); n != 0; n = z.list.Prev(n) {
+		b = rdb.AppendString(b, z.list.Member(n), compress)
+		b = rdb.AppendDouble(b, z.list.Score(n))
 	}
 	return b
 }
@@ -86,6 +107,12 @@ func rdbLoadObject(s *Server, db *redisDb, t rdb.Type, r *rdb.Reader) (loadedVal
 	switch t {
 	case rdb.TypeString:
 		return l.loadString()
+	case rdb.TypeZset, rdb.TypeZset2:
+		return l.loadZset(t == rdb.TypeZset)
+	case rdb.TypeZsetListpack:
+		return l.loadZsetListpack()
+	case rdb.TypeZsetZiplist:
+		return l.loadZsetZiplist()
 	}
 	return loadedValue{}, errBadFormat
 }
@@ -97,4 +124,166 @@ func (l *rdbLoader) loadString() (loadedValue, error) {
 	}
 	value, e := encodeString(value, &l.number)
 	return loadedValue{typeString, e, value}, nil
+}
+
+// object makes an object of this encoding a value.
+func (l *rdbLoader) object(t objectType, e encoding, o heapObject) loadedValue {
+	number := l.db.objects.add(o)
+	return loadedValue{t, e, append(l.number[:0], number[:]...)}
+}
+
+// loadZset reads members and scores one by one; scores are text when old says so.
+func (l *rdbLoader) loadZset(old bool) (loadedValue, error) {
+	n := l.Len()
+	if n == rdb.LenError || n == 0 {
+		return loadedValue{}, errBadFormat
+	}
+	z, err := newZset(l.db.arena)
+	if err != nil {
+		return loadedValue{}, err
+	}
+	v, err := l.readZset(z, n, old)
+	if err != nil || v.e != encodingSkiplist {
+		z.free()
+	}
+	return v, err
+}
+
+func (l *rdbLoader) readZset(z *zset, n uint64, old bool) (loadedValue, error) {
+	longest, total := 0, 0
+	for ; n > 0; n-- {
+		member, ok := l.String(&l.field)
+		if !ok {
+			return loadedValue{}, errBadFormat
+		}
+		score, ok := 0.0, false
+		if old {
+			score, ok = l.TextDouble()
+		} else {
+			score, ok = l.Double()
+		}
+		hash := dict.Hash(member)
+		if !ok || score != score || z.dict.FindHash(hash, member) != 0 {
+			return loadedValue{}, errBadFormat
+		}
+		if err := z.addHash(hash, member, score); err != nil {
+			return loadedValue{}, err
+		}
+		longest = max(longest, len(member))
+		total += len(member)
+	}
+	cfg := l.s.config
+	if int64(z.list.Len()) > cfg.ZsetMaxListpackEntries || int64(longest) > cfg.ZsetMaxListpackValue || !listpack.SafeToAdd(nil, total) {
+		return l.object(typeZset, encodingSkiplist, z), nil
+	}
+	lp := listpack.New()
+	for p := z.list.First(); p != 0; p = z.list.Next(p) {
+		lp = zzlAppend(lp, z.list.Member(p), z.list.Score(p))
+	}
+	return loadedValue{typeZset, encodingListpack, lp}, nil
+}
+
+// loadZsetListpack reads a sorted set that is a listpack. Whether it is in order is
+// not checked, as in Redis; it is read as it stands. A score that is no number would
+// be fatal to the order of a skip list.
+func (l *rdbLoader) loadZsetListpack() (loadedValue, error) {
+	lp, err := l.pairs()
+	if err != nil {
+		return loadedValue{}, err
+	}
+	return l.zsetOf(lp)
+}
+
+// zsetOf makes a value of a listpack of members and scores, in the encoding that its
+// length wants.
+func (l *rdbLoader) zsetOf(lp []byte) (loadedValue, error) {
+	for p := listpack.First(lp); p >= 0; {
+		p = listpack.Next(lp, p)
+		if score := zzlGetScore(lp, p); score != score {
+			return loadedValue{}, errBadFormat
+		}
+		p = listpack.Next(lp, p)
+	}
+	v := sortedSet{lp: lp}
+	if int64(zsetLength(&v)) <= l.s.config.ZsetMaxListpackEntries {
+		return loadedValue{typeZset, encodingListpack, lp}, nil
+	}
+	if duplicates(lp) {
+		return loadedValue{}, errBadFormat
+	}
+	if err := zsetConvert(l.db.arena, &v); err != nil {
+		return loadedValue{}, err
+	}
+	return l.object(typeZset, encodingSkiplist, v.z), nil
+}
+
+func (l *rdbLoader) loadZsetZiplist() (loadedValue, error) {
+	lp, err := l.ziplistPairs()
+	if err != nil {
+		return loadedValue{}, err
+	}
+	return l.zsetOf(lp)
+}
+
+// pairs reads a listpack of pairs, of which there must be one.
+func (l *rdbLoader) pairs() ([]byte, error) {
+	lp, ok := l.String(&l.value)
+	if !ok {
+		return nil, errBadFormat
+	}
+	l.countSanitization()
+	if !listpack.Valid(lp, true) {
+		return nil, errBadFormat
+	}
+	if n := listpack.Len(lp); n == 0 || n%2 != 0 || l.deep && duplicates(lp) {
+		return nil, errBadFormat
+	}
+	return lp, nil
+}
+
+// duplicates reports whether two pairs of a listpack begin with the same.
+func duplicates(lp []byte) bool {
+	seen := make(map[string]bool, listpack.Len(lp)/2)
+	var scratch [20]byte
+	for p := listpack.First(lp); p >= 0; p = listpack.Next(lp, listpack.Next(lp, p)) {
+		s := listpack.Bytes(lp, p, &scratch)
+		if seen[string(s)] {
+			return true
+		}
+		seen[string(s)] = true
+	}
+	return false
+}
+
+func (l *rdbLoader) countSanitization() {
+	if l.deep {
+		l.s.stat.sanitizations++
+	}
+}
+
+// ziplistPairs reads a ziplist of pairs as a listpack. Like Redis it checks such an
+// old one in any case.
+func (l *rdbLoader) ziplistPairs() ([]byte, error) {
+	zl, ok := l.String(&l.value)
+	if !ok {
+		return nil, errBadFormat
+	}
+	lp, ok := appendZiplist(listpack.New(), zl)
+	if n := listpack.Len(lp); !ok || n == 0 || n%2 != 0 || duplicates(lp) {
+		return nil, errBadFormat
+	}
+	return lp, nil
+}
+
+// appendZiplist appends the entries of a ziplist to a listpack.
+func appendZiplist(lp, zl []byte) ([]byte, bool) {
+	ok := rdb.Ziplist(zl, func(s []byte, n int64, isInt bool) bool {
+		if isInt {
+			lp = listpack.AppendInt(lp, n)
+		} else {
+			lp = listpack.Append(lp, s)
+		}
+		return true
+	})
+	return lp, ok
 }
