@@ -226,7 +226,9 @@ func commandRows() []*command {
 	return slices.Concat(
 		connectionRows(),
 		genericRows(),
+		hashRows(),
 		serverRows(),
+		setRows(),
 		sortedSetRows(),
 		stringRows(),
 	)

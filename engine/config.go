@@ -44,6 +44,9 @@ type Config struct {
 	RDBCompression         bool // DUMP compresses strings
 	SanitizeDumpPayload    sanitizeMode
 	OutputBufferLimits     [3]outputBufferLimit
+	HashMaxListpackEntries int64 // fields
+	HashMaxListpackValue   int64 // bytes of the longest field or value
+	SetMaxIntsetEntries    int64 // members
 	LogLevel               logLevel
 	LogFile                string
 	PidFile                string

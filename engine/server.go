@@ -41,6 +41,10 @@ type Server struct {
 	arena   *slab.Arena // the memory of all keys and short values
 	db      []*redisDb
 	objects objectTable // what entries of the databases refer to by number
+	scratch []byte      // see keepScratch
+	refs    []dict.Ref  // for who has to collect entries or positions
+	sets    []setType   // see lookupSets
+	scores  []float64   // of the ZADD under way
 	payload []byte      // of the last DUMP, to be used again
 
 	commands  commandTable
@@ -57,9 +61,6 @@ type Server struct {
 	memory    struct { // bytes
 		startup, peak int64
 	}
-
-	zsetScratch []byte    // a listpack that is being changed
-	scores      []float64 // of the ZADD under way
 
 	dirty         int64  // changes to the key space since the start
 	sampledReads  uint64 // numbers the reads that SampleRead chose

@@ -51,6 +51,7 @@ func TestSymbols(t *testing.T) {
 			"call", "processCommand", "incrDecrCommand", "delGenericCommand", "expireGenericCommand", "getGenericCommand",
 			"msetGenericCommand", "renameGenericCommand", "scanGenericCommand", "setGenericCommand", "ttlGenericCommand", "securityWarningCommand",
 			"blockingGenericZpopCommand", "genericZpopCommand", "zaddGenericCommand", "zmpopGenericCommand", "zpopMinMaxCommand", "zrandmemberWithCountCommand", "zrangeGenericCommand", "zrankGenericCommand", "zremrangeGenericCommand", "zunionInterDiffGenericCommand",
+			"genericHgetallCommand", "hrandfieldWithCountCommand", "sinterGenericCommand", "spopWithCountCommand", "srandmemberWithCountCommand", "sunionDiffGenericCommand",
 		}, name) {
 			t.Errorf("%s is listed and no command's function", name)
 		}

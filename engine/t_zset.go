@@ -63,7 +63,8 @@ func (z *zset) dup() (heapObject, error) {
 	if err != nil {
 		return nil, err
 	}
-	for n := z.list.Last(); n != 0; n = z.list.Prev(n) {
+	to.dict.Reserve(z.dict.Len())
+	for n := z.list.Last(); n != 0; n = z.list.Prev(n) { // from the end, as in zsetFrom
 		if err := to.add(z.list.Member(n), z.list.Score(n)); err != nil {
 			to.free()
 			return nil, err
@@ -118,7 +119,7 @@ func (z *zset) delete(r dict.Ref) {
 
 // sortedSet is a sorted set in either encoding: z, or lp when that is nil. To look
 // at one, lp is a view of the key's value; to change one, it is a copy in
-// Server.zsetScratch, which saveZset puts in the value's place.
+// Server.scratch, which saveZset puts in the value's place.
 type sortedSet struct {
 	lp []byte
 	z  *zset
@@ -136,7 +137,7 @@ func zsetAt(db *redisDb, r dict.Ref) sortedSet {
 func editZset(c *client, r dict.Ref) sortedSet {
 	v := zsetAt(c.db, r)
 	if v.z == nil {
-		v.lp = append(c.srv.zsetScratch[:0], v.lp...)
+		v.lp = append(c.srv.scratch[:0], v.lp...)
 	}
 	return v
 }
@@ -145,7 +146,7 @@ func editZset(c *client, r dict.Ref) sortedSet {
 // known that it would not stay one.
 func newSortedSet(c *client, large bool) (sortedSet, bool) {
 	if !large {
-		return sortedSet{lp: listpack.AppendNew(c.srv.zsetScratch[:0])}, true
+		return sortedSet{lp: listpack.AppendNew(c.srv.scratch[:0])}, true
 	}
 	z, err := newZset(c.db.arena)
 	if err != nil {
@@ -160,7 +161,7 @@ func newSortedSet(c *client, large bool) (sortedSet, bool) {
 // client is told, a sorted set that was a listpack is as it was before.
 func saveZset(c *client, hash uint64, key []byte, r dict.Ref, v *sortedSet) bool {
 	if v.z == nil {
-		keepScratch(c.srv, v.lp)
+		c.srv.keepScratch(v.lp)
 	}
 	if zsetLength(v) == 0 {
 		if r != 0 {
@@ -184,16 +185,6 @@ func saveZset(c *client, hash uint64, key []byte, r dict.Ref, v *sortedSet) bool
 	return ok
 }
 
-// keptScratch bounds the scratch space that is kept between commands.
-const keptScratch = 64 << 10
-
-// keepScratch keeps what lp has grown to as scratch space.
-func keepScratch(s *Server, lp []byte) {
-	if cap(lp) <= keptScratch {
-		s.zsetScratch = lp[:0]
-	}
-}
-
 // zsetStore puts v under key in place of whatever is there; nothing when v is empty.
 // It returns the number of members; false when there is no memory, which the client
 // is told. v must not be used afterwards.
@@ -202,7 +193,7 @@ func zsetStore(c *client, key []byte, v *sortedSet) (n int, ok bool) {
 	hash := c.hash(key)
 	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
 	if v.z == nil {
-		keepScratch(c.srv, v.lp)
+		c.srv.keepScratch(v.lp)
 	}
 	if n == 0 {
 		if v.z != nil {
@@ -430,7 +421,7 @@ func zsetAdd(c *client, v *sortedSet, member []byte, score float64, flags zaddFl
 		if err := zsetConvert(c.db.arena, v); err != nil {
 			return 0, 0, err
 		}
-		keepScratch(c.srv, lp)
+		c.srv.keepScratch(lp)
 	}
 	z := v.z
 	hash := dict.Hash(member)
@@ -795,3 +786,21 @@ func zrankGenericCommand(c *client, reverse bool) {
 func zrankCommand(c *client) { zrankGenericCommand(c, false) }
 
 func zrevrankCommand(c *client) { zrankGenericCommand(c, true) }
+
+func zscanCommand(c *client) {
+	cursor, ok := parseScanCursorOrReply(c, c.argv[2])
+	if !ok {
+		return
+	}
+	v, ok := zsetOrReply(c, c.argv[1], shared.emptyScan)
+	if !ok {
+		return
+	}
+	source := scanSource{lp: v.lp, value: func(stored []byte, scratch *[64]byte) []byte {
+		return appendDouble(scratch[:0], math.Float64frombits(binary.LittleEndian.Uint64(stored)))
+	}}
+	if v.z != nil {
+		source.dict = v.z.dict
+	}
+	scanGenericCommand(c, c.argv[3:], cursor, &source)
+}

@@ -53,7 +53,7 @@ func (a zaggregate) of(x, y float64) float64 {
 type zsetOpSrc struct {
 	entry  dict.Ref // 0: no such key
 	zset   sortedSet
-	set    setView
+	set    setType
 	isZset bool
 	weight float64
 	length int
@@ -75,7 +75,7 @@ func (s *zsetOpSrc) find(member []byte) (float64, bool) {
 	case s.isZset:
 		return zsetScore(&s.zset, member)
 	}
-	return 1, s.set.has(member)
+	return 1, setTypeIsMember(s.set, member)
 }
 
 // each calls fn for each member until it returns false.
@@ -90,7 +90,10 @@ func (s *zsetOpSrc) each(fn func(member []byte, score float64) bool) {
 			}
 		}
 	default:
-		s.set.each(func(member []byte) bool { return fn(member, 1) })
+		var scratch [20]byte
+		it := setTypeInitIterator(s.set)
+		for m := setTypeNext(&it, &scratch); m != nil && fn(m, 1); m = setTypeNext(&it, &scratch) {
+		}
 	}
 }
 
@@ -222,8 +225,8 @@ func (s *zsetOpSrc) open(c *client, key []byte) bool {
 		s.isZset, s.zset = true, zsetAt(c.db, s.entry)
 		s.length = zsetLength(&s.zset)
 	case typeSet:
-		s.set = setAt(c.db, s.entry)
-		s.length = s.set.len()
+		s.set = setTypeAt(c.db, s.entry)
+		s.length = setTypeSize(s.set)
 	default:
 		addReplyErrorObject(c, shared.wrongtypeerr)
 		return false
@@ -261,7 +264,7 @@ func (o *zsetOptions) parse(c *client, args [][]byte, src []zsetOpSrc, op setOpe
 			args = args[1:]
 		case cardinality && len(args) >= 2 && equalFoldC(opt, "limit"):
 			var ok bool
-			if o.limit, ok = positiveArgument(c, args[1], "LIMIT can't be negative"); !ok {
+			if o.limit, ok = intArgumentRange(c, args[1], 0, math.MaxInt64, "LIMIT can't be negative"); !ok {
 				return false
 			}
 			args = args[2:]
@@ -319,6 +322,11 @@ func (r *zsetOpResult) union(src []zsetOpSrc, aggregate zaggregate) {
 // returns false. The larger sources are asked first, as they are likelier to have it.
 func zdiff(src []zsetOpSrc, fn func(member []byte, score float64) bool) {
 	others := src[1:]
+	for i := range others {
+		if others[i].entry == src[0].entry {
+			return
+		}
+	}
 	slices.SortStableFunc(others, func(a, b zsetOpSrc) int { return cmp.Compare(b.length, a.length) })
 	src[0].each(func(member []byte, score float64) bool {
 		for i := range others {

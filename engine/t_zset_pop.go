@@ -98,7 +98,7 @@ func zpopMinMaxCommand(c *client, max bool) {
 		return
 	case len(c.argv) == 3:
 		var ok bool
-		if count, ok = positiveArgument(c, c.argv[2], ""); !ok {
+		if count, ok = intArgumentRange(c, c.argv[2], 0, math.MaxInt64, "value is out of range, must be positive"); !ok {
 			return
 		}
 	}
@@ -147,7 +147,7 @@ func bzpopMinMax(c *client, max bool) {
 //
 //go:noinline
 func zmpopGenericCommand(c *client, args [][]byte, timeout []byte) {
-	n, ok := rangeArgument(c, args[0], 1, math.MaxInt64, "numkeys should be greater than 0")
+	n, ok := intArgumentRange(c, args[0], 1, math.MaxInt64, "numkeys should be greater than 0")
 	if !ok {
 		return
 	}
@@ -170,7 +170,7 @@ func zmpopGenericCommand(c *client, args [][]byte, timeout []byte) {
 			addReplyErrorObject(c, shared.syntaxerr)
 			return
 		}
-		if p.count, ok = rangeArgument(c, rest[1], 1, math.MaxInt64, "count should be greater than 0"); !ok {
+		if p.count, ok = intArgumentRange(c, rest[1], 1, math.MaxInt64, "count should be greater than 0"); !ok {
 			return
 		}
 	}
@@ -197,7 +197,7 @@ func zrandmemberCommand(c *client) {
 		}
 		return
 	}
-	n, ok := rangeArgument(c, c.argv[2], -math.MaxInt64, math.MaxInt64, "")
+	n, ok := intArgumentRange(c, c.argv[2], -math.MaxInt64, math.MaxInt64, "")
 	if !ok {
 		return
 	}
@@ -248,7 +248,7 @@ func zrandmemberWithCountCommand(c *client, n int64, withScores bool) {
 	}
 	switch {
 	case !unique:
-		for ; n > 0 && c.flags&clientCloseASAP == 0; n-- {
+		for ; n > 0 && c.checkLongReply(); n-- {
 			i.from(&v, rand.IntN(length))
 			emit()
 		}

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"math"
-
 	"github.com/redscope/redscope/engine/internal/listpack"
 	"github.com/redscope/redscope/engine/internal/skiplist"
 )
@@ -419,29 +417,4 @@ func zrangebylexCommand(c *client) {
 
 func zrevrangebylexCommand(c *client) {
 	zrangeGenericCommand(c, c.argv[1:], nil, zrangeLex, directionReverse)
-}
-
-// rangeArgument reads an integer argument that has to be within bounds, or tells
-// the client, with message when it is not empty, that it is not.
-func rangeArgument(c *client, b []byte, low, high int64, message string) (int64, bool) {
-	n, ok := parseInt64(b)
-	switch {
-	case ok && low <= n && n <= high:
-		return n, true
-	case message != "":
-		addReplyError(c, message)
-	case !ok:
-		addReplyErrorObject(c, shared.notinterr)
-	default:
-		addReplyErrorFormat(c, "value is out of range, value must between %d and %d", low, high)
-	}
-	return 0, false
-}
-
-// positiveArgument is rangeArgument for a number that is not negative.
-func positiveArgument(c *client, b []byte, message string) (int64, bool) {
-	if message == "" {
-		message = "value is out of range, must be positive"
-	}
-	return rangeArgument(c, b, 0, math.MaxInt64, message)
 }
