@@ -124,6 +124,8 @@ SINTERCARD numkeys (t)+ [LIMIT count]
 ZADD z {NX|XX|GT|LT|CH|INCR} (score member)+ #40
 ZADD z (score member)+ #20
 ZINCRBY z score member #20
+ZADD y {NX|XX|CH} (zero member)+ #20
+ZREM y (member)+ #3
 ZREM z (member)+ #20
 ZCARD z
 ZSCORE z member
@@ -131,21 +133,21 @@ ZMSCORE z (member)+
 ZRANK z member
 ZREVRANK z member
 ZCOUNT z zmin zmin
-ZLEXCOUNT z zlex zlex
+ZLEXCOUNT y zlex zlex
 ZRANGE z index index {WITHSCORES|REV|junk} #20
 ZRANGE z zmin zmin BYSCORE {WITHSCORES|REV|LIMIT index count} #20
-ZRANGE z zlex zlex BYLEX {WITHSCORES|REV|LIMIT index count}
+ZRANGE y zlex zlex BYLEX {WITHSCORES|REV|LIMIT index count}
 ZRANGESTORE z z index index [REV]
 ZRANGESTORE z z zmin zmin BYSCORE {REV|LIMIT index count}
-ZRANGESTORE z z zlex zlex BYLEX {REV|LIMIT index count}
+ZRANGESTORE z y zlex zlex BYLEX {REV|LIMIT index count}
 ZREVRANGE z index index [WITHSCORES]
 ZRANGEBYSCORE z zmin zmin {WITHSCORES|LIMIT index count|junk}
 ZREVRANGEBYSCORE z zmin zmin {WITHSCORES|LIMIT index count}
-ZRANGEBYLEX z zlex zlex [LIMIT index count]
-ZREVRANGEBYLEX z zlex zlex [LIMIT index count]
+ZRANGEBYLEX y zlex zlex [LIMIT index count]
+ZREVRANGEBYLEX y zlex zlex [LIMIT index count]
 ZREMRANGEBYRANK z index index
 ZREMRANGEBYSCORE z zmin zmin #5
-ZREMRANGEBYLEX z zlex zlex #5
+ZREMRANGEBYLEX y zlex zlex #5
 ZPOPMIN z [count]
 ZPOPMAX z [count]
 ZMPOP numkeys (z)+ (MIN|MAX|junk) [COUNT count]

@@ -37,6 +37,10 @@ func init() {
 		// Keys that mostly hold one type.
 		"s": keyOf('s'), "l": keyOf('l'), "h": keyOf('h'), "t": keyOf('t'), "z": keyOf('z'),
 		"b": keyOf('b'), "p": keyOf('p'), "g": keyOf('g'), "x": keyOf('x'),
+		// Sorted sets of one score. In others a range by member depends on the random
+		// levels of a skip list.
+		"y":     func(m *maker) string { return "y" + strconv.Itoa(m.IntN(3)) },
+		"zero":  func(m *maker) string { return "0" },
 		"short": func(m *maker) string { return pick(m, "lcs1", "lcs2", "lcs3") },
 		"text": func(m *maker) string {
 			var b strings.Builder
@@ -48,8 +52,12 @@ func init() {
 
 		"value": (*maker).value, "member": (*maker).member, "field": (*maker).member,
 		"int": (*maker).integer, "float": (*maker).float, "score": (*maker).score, "index": (*maker).index,
-		"count":  func(m *maker) string { return m.rarely((*maker).integer, strconv.Itoa(m.IntN(8))) },
-		"scount": func(m *maker) string { return m.rarely((*maker).integer, strconv.Itoa(m.IntN(16)-8)) },
+		"count": func(m *maker) string { return m.rarely((*maker).integer, strconv.Itoa(m.IntN(8))) },
+		"scount": func(m *maker) string { // a negative one may ask for as many random elements
+			return m.rarely(func(m *maker) string {
+				return pick(m, "9223372036854775807", "-9223372036854775808", "9223372036854775808", "x", "", "1.0")
+			}, strconv.Itoa(m.IntN(16)-8))
+		},
 		"rank": func(m *maker) string {
 			return pick(m, "0", "1", "2", "-1", "-2", "3", "-3", "x", "-9223372036854775808", "9223372036854775807")
 		},
