@@ -230,6 +230,7 @@ func commandRows() []*command {
 		serverRows(),
 		setRows(),
 		sortedSetRows(),
+		streamRows(),
 		stringRows(),
 	)
 }

@@ -820,6 +820,7 @@ var shared = struct {
 	ok:         []byte("+OK\r\n"),
 	pong:       []byte("+PONG\r\n"),
 	emptyBulk:  []byte("$0\r\n\r\n"),
+	emptyArray: []byte("*0\r\n"),
 	czero:      []byte(":0\r\n"),
 	cone:       []byte(":1\r\n"),
 	nullBulk:   []byte("$-1\r\n"),
@@ -828,7 +829,6 @@ var shared = struct {
 	resp3True:  []byte("#t\r\n"),
 	resp3False: []byte("#f\r\n"),
 
-	emptyArray: []byte("*0\r\n"),
 	emptyMap:   []byte("%0\r\n"),
 	emptySet:   []byte("~0\r\n"),
 	emptyScan:  []byte("*2\r\n$1\r\n0\r\n*0\r\n"),

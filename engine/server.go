@@ -56,6 +56,7 @@ type Server struct {
 	loopClock loopClock
 	pause     pause
 	blocked   blockedClients
+	streams   streamScratch
 	peaks     peaks
 	collector collector
 	memory    struct { // bytes

@@ -86,6 +86,15 @@ import _ "unsafe" // for go:linkname
 //go:linkname sinterGenericCommand sinterGenericCommand
 //go:linkname spopWithCountCommand spopWithCountCommand
 //go:linkname srandmemberWithCountCommand srandmemberWithCountCommand
+//go:linkname streamEstimateDistanceFromFirstEverEntry streamEstimateDistanceFromFirstEverEntry
+//go:linkname streamParseAddOrTrimArgsOrReply streamParseAddOrTrimArgsOrReply
+//go:linkname streamParseIDOrReply streamParseIDOrReply
+//go:linkname streamParseIntervalIDOrReply streamParseIntervalIDOrReply
+//go:linkname streamParseStrictIDOrReply streamParseStrictIDOrReply
+//go:linkname streamReplyWithRange streamReplyWithRange
+//go:linkname streamReplyWithRangeFromConsumerPEL streamReplyWithRangeFromConsumerPEL
+//go:linkname streamTrim streamTrim
+//go:linkname string2ull string2ull
 //go:linkname stringmatchlen stringmatchlen
 //go:linkname sunionDiffGenericCommand sunionDiffGenericCommand
 //go:linkname ttlGenericCommand ttlGenericCommand
@@ -104,6 +113,9 @@ import _ "unsafe" // for go:linkname
 //go:linkname zslParseLexRange zslParseLexRange
 //go:linkname zslParseRange zslParseRange
 //go:linkname zunionInterDiffGenericCommand zunionInterDiffGenericCommand
+//go:linkname xinfoReplyWithStreamInfo xinfoReplyWithStreamInfo
+//go:linkname xrangeGenericCommand xrangeGenericCommand
+//go:linkname xreadGenericCommand xreadGenericCommand
 
 // The commands.
 
@@ -247,3 +259,18 @@ import _ "unsafe" // for go:linkname
 //go:linkname zscoreCommand zscoreCommand
 //go:linkname zunionCommand zunionCommand
 //go:linkname zunionstoreCommand zunionstoreCommand
+//go:linkname xackCommand xackCommand
+//go:linkname xaddCommand xaddCommand
+//go:linkname xautoclaimCommand xautoclaimCommand
+//go:linkname xclaimCommand xclaimCommand
+//go:linkname xdelCommand xdelCommand
+//go:linkname xgroupCommand xgroupCommand
+//go:linkname xinfoCommand xinfoCommand
+//go:linkname xlenCommand xlenCommand
+//go:linkname xpendingCommand xpendingCommand
+//go:linkname xrangeCommand xrangeCommand
+//go:linkname xreadCommand xreadCommand
+//go:linkname xreadgroupCommand xreadgroupCommand
+//go:linkname xrevrangeCommand xrevrangeCommand
+//go:linkname xsetidCommand xsetidCommand
+//go:linkname xtrimCommand xtrimCommand
