@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -41,7 +41,17 @@ server. All servers run the whole time, one is loaded at a time.
   -r KEYSPACE        random keys below KEYSPACE, all of which are set before the
                      first round (1000000); -1: one key, nothing set before
   --threads N        generator threads (1)
+  --table            instead: the table of all types, see below
+  --write FILE       put the table into FILE, between the lines <!-- compare -->
+                     and <!-- /compare -->, not on standard output
   --json             the whole result as JSON on standard output
+
+With --table, two servers are compared in thirteen commands at -P 16, with -n
+1000000 requests a round (fewer where one does more), and in the memory of a
+million keys of each type. Each line begins with empty servers. The result is
+in Markdown; it takes about ten minutes. -t chooses lines: get, set, incr, lpush, rpop,
+lrange_100, sadd, hset, hget, zadd, zrange_100, mset, setbit, rss_strings,
+rss_hashes, rss_zsets, rss_intsets, rss_lists.
 
 In each COMMAND, {port} is replaced by a free port of 127.0.0.1.
 
@@ -49,6 +59,8 @@ Examples:
   loadgen compare
   loadgen compare --rounds 9 -t set,get -P 16 -n 2000000
   loadgen compare --server plain='self' --server traced='self --trace-sample 0.01' -P 16
+  loadgen compare --table --write README.md
+  loadgen compare --table -t get,set,rss_strings
   loadgen compare --server redis='redis-server --port {port} --save ""' \
                   --server valkey='valkey-server --port {port} --save ""'
 `
@@ -94,6 +106,7 @@ type compareFlags struct {
 	keyspace   int64
 	threads    int
 	json       bool
+	write      string
 }
 
 // figures is one measurement: one server, one test, one pipeline, one round.
@@ -140,19 +153,22 @@ type metrics struct {
 func compareMain(args []string) int {
 	var f compareFlags
 	var against, ours string
+	var table bool
 	fs := flag.NewFlagSet("compare --help", flag.ContinueOnError)
 	fs.Var(&f.contenders, "server", "")
 	fs.StringVar(&against, "against", `redis-server --port {port} --save ""`, "")
 	fs.StringVar(&ours, "ours", "self", "")
 	fs.IntVar(&f.rounds, "rounds", 5, "")
-	fs.StringVar(&f.tests, "t", "set", "")
-	fs.StringVar(&f.pipelines, "P", "1,16,128", "")
-	fs.StringVar(&f.requests, "n", "200000,1000000,2000000", "")
+	fs.StringVar(&f.tests, "t", "", "")
+	fs.StringVar(&f.pipelines, "P", "", "")
+	fs.StringVar(&f.requests, "n", "", "")
 	fs.IntVar(&f.clients, "c", 50, "")
 	fs.IntVar(&f.size, "d", 3, "")
 	fs.Int64Var(&f.keyspace, "r", 1000000, "")
 	fs.IntVar(&f.threads, "threads", 1, "")
 	fs.BoolVar(&f.json, "json", false, "")
+	fs.BoolVar(&table, "table", false, "")
+	fs.StringVar(&f.write, "write", "", "")
 	if status, done := parse(fs, args, compareHelp); done {
 		return status
 	}
@@ -161,8 +177,20 @@ func compareMain(args []string) int {
 	}
 	if len(f.contenders) == 0 {
 		f.contenders = contenders{{Name: "against", Command: against}, {Name: "ours", Command: ours}}
+		if table {
+			f.contenders[0].Name, f.contenders[1].Name = "redis-server", "redscope"
+		}
 	}
-	if err := f.run(); err != nil {
+	run := f.run
+	switch {
+	case f.rounds < 1 || f.clients < 1 || f.size < 1 || f.threads < 1:
+		return fail(usagef("--rounds, -c, -d and --threads must be at least 1"))
+	case table:
+		run = f.runTable
+	case f.write != "":
+		return fail(usagef("--write goes with --table"))
+	}
+	if err := run(); err != nil {
 		return fail(err)
 	}
 	return exitDone
@@ -182,23 +210,20 @@ func numbers(flag, list string) ([]int64, error) {
 }
 
 func (f *compareFlags) run() error {
-	pipelines, err := numbers("-P", f.pipelines)
+	pipelines, err := numbers("-P", cmp.Or(f.pipelines, "1,16,128"))
 	if err != nil {
 		return err
 	}
-	requests, err := numbers("-n", f.requests)
+	requests, err := numbers("-n", cmp.Or(f.requests, "200000,1000000,2000000"))
 	if err != nil {
 		return err
 	}
 	if len(requests) != 1 && len(requests) < len(pipelines) {
 		return usagef("-n names %d numbers for %d pipelines: give one, or one for each", len(requests), len(pipelines))
 	}
-	tests, unknown := selectTests(catalog(payload(max(f.size, 1)), f.keyspace >= 0), f.tests)
+	tests, unknown := selectTests(catalog(payload(f.size), f.keyspace >= 0), cmp.Or(f.tests, "set"))
 	if len(unknown) > 0 {
 		return usagef("-t: there is no test called %s", strings.Join(unknown, ", "))
-	}
-	if f.rounds < 1 || f.clients < 1 || f.size < 1 || f.threads < 1 {
-		return usagef("--rounds, -c, -d and --threads must be at least 1")
 	}
 
 	ctx, stop := interruptible(func() {}) // the servers die with this process
@@ -254,20 +279,7 @@ func (f *compareFlags) run() error {
 		f.printFilled()
 		return nil
 	}
-	var summaries []summary
-	for group := range slices.Chunk(all, f.rounds*len(f.contenders)) {
-		summaries = append(summaries, f.summarize(group)...)
-	}
-	e := json.NewEncoder(os.Stdout)
-	e.SetIndent("", "  ")
-	return e.Encode(struct {
-		Loadgen string     `json:"loadgen_version"`
-		Machine machine    `json:"machine"`
-		Clients int        `json:"clients"`
-		Servers contenders `json:"servers"`
-		Medians []summary  `json:"medians"`
-		Rounds  []figures  `json:"rounds"`
-	}{version(), thisMachine(), f.clients, f.contenders, summaries, all})
+	return f.printJSON(f.summaries(all), all, nil)
 }
 
 func (c *contender) start(ctx context.Context) error {
@@ -423,6 +435,15 @@ func (f *compareFlags) summarize(group []figures) []summary {
 			*s.Ratio.values()[k] = median(ratio)
 		}
 		out = append(out, s)
+	}
+	return out
+}
+
+// summaries summarizes what was measured in all groups, one after the other.
+func (f *compareFlags) summaries(all []figures) []summary {
+	var out []summary
+	for group := range slices.Chunk(all, f.rounds*len(f.contenders)) {
+		out = append(out, f.summarize(group)...)
 	}
 	return out
 }
