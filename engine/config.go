@@ -39,6 +39,8 @@ type Config struct {
 	ActiveExpireEffort     int  // 1 to 10
 	ProtoMaxBulkLen        int64
 	QueryBufferLimit       int64
+	RDBCompression         bool // DUMP compresses strings
+	SanitizeDumpPayload    sanitizeMode
 	OutputBufferLimits     [3]outputBufferLimit
 	LogLevel               logLevel
 	LogFile                string

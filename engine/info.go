@@ -298,7 +298,7 @@ func (s *Server) infoStats(t *infoText) {
 		"tracking_total_keys", "tracking_total_items", "tracking_total_prefixes")
 	t.add("unexpected_error_replies", st.unexpectedErrors)
 	t.add("total_error_replies", st.errorReplies)
-	t.zeros("dump_payload_sanitizations")
+	t.add("dump_payload_sanitizations", st.sanitizations)
 	t.add("total_reads_processed", st.readEvents)
 	t.add("total_writes_processed", st.writeEvents)
 	t.zeros("io_threaded_reads_processed", "io_threaded_writes_processed", "reply_buffer_shrinks", "reply_buffer_expands")

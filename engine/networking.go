@@ -797,7 +797,7 @@ var shared = struct {
 
 	syntaxerr, nokeyerr, wrongtypeerr, noautherr, sameobjecterr []byte
 	noautherrHello, wrongpasserr, noprotoerr                    []byte
-	notinterr, notfloaterr, overflowerr, oomerr                 []byte
+	notinterr, notfloaterr, overflowerr, oomerr, busykeyerr     []byte
 }{
 	ok:         []byte("+OK\r\n"),
 	pong:       []byte("+PONG\r\n"),
@@ -821,6 +821,7 @@ var shared = struct {
 	notinterr:      []byte("-ERR value is not an integer or out of range\r\n"),
 	notfloaterr:    []byte("-ERR value is not a valid float\r\n"),
 	overflowerr:    []byte("-ERR increment or decrement would overflow\r\n"),
+	busykeyerr:     []byte("-BUSYKEY Target key name already exists.\r\n"),
 	oomerr:         []byte("-OOM command not allowed when used memory > 'maxmemory'.\r\n"),
 }
 

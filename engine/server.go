@@ -41,6 +41,7 @@ type Server struct {
 	arena   *slab.Arena // the memory of all keys and short values
 	db      []*redisDb
 	objects objectTable // what entries of the databases refer to by number
+	payload []byte      // of the last DUMP, to be used again
 
 	commands  commandTable
 	clients   clients
@@ -92,6 +93,7 @@ type stats struct {
 	expiredStalePercent float64
 	expiredTimeCap      int64 // active expire cycles cut short
 	expireCycleTime     int64 // µs
+	sanitizations       int64 // payloads checked deeply
 	errorReplies        int64
 	unexpectedErrors    int64
 	queryBufferClosed   int64 // clients closed for client-query-buffer-limit

@@ -43,6 +43,7 @@ import _ "unsafe" // for go:linkname
 // What commands are made of.
 
 //go:linkname checkStringLength checkStringLength
+//go:linkname createDumpPayload createDumpPayload
 //go:linkname dbDelete dbDelete
 //go:linkname dbRandomKey dbRandomKey
 //go:linkname dbSwapDatabases dbSwapDatabases
@@ -60,6 +61,8 @@ import _ "unsafe" // for go:linkname
 //go:linkname parseExtendedExpireArgumentsOrReply parseExtendedExpireArgumentsOrReply
 //go:linkname parseExtendedStringArgumentsOrReply parseExtendedStringArgumentsOrReply
 //go:linkname parseScanCursorOrReply parseScanCursorOrReply
+//go:linkname rdbLoadObject rdbLoadObject
+//go:linkname rdbSaveObject rdbSaveObject
 //go:linkname renameGenericCommand renameGenericCommand
 //go:linkname scanDatabaseForDeletedStreams scanDatabaseForDeletedStreams
 //go:linkname scanDatabaseForReadyKeys scanDatabaseForReadyKeys
@@ -96,6 +99,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname decrCommand decrCommand
 //go:linkname decrbyCommand decrbyCommand
 //go:linkname delCommand delCommand
+//go:linkname dumpCommand dumpCommand
 //go:linkname echoCommand echoCommand
 //go:linkname existsCommand existsCommand
 //go:linkname expireCommand expireCommand
@@ -131,6 +135,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname renameCommand renameCommand
 //go:linkname renamenxCommand renamenxCommand
 //go:linkname resetCommand resetCommand
+//go:linkname restoreCommand restoreCommand
 //go:linkname scanCommand scanCommand
 //go:linkname securityWarningCommand securityWarningCommand
 //go:linkname selectCommand selectCommand
