@@ -216,6 +216,33 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// With --rate both get the same, and ours says what its collector took.
+func TestCompareAtRate(t *testing.T) {
+	require.Tool(t, "redis")
+	var got struct {
+		Servers []contender
+		Rounds  []figures
+	}
+	out := loadgen(t, "compare", "--json", "--rounds", "1", "-P", "1", "-n", "2000", "-r", "1000", "--rate", "1000")
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Servers) != 2 || got.Servers[0].Collects || !got.Servers[1].Collects {
+		t.Errorf("the servers are %+v", got.Servers)
+	}
+	for _, m := range got.Rounds {
+		if m.Rate > 1001 || m.Rate <= 0 || m.GC < 0 || m.GC > 1 || m.Cycles < 0 {
+			t.Errorf("at 1000 requests a second: %+v", m)
+		}
+	}
+	out = loadgen(t, "compare", "--rounds", "1", "-P", "1", "-n", "2000", "-r", "1000", "--rate", "half")
+	for _, want := range []string{" requests a round, ", " a second\n", "of the CPU time of ours: "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the output lacks %q: %s", want, out)
+		}
+	}
+}
+
 // tableLine is a line of the table: a name and figures.
 var tableLine = regexp.MustCompile(`(?m)^\| [A-Za-z0-9_ ()]+ \| [0-9,]+( MiB|\.\d MiB)? \| [0-9,]+(\.\d MiB)? \| \d+\.\d\d× \|( \d+\.\d\d× \|)?$`)
 

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -40,6 +41,8 @@ server. All servers run the whole time, one is loaded at a time.
   -d BYTES           size of the values (3)
   -r KEYSPACE        random keys below KEYSPACE, all of which are set before the
                      first round (1000000); -1: one key, nothing set before
+  --rate R           R requests per second are due, as for the benchmark; half:
+                     half of what the first server answers without a limit
   --threads N        generator threads (1)
   --table            instead: the table of all types, see below
   --write FILE       put the table into FILE, between the lines <!-- compare -->
@@ -59,6 +62,7 @@ Examples:
   loadgen compare
   loadgen compare --rounds 9 -t set,get -P 16 -n 2000000
   loadgen compare --server plain='self' --server traced='self --trace-sample 0.01' -P 16
+  loadgen compare -t get,set -P 1 -n 1000000 -r 10000000 --rate half --rounds 3
   loadgen compare --table --write README.md
   loadgen compare --table -t get,set,rss_strings
   loadgen compare --server redis='redis-server --port {port} --save ""' \
@@ -73,7 +77,9 @@ type contender struct {
 	// FilledRSS is the resident memory in bytes when all keys had been set and
 	// no round had begun.
 	FilledRSS int64 `json:"rss_filled_bytes"`
-	server    *child.Server
+	// Collects says that the server tells what its garbage collector takes.
+	Collects bool `json:"collects_garbage"`
+	server   *child.Server
 }
 
 // contenders is the flag --server.
@@ -107,6 +113,7 @@ type compareFlags struct {
 	threads    int
 	json       bool
 	write      string
+	rate       string // "", "half" or a number
 }
 
 // figures is one measurement: one server, one test, one pipeline, one round.
@@ -128,6 +135,10 @@ type figures struct {
 	// it is the generator that was measured.
 	GeneratorCPU float64 `json:"generator_cpu"`
 	Errors       int64   `json:"errors"`
+	// GC is the CPU time of the server's garbage collector as a share of all its
+	// CPU time, and Cycles how often it ran; 0 where the server tells neither.
+	GC     float64 `json:"gc_cpu_share"`
+	Cycles int64   `json:"gc_cycles"`
 }
 
 // summary is the medians over the rounds, and the medians of the ratios to the
@@ -169,6 +180,7 @@ func compareMain(args []string) int {
 	fs.BoolVar(&f.json, "json", false, "")
 	fs.BoolVar(&table, "table", false, "")
 	fs.StringVar(&f.write, "write", "", "")
+	fs.StringVar(&f.rate, "rate", "", "")
 	if status, done := parse(fs, args, compareHelp); done {
 		return status
 	}
@@ -182,7 +194,12 @@ func compareMain(args []string) int {
 		}
 	}
 	run := f.run
+	rate, err := strconv.ParseFloat(f.rate, 64)
 	switch {
+	case f.rate != "" && f.rate != "half" && (err != nil || math.IsInf(rate, 0) || !(rate > 0)):
+		return fail(usagef("--rate must be a number of requests per second, or half"))
+	case f.rate != "" && table:
+		return fail(usagef("--rate does not go with --table"))
 	case f.rounds < 1 || f.clients < 1 || f.size < 1 || f.threads < 1:
 		return fail(usagef("--rounds, -c, -d and --threads must be at least 1"))
 	case table:
@@ -243,15 +260,28 @@ func (f *compareFlags) run() error {
 	for _, t := range tests {
 		for i, pipeline := range pipelines {
 			n := requests[min(i, len(requests)-1)]
+			rate, _ := strconv.ParseFloat(f.rate, 64) // checked above; 0 for "half"
+			if f.rate == "half" {
+				seed++
+				m, err := f.measure(ctx, f.contenders[0], t, int(pipeline), n, seed, 0)
+				if err != nil {
+					return fmt.Errorf("%s: %w", f.contenders[0].Name, err)
+				}
+				rate = m.Rate / 2
+			}
 			if !f.json {
-				fmt.Printf("\n%s, pipeline %d, %s requests a round\n", t.title, pipeline, thousands(n))
+				fmt.Printf("\n%s, pipeline %d, %s requests a round", t.title, pipeline, thousands(n))
+				if rate > 0 {
+					fmt.Printf(", %s a second", thousands(int64(rate)))
+				}
+				fmt.Println()
 				printHeader(os.Stdout)
 			}
 			var group []figures
 			for round := 1; round <= f.rounds; round++ {
 				seed++ // the same keys in the same order for all servers of a round
 				for _, c := range f.contenders {
-					m, err := f.measure(ctx, c, t, int(pipeline), n, seed)
+					m, err := f.measure(ctx, c, t, int(pipeline), n, seed, rate)
 					if err != nil {
 						return fmt.Errorf("%s: %w", c.Name, err)
 					}
@@ -309,7 +339,36 @@ func (c *contender) start(ctx context.Context) error {
 		return err
 	}
 	c.Version = info["redis_version"]
-	return nil
+	_, _, c.Collects, err = collections(q)
+	return err
+}
+
+// collections reads from INFO how often the server's garbage collector ran, and
+// how much CPU time it took. A server that has none does not tell.
+func collections(q *query.Conn) (cycles int64, cpu time.Duration, told bool, err error) {
+	info, err := q.Info("redscope")
+	if err != nil || info["go_gc_cpu_seconds"] == "" {
+		return 0, 0, false, err
+	}
+	seconds, err := strconv.ParseFloat(info["go_gc_cpu_seconds"], 64)
+	if err == nil {
+		cycles, err = strconv.ParseInt(info["go_gc_cycles"], 10, 64)
+	}
+	return cycles, time.Duration(seconds * 1e9), true, err
+}
+
+// collections asks the server of a contender that collects garbage.
+func (c *contender) collections() (cycles int64, cpu time.Duration, err error) {
+	if !c.Collects {
+		return 0, 0, nil
+	}
+	q, err := query.Dial(child.Host, c.server.Port)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer q.Close()
+	cycles, cpu, _, err = collections(q)
+	return cycles, cpu, err
 }
 
 // stopAll stops the servers. How one ends after its measurements is no result.
@@ -362,14 +421,20 @@ func (c *contender) explain(ctx context.Context, err error) error {
 	}
 }
 
-func (f *compareFlags) measure(ctx context.Context, c *contender, t test, pipeline int, n int64, seed uint64) (figures, error) {
+// measure loads one server with n requests, rate of them per second, or as many
+// as it answers when rate is 0.
+func (f *compareFlags) measure(ctx context.Context, c *contender, t test, pipeline int, n int64, seed uint64, rate float64) (figures, error) {
+	cyclesBefore, gcBefore, err := c.collections()
+	if err != nil {
+		return figures{}, err
+	}
 	before, err := f.cpuTimes()
 	if err != nil {
 		return figures{}, err
 	}
 	res, err := load.Run(ctx, load.Options{
 		Target: load.Target{Host: child.Host, Port: c.server.Port}, Command: t.command, Requests: n, Clients: f.clients,
-		Pipeline: pipeline, Threads: f.threads, Keyspace: f.keyspace, SeqStart: "0", Seed: seed,
+		Pipeline: pipeline, Threads: f.threads, Keyspace: f.keyspace, SeqStart: "0", Seed: seed, Rate: rate,
 	})
 	if err != nil {
 		return figures{}, c.explain(ctx, err)
@@ -378,6 +443,10 @@ func (f *compareFlags) measure(ctx context.Context, c *contender, t test, pipeli
 		return figures{}, fmt.Errorf("%s of %s requests were answered by an error, the first: %s", thousands(res.Errors), thousands(n), res.FirstError)
 	}
 	after, err := f.cpuTimes()
+	if err != nil {
+		return figures{}, err
+	}
+	cycles, gc, err := c.collections()
 	if err != nil {
 		return figures{}, err
 	}
@@ -390,6 +459,7 @@ func (f *compareFlags) measure(ctx context.Context, c *contender, t test, pipeli
 		used := after[i] - before[i]
 		if other == c {
 			m.CPU = float64(used) / 1e3 / float64(res.Requests)
+			m.Cycles, m.GC = cycles-cyclesBefore, float64(gc-gcBefore)/float64(used)
 		} else {
 			m.IdleCPU += used.Seconds() / res.Elapsed.Seconds()
 		}
@@ -477,6 +547,17 @@ func (f *compareFlags) notes(group []figures) {
 	for _, m := range group {
 		idle = append(idle, 100*m.IdleCPU)
 		generator = append(generator, 100*m.GeneratorCPU)
+	}
+	for i, c := range f.contenders {
+		if !c.Collects {
+			continue
+		}
+		share, cycles := 0.0, int64(0)
+		for round := range slices.Chunk(group, len(f.contenders)) {
+			share += round[i].GC / float64(f.rounds)
+			cycles += round[i].Cycles
+		}
+		fmt.Printf("garbage collection took %.2f %% of the CPU time of %s: %d cycles in %d rounds\n", 100*share, c.Name, cycles, f.rounds)
 	}
 	fmt.Printf("servers not loaded used %.1f %% of a CPU, the generator %.0f %% of its %d thread(s) (medians)\n", median(idle), median(generator), f.threads)
 }

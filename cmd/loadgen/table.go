@@ -322,7 +322,7 @@ func (tb *table) measureSpeed(ctx context.Context, row speedRow) ([]figures, err
 					return nil, err
 				}
 			}
-			m, err := tb.measure(ctx, c, t, tb.pipeline, n, seed)
+			m, err := tb.measure(ctx, c, t, tb.pipeline, n, seed, 0)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", c.Name, t.title, err)
 			}
