@@ -47,7 +47,7 @@ func model(a *assembly, r engine.ReadEvent, commands []engine.CommandEvent, writ
 		return &stubs[len(stubs)-1]
 	}
 	var where []attribute.KeyValue
-	where = append(where, semconv.DBSystemNameRedis, transport(r.Peer))
+	where = append(where, semconv.DBSystemNameRedis)
 	where = appendAddress(where, cut(r.Peer), semconv.NetworkPeerAddress, semconv.NetworkPeerPort)
 	where = appendAddress(where, cut(r.Local), semconv.ServerAddress, semconv.ServerPort)
 	with := func(kv ...attribute.KeyValue) []attribute.KeyValue {
@@ -58,7 +58,7 @@ func model(a *assembly, r engine.ReadEvent, commands []engine.CommandEvent, writ
 	for _, w := range writes {
 		last = max(last, w.End)
 	}
-	kv := with(attribute.Int64("redscope.client.id", int64(r.Client)), attribute.Int64("redscope.loop", int64(r.Loop)),
+	kv := with(transport(r.Peer), attribute.Int64("redscope.client.id", int64(r.Client)), attribute.Int64("redscope.loop", int64(r.Loop)),
 		attribute.Int("redscope.read.bytes", r.Bytes), attribute.Int("redscope.read.commands", r.Commands))
 	if r.Commands > 1 {
 		name := "PIPELINE"
@@ -77,9 +77,7 @@ func model(a *assembly, r engine.ReadEvent, commands []engine.CommandEvent, writ
 	root.Events = []sdktrace.Event{{Name: "read", Time: at(r.ReadEnd)}}
 
 	for i, c := range commands {
-		kv := with(semconv.DBNamespace(strconv.Itoa(c.DB)), attribute.Int("redscope.command.arguments", c.Args),
-			attribute.Int64("redscope.command.dirty", c.Dirty), attribute.Int("redscope.reply.size", c.ReplySize),
-			attribute.Int("redscope.batch.position", c.Batch))
+		kv := with(semconv.DBNamespace(strconv.Itoa(c.DB)))
 		name, function := "processCommand", ""
 		if c.Command >= 0 {
 			name = names[c.Command]
@@ -204,7 +202,7 @@ func FuzzEncode(f *testing.F) {
 		b := &builder{deliveries: []*delivery{collect, write}, ids: newIDs(1, testRandom(1)), queryText: true,
 			commandName:  func(i int) string { return names[i] },
 			functionName: func(i int) string { return strings.ToLower(strings.Fields(names[i])[0]) + "Command" },
-			places:       make(map[string]rendered)}
+			places:       make(map[string]*place)}
 		b.build(a)
 		for _, d := range b.deliveries {
 			if err := d.close(); err != nil {
@@ -249,7 +247,7 @@ func TestSpansDoNotAllocate(t *testing.T) {
 	}
 	l := limits{batch: 1000, bytes: fileBytes, batches: 2}
 	c, r, w := sampleEvents()
-	b := &builder{ids: newIDs(0.01, testRandom(1)), queryText: true, places: make(map[string]rendered),
+	b := &builder{ids: newIDs(0.01, testRandom(1)), queryText: true, places: make(map[string]*place),
 		commandName: func(int) string { return "SET" }, functionName: func(int) string { return "setCommand" },
 		deliveries: []*delivery{
 			newDelivery(context.Background(), newUploader(&discard{}, false, resource.Empty()), "test", func(string) {}, l),

@@ -271,7 +271,7 @@ func newTracer(ctx context.Context, o Options) (*Tracer, error) {
 		commandName:  o.CommandName,
 		functionName: o.FunctionName,
 		queryText:    o.QueryText,
-		places:       make(map[string]rendered),
+		places:       make(map[string]*place),
 	}
 	go t.run()
 	return t, nil
