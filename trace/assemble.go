@@ -227,7 +227,7 @@ func (as *assembler) expireAll() {
 
 // ids makes trace and span ids, for one goroutine.
 type ids struct {
-	random *rand.ChaCha8
+	random *rand.PCG
 	bound  uint64 // upper bound of the 63 bits that a ratio sampler looks at
 }
 
@@ -239,7 +239,7 @@ type ids struct {
 // too: the ids are uniform below p·2⁶³ there. So a second sampler of ratio q
 // behind ours keeps q/p of the traces, as the specification of consistent
 // sampling has it, not q of them.
-func newIDs(p float64, random *rand.ChaCha8) *ids {
+func newIDs(p float64, random *rand.PCG) *ids {
 	i := &ids{random: random, bound: 1 << 63}
 	if p < 1 {
 		i.bound = max(1, uint64(p*(1<<63)))

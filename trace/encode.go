@@ -104,7 +104,7 @@ type rendered struct {
 	json  string // objects with commas between
 }
 
-func render(kv ...attribute.KeyValue) rendered {
+func render(kv ...attribute.KeyValue) *rendered {
 	var p, j []byte
 	for i, kv := range kv {
 		a := attr{key: newKey(kv.Key)}
@@ -120,7 +120,7 @@ func render(kv ...attribute.KeyValue) rendered {
 		}
 		p, j = a.appendProto(p), a.appendJSON(j)
 	}
-	return rendered{string(p), string(j)}
+	return &rendered{string(p), string(j)}
 }
 
 // An attr is an attribute with a text, if that is not nil, or a number; or,
@@ -129,7 +129,7 @@ type attr struct {
 	key    *key
 	number int64
 	text   []byte // UTF-8
-	whole  rendered
+	whole  *rendered
 }
 
 func (a *attr) appendProto(b []byte) []byte {
@@ -251,9 +251,9 @@ func (s *span) appendJSON(b []byte) []byte {
 		b = appendSpanID(b, &s.parent)
 	}
 	b = append(b, s.name.json...)
-	b = appendTime(b, s.start)
+	b = s.times.append(b, s.start)
 	b = append(b, `","endTimeUnixNano":"`...)
-	b = appendTime(b, s.end)
+	b = s.times.append(b, s.end)
 	b = append(b, '"')
 	for i := range s.attributes {
 		if i == 0 {
@@ -268,7 +268,7 @@ func (s *span) appendJSON(b []byte) []byte {
 	}
 	if s.read != 0 {
 		b = append(b, `,"events":[{"timeUnixNano":"`...)
-		b = appendTime(b, s.read)
+		b = s.times.append(b, s.read)
 		b = append(b, `","name":"`+readEventName+`"}]`...)
 	}
 	if l := &s.behind; l.span.IsValid() {
@@ -293,17 +293,23 @@ func (s *span) appendJSON(b []byte) []byte {
 // unixNano makes an unsigned time of ns: 0 for one before the epoch.
 func unixNano(ns int64) uint64 { return uint64(max(0, ns)) }
 
-// appendTime appends the digits of a time. From 2001 to 2262 they are 19, of
-// which it makes eight at a time.
-func appendTime(b []byte, ns int64) []byte {
-	if ns < 1e18 {
-		return strconv.AppendUint(b, unixNano(ns), 10)
+// timeDigits writes times that are mostly close to each other.
+type timeDigits struct {
+	from int64    // a multiple of 1e8 ns with 19 digits; or 0
+	head [11]byte // its digits but the last eight, which are zeros
+}
+
+// append appends the digits of a time.
+func (t *timeDigits) append(b []byte, ns int64) []byte {
+	if t.from == 0 || ns < t.from || ns-t.from >= 1e8 {
+		if ns < 1e18 { // before 2001
+			return strconv.AppendUint(b, unixNano(ns), 10)
+		}
+		t.from = ns - ns%1e8
+		strconv.AppendInt(t.head[:0], ns/1e8, 10)
 	}
-	// Three digits, and five bytes that are overwritten.
-	n := uint64(ns)
-	b = binary.LittleEndian.AppendUint64(b, digits(n/1e16)>>40)
-	b = binary.LittleEndian.AppendUint64(b[:len(b)-5], digits(n/1e8%1e8))
-	return binary.LittleEndian.AppendUint64(b, digits(n%1e8))
+	b = append(b, t.head[:]...)
+	return binary.LittleEndian.AppendUint64(b, digits(uint64(ns-t.from)))
 }
 
 // digits returns the eight decimal digits of n < 1e8 as ASCII, the first one in

@@ -21,6 +21,7 @@ import (
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -111,7 +112,8 @@ func newCollectorClient(ctx context.Context, endpoint string) (client otlptrace.
 
 	switch protocol {
 	case "grpc":
-		var options []otlptracegrpc.Option
+		options := []otlptracegrpc.Option{otlptracegrpc.WithDialOption(
+			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(newCodec())))}
 		switch {
 		case explicit && hasScheme:
 			options = append(options, otlptracegrpc.WithEndpointURL(endpoint))
@@ -156,7 +158,7 @@ const (
 
 	// A write costs a file little, and a small buffer stays in the processor's
 	// cache.
-	fileBytes = 128 << 10
+	fileBytes = 256 << 10
 )
 
 // limitsFromEnv reads OTEL_BSP_*, the variables of the SDK's batch span

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-func testRandom(seed byte) *rand.ChaCha8 { return rand.NewChaCha8([32]byte{seed}) }
+func testRandom(seed uint64) *rand.PCG { return rand.NewPCG(seed, 0) }
 
 func TestRecordSize(t *testing.T) {
 	if n := unsafe.Sizeof(record{}); n != 256 {

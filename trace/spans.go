@@ -54,6 +54,7 @@ const maxPlaces = 512
 type span struct {
 	trace      trace.TraceID
 	opening    []byte // what begins the JSON of all spans of the trace
+	times      timeDigits
 	id         trace.SpanID
 	parent     trace.SpanID // not valid: a root
 	name       *name
@@ -84,8 +85,8 @@ type builder struct {
 // A place is a connection with a database selected.
 type place struct {
 	db      int32
-	root    rendered // what a root says of it
-	command rendered // what a command says: the database, too
+	root    *rendered // what a root says of it
+	command *rendered // what a command says: the database, too
 }
 
 // commandPieces is what all spans of a command have in common.
@@ -95,8 +96,8 @@ type commandPieces struct {
 	text      string // its name
 	name      name
 	function  name
-	operation rendered
-	pipeline  rendered // operation of a pipeline of this command alone
+	operation *rendered
+	pipeline  *rendered // operation of a pipeline of this command alone
 }
 
 // build makes the spans of a, which is finished:
@@ -140,7 +141,7 @@ func (b *builder) build(a *assembly) {
 }
 
 // command makes the spans of one command.
-func (b *builder) command(root trace.SpanID, c *command, place rendered) {
+func (b *builder) command(root trace.SpanID, c *command, place *rendered) {
 	// A command that does not exist has no name of its own: its text would be
 	// whatever a client sends.
 	pieces := &unknownCommand
@@ -222,7 +223,7 @@ func (b *builder) pieces(id int) *commandPieces {
 
 // pipeline names a batch as the conventions for Redis ask: after the command
 // when all are the same.
-func (b *builder) pipeline(commands []command) rendered {
+func (b *builder) pipeline(commands []command) *rendered {
 	if len(commands) == 0 || commands[0].record.command < 0 {
 		return mixed
 	}

@@ -251,9 +251,7 @@ func newTracer(ctx context.Context, o Options) (*Tracer, error) {
 		t.collector = deliver(newUploader(client, json, res), collectorBytes, name)
 	}
 
-	var seed [32]byte
-	crand.Read(seed[:])
-	t.sampler = newSampler(p, rand.NewPCG(binary.NativeEndian.Uint64(seed[:]), binary.NativeEndian.Uint64(seed[8:])))
+	t.sampler = newSampler(p, newRandom())
 	switch {
 	case o.Ring > 0:
 	case p <= fewReads:
@@ -262,8 +260,7 @@ func newTracer(ctx context.Context, o Options) (*Tracer, error) {
 		o.Ring = defaultRing
 	}
 	t.ring = newRing(o.Ring)
-	crand.Read(seed[:])
-	ids := newIDs(p, rand.NewChaCha8(seed))
+	ids := newIDs(p, newRandom())
 	t.assembler = newAssembler(ids, t.finish, func() { t.lost.Add(1) })
 	t.builder = &builder{
 		deliveries:   deliveries,
@@ -275,6 +272,13 @@ func newTracer(ctx context.Context, o Options) (*Tracer, error) {
 	}
 	go t.run()
 	return t, nil
+}
+
+// newRandom returns a source that no other process repeats.
+func newRandom() *rand.PCG {
+	var seed [16]byte
+	crand.Read(seed[:])
+	return rand.NewPCG(binary.NativeEndian.Uint64(seed[:]), binary.NativeEndian.Uint64(seed[8:]))
 }
 
 // newResource describes this process. OTEL_SERVICE_NAME and
