@@ -2,6 +2,8 @@ package trace
 
 import (
 	"context"
+	"encoding/binary"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -236,6 +238,23 @@ func FuzzEncode(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestDigits(t *testing.T) {
+	var times timeDigits
+	random := rand.New(testRandom(1))
+	for i := range 100_000 {
+		n := random.Uint64N(1e8)
+		if i < 20_000 {
+			n = uint64(i) // all of four digits
+		}
+		equal(t, "digits", string(binary.LittleEndian.AppendUint64(nil, digits(n))), fmt.Sprintf("%08d", n))
+		n = random.Uint64()
+		equal(t, "hex", string(appendHex(nil, n)), fmt.Sprintf("%016x", n))
+		// Next to each other and far apart, before and after there are 19 digits.
+		ns := max(0, []int64{t0, 1e18, math.MaxInt64, 0}[i%8/2]+random.Int64N(1e8)-5e7)
+		equal(t, "time", string(times.append(nil, ns)), strconv.FormatInt(ns, 10))
+	}
 }
 
 // Once its buffers have grown, a tracer allocates nothing per span, and next to
