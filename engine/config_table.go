@@ -234,8 +234,8 @@ func configRows() []*configParam {
 		{name: "slowlog-max-len", kind: paramInt, def: "128", max: maxLong},
 		{name: "socket-mark-id", kind: paramInt, def: "0", max: maxUint, flags: paramImmutable},
 		{name: "stop-writes-on-bgsave-error", kind: paramBool, def: yes},
-		{name: "stream-node-max-bytes", kind: paramMemory, def: "4096", max: maxLong},
-		{name: "stream-node-max-entries", kind: paramInt, def: "100", max: maxLong},
+		{name: "stream-node-max-bytes", kind: paramMemory, def: "4096", max: maxLong, field: func(c *Config) any { return &c.StreamNodeMaxBytes }},
+		{name: "stream-node-max-entries", kind: paramInt, def: "100", max: maxLong, field: func(c *Config) any { return &c.StreamNodeMaxEntries }},
 		{name: "supervised", kind: paramEnum, def: no, values: []string{"upstart", "systemd", "auto", "no"}, flags: paramImmutable, missing: "no supervisor is told that the server is ready"},
 		{name: "syslog-enabled", kind: paramBool, def: no, flags: paramImmutable, missing: "the log goes to logfile or standard output only"},
 		{name: "syslog-facility", kind: paramEnum, def: "local0", values: []string{"user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"}, flags: paramImmutable},
@@ -277,8 +277,8 @@ func configRows() []*configParam {
 			text: func(c *Config) string { return strconv.FormatUint(uint64(c.UnixSocketPerm), 8) },
 		},
 		{name: "use-exit-on-panic", kind: paramBool, def: no, flags: paramHidden},
-		{name: "zset-max-listpack-entries", alias: "zset-max-ziplist-entries", kind: paramInt, def: "128", max: maxLong},
-		{name: "zset-max-listpack-value", alias: "zset-max-ziplist-value", kind: paramMemory, def: "64", max: maxLong},
+		{name: "zset-max-listpack-entries", alias: "zset-max-ziplist-entries", kind: paramInt, def: "128", max: maxLong, field: func(c *Config) any { return &c.ZsetMaxListpackEntries }},
+		{name: "zset-max-listpack-value", alias: "zset-max-ziplist-value", kind: paramMemory, def: "64", max: maxLong, field: func(c *Config) any { return &c.ZsetMaxListpackValue }},
 	}
 }
 

@@ -827,7 +827,6 @@ var shared = struct {
 	null:       []byte("_\r\n"),
 	resp3True:  []byte("#t\r\n"),
 	resp3False: []byte("#f\r\n"),
-
 	emptyArray: []byte("*0\r\n"),
 	emptyMap:   []byte("%0\r\n"),
 	emptySet:   []byte("~0\r\n"),
