@@ -226,6 +226,7 @@ func commandRows() []*command {
 	return slices.Concat(
 		connectionRows(),
 		genericRows(),
+		listRows(),
 		serverRows(),
 		stringRows(),
 	)

@@ -40,6 +40,8 @@ type Config struct {
 	ProtoMaxBulkLen        int64
 	QueryBufferLimit       int64
 	OutputBufferLimits     [3]outputBufferLimit
+	ListMaxListpackSize    int // elements in a node of a list, or a limit of bytes from -1 (4 KiB) to -5 (64 KiB)
+	ListCompressDepth      int // nodes at each end of a list that are not compressed; 0: none is
 	LogLevel               logLevel
 	LogFile                string
 	PidFile                string

@@ -793,11 +793,11 @@ func upper(b []byte) string { return string(bytes.ToUpper(b)) }
 
 // shared holds the replies that are always the same.
 var shared = struct {
-	ok, pong, emptyBulk, czero, cone, nullBulk, nullArray, null, resp3True, resp3False []byte
+	ok, pong, emptyBulk, czero, cone, nullBulk, nullArray, emptyArray, null, resp3True, resp3False []byte
 
 	syntaxerr, nokeyerr, wrongtypeerr, noautherr, sameobjecterr []byte
 	noautherrHello, wrongpasserr, noprotoerr                    []byte
-	notinterr, notfloaterr, overflowerr, oomerr                 []byte
+	notinterr, notfloaterr, overflowerr, oomerr, outofrangeerr  []byte
 }{
 	ok:         []byte("+OK\r\n"),
 	pong:       []byte("+PONG\r\n"),
@@ -806,6 +806,7 @@ var shared = struct {
 	cone:       []byte(":1\r\n"),
 	nullBulk:   []byte("$-1\r\n"),
 	nullArray:  []byte("*-1\r\n"),
+	emptyArray: []byte("*0\r\n"),
 	null:       []byte("_\r\n"),
 	resp3True:  []byte("#t\r\n"),
 	resp3False: []byte("#f\r\n"),
@@ -821,6 +822,7 @@ var shared = struct {
 	notinterr:      []byte("-ERR value is not an integer or out of range\r\n"),
 	notfloaterr:    []byte("-ERR value is not a valid float\r\n"),
 	overflowerr:    []byte("-ERR increment or decrement would overflow\r\n"),
+	outofrangeerr:  []byte("-ERR index out of range\r\n"),
 	oomerr:         []byte("-OOM command not allowed when used memory > 'maxmemory'.\r\n"),
 }
 

@@ -107,6 +107,8 @@ const ownsMaxSize = 64
 // releaseValue frees what a value of the given encoding owns beside its bytes.
 func (db *redisDb) releaseValue(e encoding, value []byte) {
 	switch {
+	case e == encodingQuicklist:
+		db.lists.At(value).Free()
 	case e.isObject():
 		db.objects.at(value).free()
 		db.objects.remove(value)
@@ -118,6 +120,8 @@ func (db *redisDb) releaseValue(e encoding, value []byte) {
 func (db *redisDb) dupValue(r dict.Ref, scratch *[ownsMaxSize]byte) ([]byte, error) {
 	value := db.dict.Value(r)
 	switch e := metaEncoding(db.dict.Meta(r)); {
+	case e == encodingQuicklist:
+		return listTypeDup(db, value, scratch)
 	case e.isObject():
 		o, err := db.objects.at(value).dup()
 		if err != nil {
@@ -133,6 +137,8 @@ func (db *redisDb) dupValue(r dict.Ref, scratch *[ownsMaxSize]byte) ([]byte, err
 func (db *redisDb) valueMemory(r dict.Ref) int64 {
 	n := db.dict.MemoryUsage(r)
 	switch e := metaEncoding(db.dict.Meta(r)); {
+	case e == encodingQuicklist:
+		n += listAt(db, r).Memory()
 	case e.isObject():
 		n += db.objectAt(r).memory()
 	}
@@ -205,16 +211,22 @@ func intArgument(c *client, b []byte) (int64, bool) {
 // intArgument32 reads an integer argument of 32 bits, or tells the client, with
 // message when it is not empty, that it is none.
 func intArgument32(c *client, b []byte, message string) (int64, bool) {
+	return intArgumentRange(c, b, math.MinInt32, math.MaxInt32, message)
+}
+
+// intArgumentRange reads an integer argument within bounds, or tells the client,
+// with message when it is not empty, that it is none.
+func intArgumentRange(c *client, b []byte, low, high int64, message string) (int64, bool) {
 	n, ok := parseInt64(b)
 	switch {
-	case ok && math.MinInt32 <= n && n <= math.MaxInt32:
+	case ok && low <= n && n <= high:
 		return n, true
 	case message != "":
 		addReplyError(c, message)
 	case !ok:
 		addReplyErrorObject(c, shared.notinterr)
 	default:
-		addReplyErrorFormat(c, "value is out of range, value must between %d and %d", math.MinInt32, math.MaxInt32)
+		addReplyErrorFormat(c, "value is out of range, value must between %d and %d", low, high)
 	}
 	return 0, false
 }

@@ -42,6 +42,9 @@ import _ "unsafe" // for go:linkname
 
 // What commands are made of.
 
+//go:linkname addListRangeReply addListRangeReply
+//go:linkname blmoveGenericCommand blmoveGenericCommand
+//go:linkname blockingPopGenericCommand blockingPopGenericCommand
 //go:linkname checkStringLength checkStringLength
 //go:linkname dbDelete dbDelete
 //go:linkname dbRandomKey dbRandomKey
@@ -54,12 +57,20 @@ import _ "unsafe" // for go:linkname
 //go:linkname getExpireMillisecondsOrReply getExpireMillisecondsOrReply
 //go:linkname getFlushCommandFlags getFlushCommandFlags
 //go:linkname getGenericCommand getGenericCommand
+//go:linkname getListPositionFromObjectOrReply getListPositionFromObjectOrReply
 //go:linkname incrDecrCommand incrDecrCommand
+//go:linkname listElementsRemoved listElementsRemoved
+//go:linkname listPopRangeAndReplyWithKey listPopRangeAndReplyWithKey
+//go:linkname listTypeDup listTypeDup
+//go:linkname lmoveGenericCommand lmoveGenericCommand
+//go:linkname lmpopGenericCommand lmpopGenericCommand
 //go:linkname lookupKey lookupKey
 //go:linkname msetGenericCommand msetGenericCommand
 //go:linkname parseExtendedExpireArgumentsOrReply parseExtendedExpireArgumentsOrReply
 //go:linkname parseExtendedStringArgumentsOrReply parseExtendedStringArgumentsOrReply
 //go:linkname parseScanCursorOrReply parseScanCursorOrReply
+//go:linkname popGenericCommand popGenericCommand
+//go:linkname pushGenericCommand pushGenericCommand
 //go:linkname renameGenericCommand renameGenericCommand
 //go:linkname scanDatabaseForDeletedStreams scanDatabaseForDeletedStreams
 //go:linkname scanDatabaseForReadyKeys scanDatabaseForReadyKeys
@@ -76,6 +87,11 @@ import _ "unsafe" // for go:linkname
 
 //go:linkname appendCommand appendCommand
 //go:linkname authCommand authCommand
+//go:linkname blmoveCommand blmoveCommand
+//go:linkname blmpopCommand blmpopCommand
+//go:linkname blpopCommand blpopCommand
+//go:linkname brpopCommand brpopCommand
+//go:linkname brpoplpushCommand brpoplpushCommand
 //go:linkname clientCommand clientCommand
 //go:linkname commandCommand commandCommand
 //go:linkname commandCountCommand commandCountCommand
@@ -114,6 +130,19 @@ import _ "unsafe" // for go:linkname
 //go:linkname incrbyfloatCommand incrbyfloatCommand
 //go:linkname infoCommand infoCommand
 //go:linkname keysCommand keysCommand
+//go:linkname lindexCommand lindexCommand
+//go:linkname linsertCommand linsertCommand
+//go:linkname llenCommand llenCommand
+//go:linkname lmoveCommand lmoveCommand
+//go:linkname lmpopCommand lmpopCommand
+//go:linkname lpopCommand lpopCommand
+//go:linkname lposCommand lposCommand
+//go:linkname lpushCommand lpushCommand
+//go:linkname lpushxCommand lpushxCommand
+//go:linkname lrangeCommand lrangeCommand
+//go:linkname lremCommand lremCommand
+//go:linkname lsetCommand lsetCommand
+//go:linkname ltrimCommand ltrimCommand
 //go:linkname mgetCommand mgetCommand
 //go:linkname moveCommand moveCommand
 //go:linkname msetCommand msetCommand
@@ -131,6 +160,10 @@ import _ "unsafe" // for go:linkname
 //go:linkname renameCommand renameCommand
 //go:linkname renamenxCommand renamenxCommand
 //go:linkname resetCommand resetCommand
+//go:linkname rpopCommand rpopCommand
+//go:linkname rpoplpushCommand rpoplpushCommand
+//go:linkname rpushCommand rpushCommand
+//go:linkname rpushxCommand rpushxCommand
 //go:linkname scanCommand scanCommand
 //go:linkname securityWarningCommand securityWarningCommand
 //go:linkname selectCommand selectCommand

@@ -49,7 +49,7 @@ func TestSymbols(t *testing.T) {
 	for name := range listed {
 		if strings.HasSuffix(name, "Command") && !procs[name] && !slices.Contains([]string{
 			"call", "processCommand", "incrDecrCommand", "delGenericCommand", "expireGenericCommand", "getGenericCommand",
-			"msetGenericCommand", "renameGenericCommand", "scanGenericCommand", "setGenericCommand", "ttlGenericCommand", "securityWarningCommand",
+			"msetGenericCommand", "renameGenericCommand", "scanGenericCommand", "blmoveGenericCommand", "blockingPopGenericCommand", "lmoveGenericCommand", "lmpopGenericCommand", "popGenericCommand", "pushGenericCommand", "setGenericCommand", "ttlGenericCommand", "securityWarningCommand",
 		}, name) {
 			t.Errorf("%s is listed and no command's function", name)
 		}
