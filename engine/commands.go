@@ -224,10 +224,16 @@ const (
 // server owns its rows, statistics included.
 func commandRows() []*command {
 	return slices.Concat(
+		bitmapRows(),
 		connectionRows(),
 		genericRows(),
+		geoRows(),
+		hashRows(),
 		listRows(),
 		serverRows(),
+		setRows(),
+		sortedSetRows(),
+		streamRows(),
 		stringRows(),
 	)
 }

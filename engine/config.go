@@ -38,10 +38,19 @@ type Config struct {
 	ActiveExpire           bool // DEBUG SET-ACTIVE-EXPIRE
 	ActiveExpireEffort     int  // 1 to 10
 	ProtoMaxBulkLen        int64
+	ZsetMaxListpackEntries int64
+	ZsetMaxListpackValue   int64 // bytes of a member
 	QueryBufferLimit       int64
+	RDBCompression         bool // DUMP compresses strings
+	SanitizeDumpPayload    sanitizeMode
 	OutputBufferLimits     [3]outputBufferLimit
-	ListMaxListpackSize    int // elements in a node of a list, or a limit of bytes from -1 (4 KiB) to -5 (64 KiB)
-	ListCompressDepth      int // nodes at each end of a list that are not compressed; 0: none is
+	ListMaxListpackSize    int   // elements in a node of a list, or a limit of bytes from -1 (4 KiB) to -5 (64 KiB)
+	ListCompressDepth      int   // nodes at each end of a list that are not compressed; 0: none is
+	HashMaxListpackEntries int64 // fields
+	HashMaxListpackValue   int64 // bytes of the longest field or value
+	SetMaxIntsetEntries    int64 // members
+	StreamNodeMaxBytes     int64 // of a listpack of entries; 0 is no limit
+	StreamNodeMaxEntries   int64 // in a listpack, deleted ones included; 0 is no limit
 	LogLevel               logLevel
 	LogFile                string
 	PidFile                string

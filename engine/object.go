@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"math/rand/v2"
 	"strconv"
 
 	"github.com/redscope/redscope/engine/internal/dict"
@@ -143,6 +144,48 @@ func (db *redisDb) valueMemory(r dict.Ref) int64 {
 		n += db.objectAt(r).memory()
 	}
 	return n
+}
+
+// scratchMax bounds what is kept of the scratch buffer, in bytes.
+const scratchMax = 1 << 20
+
+// keepScratch keeps what Server.scratch has grown to. A command builds in it what
+// it stores as a whole, and leaves nothing there for another.
+func (s *Server) keepScratch(b []byte) {
+	if cap(b) <= scratchMax {
+		s.scratch = b[:0]
+	}
+}
+
+// randomEntries returns n different entries, chosen at random, or all when there
+// are no more. They are in a buffer of the server's.
+func randomEntries(s *Server, d *dict.Dict, n int) []dict.Ref {
+	refs := s.refs[:0]
+	if n*3 <= d.Len() { // few of many: a second throw is seldom needed
+		seen := make(map[dict.Ref]struct{}, n)
+		for len(refs) < n {
+			r := d.FairRandom()
+			if _, ok := seen[r]; !ok {
+				seen[r] = struct{}{}
+				refs = append(refs, r)
+			}
+		}
+		s.refs = refs
+		return refs
+	}
+	it := d.UnsafeIterator()
+	for it.Next() {
+		refs = append(refs, it.Ref())
+	}
+	s.refs = refs
+	if n >= len(refs) {
+		return refs
+	}
+	for i := range n {
+		j := i + rand.IntN(len(refs)-i)
+		refs[i], refs[j] = refs[j], refs[i]
+	}
+	return refs[:n]
 }
 
 // embstrLimit is OBJ_ENCODING_EMBSTR_SIZE_LIMIT: the longest string, in bytes,

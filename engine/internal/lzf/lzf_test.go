@@ -75,8 +75,7 @@ func TestRoundTrip(t *testing.T) {
 // TestAsRedis compares with what DUMP of a string holds: 0xC3, the compressed and
 // the original length, and the compressed bytes.
 func TestAsRedis(t *testing.T) {
-	c := oracle.Start(t)
-	c.Do("CONFIG", "SET", "rdbcompression", "yes")
+	c := oracle.Start(t, "--rdbcompression", "yes")
 	compressed := 0
 	for _, s := range samples() {
 		if len(s) <= 20 {

@@ -250,7 +250,7 @@ func TestModel(t *testing.T) {
 }
 
 func TestNodesAsRedis(t *testing.T) {
-	c := oracle.Start(t)
+	c := oracle.Start(t, "--rdbcompression", "yes")
 	for _, set := range settings {
 		t.Run(fmt.Sprintf("%+v", set), func(t *testing.T) {
 			c.Do("FLUSHALL")
