@@ -43,10 +43,10 @@ import _ "unsafe" // for go:linkname
 // What commands are made of.
 
 //go:linkname addListRangeReply addListRangeReply
-//go:linkname blmoveGenericCommand blmoveGenericCommand
-//go:linkname blockingPopGenericCommand blockingPopGenericCommand
 //go:linkname bitfieldGeneric bitfieldGeneric
+//go:linkname blmoveGenericCommand blmoveGenericCommand
 //go:linkname blockingGenericZpopCommand blockingGenericZpopCommand
+//go:linkname blockingPopGenericCommand blockingPopGenericCommand
 //go:linkname checkStringLength checkStringLength
 //go:linkname createDumpPayload createDumpPayload
 //go:linkname dbDelete dbDelete
@@ -143,16 +143,16 @@ import _ "unsafe" // for go:linkname
 
 //go:linkname appendCommand appendCommand
 //go:linkname authCommand authCommand
-//go:linkname blmoveCommand blmoveCommand
-//go:linkname blmpopCommand blmpopCommand
-//go:linkname blpopCommand blpopCommand
-//go:linkname brpopCommand brpopCommand
-//go:linkname brpoplpushCommand brpoplpushCommand
 //go:linkname bitcountCommand bitcountCommand
 //go:linkname bitfieldCommand bitfieldCommand
 //go:linkname bitfieldroCommand bitfieldroCommand
 //go:linkname bitopCommand bitopCommand
 //go:linkname bitposCommand bitposCommand
+//go:linkname blmoveCommand blmoveCommand
+//go:linkname blmpopCommand blmpopCommand
+//go:linkname blpopCommand blpopCommand
+//go:linkname brpopCommand brpopCommand
+//go:linkname brpoplpushCommand brpoplpushCommand
 //go:linkname bzmpopCommand bzmpopCommand
 //go:linkname bzpopmaxCommand bzpopmaxCommand
 //go:linkname bzpopminCommand bzpopminCommand
@@ -251,11 +251,11 @@ import _ "unsafe" // for go:linkname
 //go:linkname renameCommand renameCommand
 //go:linkname renamenxCommand renamenxCommand
 //go:linkname resetCommand resetCommand
+//go:linkname restoreCommand restoreCommand
 //go:linkname rpopCommand rpopCommand
 //go:linkname rpoplpushCommand rpoplpushCommand
 //go:linkname rpushCommand rpushCommand
 //go:linkname rpushxCommand rpushxCommand
-//go:linkname restoreCommand restoreCommand
 //go:linkname saddCommand saddCommand
 //go:linkname scanCommand scanCommand
 //go:linkname scardCommand scardCommand
