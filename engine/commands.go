@@ -224,6 +224,7 @@ const (
 // server owns its rows, statistics included.
 func commandRows() []*command {
 	return slices.Concat(
+		bitmapRows(),
 		connectionRows(),
 		genericRows(),
 		geoRows(),
@@ -231,6 +232,7 @@ func commandRows() []*command {
 		serverRows(),
 		setRows(),
 		sortedSetRows(),
+		streamRows(),
 		stringRows(),
 	)
 }

@@ -47,6 +47,8 @@ type Config struct {
 	HashMaxListpackEntries int64 // fields
 	HashMaxListpackValue   int64 // bytes of the longest field or value
 	SetMaxIntsetEntries    int64 // members
+	StreamNodeMaxBytes     int64 // of a listpack of entries; 0 is no limit
+	StreamNodeMaxEntries   int64 // in a listpack, deleted ones included; 0 is no limit
 	LogLevel               logLevel
 	LogFile                string
 	PidFile                string

@@ -50,12 +50,14 @@ type Server struct {
 	commands  commandTable
 	clients   clients
 	batch     commandBatch
+	bits      bitScratch
 	stat      stats
 	cron      cron
 	expire    expireCycle
 	loopClock loopClock
 	pause     pause
 	blocked   blockedClients
+	streams   streamScratch
 	peaks     peaks
 	collector collector
 	memory    struct { // bytes

@@ -43,6 +43,7 @@ import _ "unsafe" // for go:linkname
 // What commands are made of.
 
 //go:linkname blockingGenericZpopCommand blockingGenericZpopCommand
+//go:linkname bitfieldGeneric bitfieldGeneric
 //go:linkname checkStringLength checkStringLength
 //go:linkname createDumpPayload createDumpPayload
 //go:linkname dbDelete dbDelete
@@ -61,6 +62,8 @@ import _ "unsafe" // for go:linkname
 //go:linkname genericZpopCommand genericZpopCommand
 //go:linkname geoGetPointsInRange geoGetPointsInRange
 //go:linkname georadiusGeneric georadiusGeneric
+//go:linkname getBitOffsetFromArgument getBitOffsetFromArgument
+//go:linkname getBitfieldTypeFromArgument getBitfieldTypeFromArgument
 //go:linkname getExpireMillisecondsOrReply getExpireMillisecondsOrReply
 //go:linkname getFlushCommandFlags getFlushCommandFlags
 //go:linkname getGenericCommand getGenericCommand
@@ -72,6 +75,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname incrDecrCommand incrDecrCommand
 //go:linkname lookupKey lookupKey
 //go:linkname membersOfAllNeighbors membersOfAllNeighbors
+//go:linkname lookupStringForBitCommand lookupStringForBitCommand
 //go:linkname msetGenericCommand msetGenericCommand
 //go:linkname parseExtendedExpireArgumentsOrReply parseExtendedExpireArgumentsOrReply
 //go:linkname parseExtendedStringArgumentsOrReply parseExtendedStringArgumentsOrReply
@@ -93,6 +97,15 @@ import _ "unsafe" // for go:linkname
 //go:linkname sinterGenericCommand sinterGenericCommand
 //go:linkname spopWithCountCommand spopWithCountCommand
 //go:linkname srandmemberWithCountCommand srandmemberWithCountCommand
+//go:linkname streamEstimateDistanceFromFirstEverEntry streamEstimateDistanceFromFirstEverEntry
+//go:linkname streamParseAddOrTrimArgsOrReply streamParseAddOrTrimArgsOrReply
+//go:linkname streamParseIDOrReply streamParseIDOrReply
+//go:linkname streamParseIntervalIDOrReply streamParseIntervalIDOrReply
+//go:linkname streamParseStrictIDOrReply streamParseStrictIDOrReply
+//go:linkname streamReplyWithRange streamReplyWithRange
+//go:linkname streamReplyWithRangeFromConsumerPEL streamReplyWithRangeFromConsumerPEL
+//go:linkname streamTrim streamTrim
+//go:linkname string2ull string2ull
 //go:linkname stringmatchlen stringmatchlen
 //go:linkname sunionDiffGenericCommand sunionDiffGenericCommand
 //go:linkname ttlGenericCommand ttlGenericCommand
@@ -111,6 +124,9 @@ import _ "unsafe" // for go:linkname
 //go:linkname zslParseLexRange zslParseLexRange
 //go:linkname zslParseRange zslParseRange
 //go:linkname zunionInterDiffGenericCommand zunionInterDiffGenericCommand
+//go:linkname xinfoReplyWithStreamInfo xinfoReplyWithStreamInfo
+//go:linkname xrangeGenericCommand xrangeGenericCommand
+//go:linkname xreadGenericCommand xreadGenericCommand
 
 // The commands.
 
@@ -119,6 +135,11 @@ import _ "unsafe" // for go:linkname
 //go:linkname bzmpopCommand bzmpopCommand
 //go:linkname bzpopmaxCommand bzpopmaxCommand
 //go:linkname bzpopminCommand bzpopminCommand
+//go:linkname bitcountCommand bitcountCommand
+//go:linkname bitfieldCommand bitfieldCommand
+//go:linkname bitfieldroCommand bitfieldroCommand
+//go:linkname bitopCommand bitopCommand
+//go:linkname bitposCommand bitposCommand
 //go:linkname clientCommand clientCommand
 //go:linkname commandCommand commandCommand
 //go:linkname commandCountCommand commandCountCommand
@@ -158,6 +179,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname geosearchCommand geosearchCommand
 //go:linkname geosearchstoreCommand geosearchstoreCommand
 //go:linkname getCommand getCommand
+//go:linkname getbitCommand getbitCommand
 //go:linkname getdelCommand getdelCommand
 //go:linkname getexCommand getexCommand
 //go:linkname getrangeCommand getrangeCommand
@@ -209,6 +231,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname securityWarningCommand securityWarningCommand
 //go:linkname selectCommand selectCommand
 //go:linkname setCommand setCommand
+//go:linkname setbitCommand setbitCommand
 //go:linkname setexCommand setexCommand
 //go:linkname setnxCommand setnxCommand
 //go:linkname setrangeCommand setrangeCommand
@@ -264,3 +287,18 @@ import _ "unsafe" // for go:linkname
 //go:linkname zscoreCommand zscoreCommand
 //go:linkname zunionCommand zunionCommand
 //go:linkname zunionstoreCommand zunionstoreCommand
+//go:linkname xackCommand xackCommand
+//go:linkname xaddCommand xaddCommand
+//go:linkname xautoclaimCommand xautoclaimCommand
+//go:linkname xclaimCommand xclaimCommand
+//go:linkname xdelCommand xdelCommand
+//go:linkname xgroupCommand xgroupCommand
+//go:linkname xinfoCommand xinfoCommand
+//go:linkname xlenCommand xlenCommand
+//go:linkname xpendingCommand xpendingCommand
+//go:linkname xrangeCommand xrangeCommand
+//go:linkname xreadCommand xreadCommand
+//go:linkname xreadgroupCommand xreadgroupCommand
+//go:linkname xrevrangeCommand xrevrangeCommand
+//go:linkname xsetidCommand xsetidCommand
+//go:linkname xtrimCommand xtrimCommand
