@@ -34,7 +34,7 @@ func startServer(t *testing.T) (dir string, set func()) {
 	}
 	t.Cleanup(func() { server.Process.Kill(); server.Wait() })
 	var conn net.Conn
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		var err error
 		if conn, err = net.Dial("tcp", "127.0.0.1:"+port); err == nil {
 			break
@@ -89,7 +89,7 @@ func TestBpftraceScript(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	killed := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	killed := time.AfterFunc(2*patience, func() { cmd.Process.Kill() })
 	defer killed.Stop()
 
 	const sets = 5

@@ -59,7 +59,7 @@ func TestTraceMarkers(t *testing.T) {
 	}
 	seen := map[string]int{}
 	var last time.Duration
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	err := TraceMarkers(ctx, MarkerOptions{PID: spin.Process.Pid}, func(e MarkerEvent) {
 		if seen[e.Marker.Name]++; seen[e.Marker.Name] == 1 {

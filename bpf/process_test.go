@@ -167,7 +167,7 @@ func TestKilledObserverLeavesNothing(t *testing.T) {
 	}
 	// The kernel takes the probes out when it tears the observer down, which
 	// Wait does not wait for.
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		left := 0
 		for _, m := range probe.Markers {
 			left += int(semaphore(t, spin, m))
@@ -176,7 +176,7 @@ func TestKilledObserverLeavesNothing(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d semaphores still raised 5 s after the observer was killed", left)
+			t.Fatalf("%d semaphores still raised %v after the observer was killed", left, patience)
 		}
 	}
 	if err := spin.Process.Signal(syscall.Signal(0)); err != nil {
@@ -201,7 +201,7 @@ func copySpin(t *testing.T) string {
 // oneStack takes one stack of setCommand.
 func oneStack(t *testing.T, pid int) Stack {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var stack Stack
 	if err := TraceStacks(ctx, StackOptions{PID: pid, Function: "setCommand", Count: 1}, func(s Stack) { stack = s }); err != nil {
@@ -266,7 +266,7 @@ func TestOtherPIDNamespace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(500 * time.Millisecond)
+	burn(t, spin.Process.Pid, 500*time.Millisecond)
 	profile, err := p.Stop()
 	if err != nil {
 		t.Fatal(err)
@@ -326,12 +326,12 @@ func TestProfileEndsWithTheTarget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(500 * time.Millisecond)
+	burn(t, spin.Process.Pid, 500*time.Millisecond)
 	spin.Process.Kill()
 	spin.Wait()
 	select {
 	case <-p.Exited():
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("its exit was not noticed")
 	}
 	profile, err := p.Stop()
@@ -362,7 +362,7 @@ func TestProfileSeesNewThreadAndVDSO(t *testing.T) {
 		t.Fatal(err)
 	}
 	fmt.Fprintln(spin.stdin, "go")
-	time.Sleep(time.Second)
+	burn(t, spin.Process.Pid, time.Second)
 	profile, err := p.Stop()
 	if err != nil {
 		t.Fatal(err)
@@ -394,7 +394,7 @@ func TestProfileOfStockRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { redis.Process.Kill(); redis.Wait() })
-	for deadline := time.Now().Add(10 * time.Second); exec.Command("redis-cli", "-p", port, "ping").Run() != nil; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); exec.Command("redis-cli", "-p", port, "ping").Run() != nil; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("redis-server did not start")
 		}
@@ -417,7 +417,7 @@ func TestProfileOfStockRedis(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(1500 * time.Millisecond)
+	burn(t, redis.Process.Pid, 700*time.Millisecond)
 	profile, err := p.Stop()
 	if err != nil {
 		t.Fatal(err)

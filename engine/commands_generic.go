@@ -34,6 +34,19 @@ func genericRows() []*command {
 			},
 		},
 		{
+			name: "dump", proc: dumpCommand, arity: 2,
+			flags:    cmdReadonly,
+			acl:      aclKeyspace,
+			tips:     []string{"nondeterministic_output"},
+			keySpecs: []keySpec{{flags: keyRO | keyAccess, index: 1, keyStep: 1}},
+			summary:  "Return a serialized version of the value stored at the specified key.",
+			since:    "2.6.0", group: groupGeneric,
+			complexity: "O(1) to access the key and additional O(N*M) to serialize it, where N is the number of Redis objects composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1).",
+			args: []commandArg{
+				{name: "key", typ: argKey},
+			},
+		},
+		{
 			name: "exists", proc: existsCommand, arity: -2,
 			flags:    cmdReadonly | cmdFast,
 			acl:      aclKeyspace,
@@ -306,6 +319,29 @@ func genericRows() []*command {
 			args: []commandArg{
 				{name: "key", typ: argKey},
 				{name: "newkey", typ: argKey, keySpec: 1},
+			},
+		},
+		{
+			name: "restore", proc: restoreCommand, arity: -4,
+			flags:    cmdWrite | cmdDenyOOM,
+			acl:      aclKeyspace | aclDangerous,
+			keySpecs: []keySpec{{flags: keyOW | keyUpdate, index: 1, keyStep: 1}},
+			summary:  "Create a key using the provided serialized value, previously obtained using DUMP.",
+			since:    "2.6.0", group: groupGeneric,
+			complexity: "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the number of Redis objects composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity is O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).",
+			history: []historyEntry{
+				{since: "3.0.0", change: "Added the `REPLACE` modifier."},
+				{since: "5.0.0", change: "Added the `ABSTTL` modifier."},
+				{since: "5.0.0", change: "Added the `IDLETIME` and `FREQ` options."},
+			},
+			args: []commandArg{
+				{name: "key", typ: argKey},
+				{name: "ttl", typ: argInteger},
+				{name: "serialized-value", typ: argString},
+				{name: "replace", typ: argPureToken, token: "REPLACE", since: "3.0.0", flags: argOptional},
+				{name: "absttl", typ: argPureToken, token: "ABSTTL", since: "5.0.0", flags: argOptional},
+				{name: "seconds", typ: argInteger, token: "IDLETIME", since: "5.0.0", flags: argOptional},
+				{name: "frequency", typ: argInteger, token: "FREQ", since: "5.0.0", flags: argOptional},
 			},
 		},
 		{

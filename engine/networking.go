@@ -533,6 +533,15 @@ func (c *client) checkOutputLimit() {
 	}
 }
 
+// checkLongReply is for a command that writes as much as a client cares to ask for:
+// false when the client has had enough.
+func (c *client) checkLongReply() bool {
+	if len(c.buf) > replySize {
+		c.checkOutputLimit()
+	}
+	return c.flags&clientCloseASAP == 0
+}
+
 // The replies. They are written with redcon's codec.
 
 // addReply appends bytes that are a reply already.
@@ -660,6 +669,14 @@ func addReplyNull(c *client) {
 		return
 	}
 	addReply(c, shared.null)
+}
+
+// emptySetReply is a set without members.
+func emptySetReply(c *client) []byte {
+	if c.resp == 2 {
+		return shared.emptyArray
+	}
+	return shared.emptySet
 }
 
 // addReplyNullArray is what RESP2 has for an array that does not exist.
@@ -793,16 +810,16 @@ func upper(b []byte) string { return string(bytes.ToUpper(b)) }
 
 // shared holds the replies that are always the same.
 var shared = struct {
-	ok, pong, emptyBulk, emptyArray, czero, cone, nullBulk, nullArray, null, resp3True, resp3False []byte
+	ok, pong, emptyBulk, czero, cone, nullBulk, nullArray, null, resp3True, resp3False []byte
+	emptyArray, emptyMap, emptySet, emptyScan                                          []byte
 
 	syntaxerr, nokeyerr, wrongtypeerr, noautherr, sameobjecterr []byte
 	noautherrHello, wrongpasserr, noprotoerr                    []byte
-	notinterr, notfloaterr, overflowerr, oomerr                 []byte
+	notinterr, notfloaterr, overflowerr, oomerr, busykeyerr     []byte
 }{
 	ok:         []byte("+OK\r\n"),
 	pong:       []byte("+PONG\r\n"),
 	emptyBulk:  []byte("$0\r\n\r\n"),
-	emptyArray: []byte("*0\r\n"),
 	czero:      []byte(":0\r\n"),
 	cone:       []byte(":1\r\n"),
 	nullBulk:   []byte("$-1\r\n"),
@@ -810,6 +827,10 @@ var shared = struct {
 	null:       []byte("_\r\n"),
 	resp3True:  []byte("#t\r\n"),
 	resp3False: []byte("#f\r\n"),
+
+	emptyMap:   []byte("%0\r\n"),
+	emptySet:   []byte("~0\r\n"),
+	emptyScan:  []byte("*2\r\n$1\r\n0\r\n*0\r\n"),
 
 	syntaxerr:      []byte("-ERR syntax error\r\n"),
 	nokeyerr:       []byte("-ERR no such key\r\n"),
@@ -822,6 +843,7 @@ var shared = struct {
 	notinterr:      []byte("-ERR value is not an integer or out of range\r\n"),
 	notfloaterr:    []byte("-ERR value is not a valid float\r\n"),
 	overflowerr:    []byte("-ERR increment or decrement would overflow\r\n"),
+	busykeyerr:     []byte("-BUSYKEY Target key name already exists.\r\n"),
 	oomerr:         []byte("-OOM command not allowed when used memory > 'maxmemory'.\r\n"),
 }
 

@@ -19,7 +19,7 @@ func TestGoRedis(t *testing.T) {
 	for _, protocol := range []int{2, 3} {
 		rdb := redis.NewClient(&redis.Options{Addr: startOurs(t, "--requirepass", "secret"), Password: "secret", Protocol: protocol, ClientName: "tester", DB: 3})
 		defer rdb.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := rdb.Set(ctx, "key", "value", time.Minute).Err(); err != nil {
 			t.Fatal(err)
@@ -61,7 +61,7 @@ func TestGoRedis(t *testing.T) {
 
 func run(t *testing.T, stdin, name string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin = strings.NewReader(stdin)

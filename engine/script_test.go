@@ -454,7 +454,7 @@ func (s *script) run(t *testing.T, addr string, send func(net.Conn, []byte) erro
 			c = dial(t, addr)
 			clients[step.client] = c
 		}
-		c.SetDeadline(time.Now().Add(20 * time.Second))
+		c.SetDeadline(time.Now().Add(patience))
 		data, err := step.data(vars)
 		if err != nil {
 			t.Fatalf("%s:%d: %s: %v", s.file, step.line, step.text, err)
@@ -568,11 +568,11 @@ func (s *script) updateStep(t *testing.T, step *scriptStep, c *testConn, vars ma
 // readSoon reads a reply that begins within d.
 func readSoon(c *testConn, d time.Duration) (reply, error) {
 	c.SetReadDeadline(time.Now().Add(d))
-	defer c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	defer c.SetReadDeadline(time.Now().Add(patience))
 	if _, err := c.r.Peek(1); err != nil {
 		return reply{}, err
 	}
-	c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	return readReply(c.r)
 }
 

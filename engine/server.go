@@ -41,10 +41,16 @@ type Server struct {
 	arena   *slab.Arena // the memory of all keys and short values
 	db      []*redisDb
 	objects objectTable // what entries of the databases refer to by number
+	scratch []byte      // see keepScratch
+	refs    []dict.Ref  // for who has to collect entries or positions
+	sets    []setType   // see lookupSets
+	scores  []float64   // of the ZADD under way
+	payload []byte      // of the last DUMP, to be used again
 
 	commands  commandTable
 	clients   clients
 	batch     commandBatch
+	bits      bitScratch
 	stat      stats
 	cron      cron
 	expire    expireCycle
@@ -93,6 +99,7 @@ type stats struct {
 	expiredStalePercent float64
 	expiredTimeCap      int64 // active expire cycles cut short
 	expireCycleTime     int64 // µs
+	sanitizations       int64 // payloads checked deeply
 	errorReplies        int64
 	unexpectedErrors    int64
 	queryBufferClosed   int64 // clients closed for client-query-buffer-limit

@@ -40,7 +40,7 @@ type message struct {
 	Params json.RawMessage `json:"params"`
 }
 
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 func openBrowser(t *testing.T) *browser {
 	t.Helper()

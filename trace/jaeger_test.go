@@ -33,7 +33,7 @@ func TestJaeger(t *testing.T) {
 				t.Fatal(err)
 			}
 			play(tr.Hooks())
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			if err := tr.Shutdown(ctx); err != nil {
 				t.Fatal(err)

@@ -157,7 +157,7 @@ func newTestWithEnv(t testing.TB, o Options) *Tracer {
 
 func shutdown(t testing.TB, tr *Tracer) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := tr.Shutdown(ctx); err != nil {
 		t.Fatal(err)

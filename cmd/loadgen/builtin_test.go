@@ -61,7 +61,7 @@ func builtJob(t *testing.T, args ...string) *job {
 // program is left, or half a file.
 func (j *job) end() (status int) {
 	j.t.Helper()
-	timer := time.AfterFunc(2*time.Minute, func() { j.cmd.Process.Kill() })
+	timer := time.AfterFunc(patience, func() { j.cmd.Process.Kill() })
 	defer timer.Stop()
 	var exit *exec.ExitError
 	if err := j.cmd.Wait(); err != nil && !errors.As(err, &exit) {
@@ -354,7 +354,7 @@ func TestBuiltInMainJobInterrupted(t *testing.T) {
 	if err := j.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(time.Minute, func() { j.cmd.Process.Kill() })
+	timer := time.AfterFunc(patience, func() { j.cmd.Process.Kill() })
 	defer timer.Stop()
 	first := make([]byte, 200)
 	n, err := progress.Read(first) // comes after a second of load

@@ -76,7 +76,7 @@ func standIn(how, port string) {
 	}
 	var mu sync.Mutex
 	var value string
-	var sets int
+	var sets, clients int
 	var lost bool
 	for {
 		c, err := l.Accept()
@@ -84,14 +84,19 @@ func standIn(how, port string) {
 			return
 		}
 		go func() {
+			mu.Lock()
+			clients++
+			mu.Unlock()
 			in, out := bufio.NewReader(c), bufio.NewWriter(c)
 			for {
 				args, err := readCommand(in)
+				mu.Lock()
 				if err != nil {
+					clients--
+					mu.Unlock()
 					c.Close()
 					return
 				}
-				mu.Lock()
 				switch strings.ToUpper(args[0]) {
 				case "SET":
 					sets++
@@ -110,8 +115,11 @@ func standIn(how, port string) {
 					io.WriteString(out, ":1\r\n")
 				case "INFO":
 					text := fmt.Sprintf("# Server\r\nredis_version:0.0.1\r\nprocess_id:%d\r\n", os.Getpid())
-					if args[1] == "commandstats" {
+					switch args[1] {
+					case "commandstats":
 						text = fmt.Sprintf("# Commandstats\r\ncmdstat_set:calls=%d,usec=1\r\n", sets)
+					case "clients":
+						text = fmt.Sprintf("# Clients\r\nconnected_clients:%d\r\n", clients)
 					}
 					fmt.Fprintf(out, "$%d\r\n%s\r\n", len(text), text)
 				default:
@@ -145,6 +153,10 @@ func readCommand(in *bufio.Reader) ([]string, error) {
 	}
 	return args, nil
 }
+
+// patience is how long tests wait for what must come: it only passes when a test
+// fails.
+const patience = 2 * time.Minute
 
 // job is a run of the program.
 type job struct {
@@ -189,7 +201,7 @@ func (j *job) run() int {
 
 func (j *job) wait() int {
 	j.t.Helper()
-	timer := time.AfterFunc(time.Minute, func() { j.cmd.Process.Kill() })
+	timer := time.AfterFunc(patience, func() { j.cmd.Process.Kill() })
 	defer timer.Stop()
 	err := j.cmd.Wait()
 	var exit *exec.ExitError
@@ -204,7 +216,7 @@ func (j *job) wait() int {
 func (j *job) serverIsGone() {
 	j.t.Helper()
 	var err error
-	for range 200 {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		var l net.Listener
 		if l, err = net.Listen("tcp", net.JoinHostPort(child.Host, strconv.Itoa(j.port))); err == nil {
 			l.Close()
@@ -362,21 +374,29 @@ func (j *job) begin() {
 	if err := j.cmd.Start(); err != nil {
 		j.t.Fatal(err)
 	}
-	for range 1000 {
-		time.Sleep(10 * time.Millisecond)
+	// More than all connections together can have sent without an answer.
+	j.await("the load did not begin", func(c *query.Conn) bool {
+		n, err := c.Calls("set")
+		return err == nil && n > 1000
+	})
+}
+
+// await asks the server until it is as f wants it.
+func (j *job) await(otherwise string, f func(*query.Conn) bool) {
+	j.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		c, err := query.Dial(child.Host, j.port)
 		if err != nil {
 			continue
 		}
-		n, err := c.Calls("set")
+		done := f(c)
 		c.Close()
-		// More than all connections together can have sent without an answer.
-		if err == nil && n > 1000 {
+		if done {
 			return
 		}
 	}
 	j.cmd.Process.Kill()
-	j.t.Fatalf("the load did not begin: %s", &j.stderr)
+	j.t.Fatalf("%s: %s", otherwise, &j.stderr)
 }
 
 func TestInterrupt(t *testing.T) {
@@ -485,6 +505,16 @@ func TestUsage(t *testing.T) {
 		{"run -n 0", 2, "must be at least 1"},
 		{"compare --server nonsense", 2, "want NAME=COMMAND"},
 		{"compare -P 1,2 -n 1,2,x", 2, `"x" is not a number`},
+		{"compare --rate fast", 2, "--rate must be a number of requests per second, or half"},
+		{"compare --rate 5 --table", 2, "does not go with --table"},
+		{"compare --rounds 0", 2, "must be at least 1"},
+		{"compare --write README.md", 2, "--write goes with --table"},
+		{"compare --table -P 1,16", 2, "one pipeline"},
+		{"compare --table -r -1", 2, "-r of at least 1"},
+		{"compare --table --server a=b", 2, "two servers, not 1"},
+		{"compare --table -t get,ping", 2, "no line called ping"},
+		{"compare --table --json --write x", 2, "not --json"},
+		{"compare --table --write /dev/null", 1, "no line <!-- compare -->"},
 		{"-p 1 -n 1 PING", 1, "cannot connect to 127.0.0.1:1: connection refused"},
 	} {
 		cmd := exec.Command(self, strings.Fields(c.args)...)
@@ -510,10 +540,14 @@ func TestSecondInterrupt(t *testing.T) {
 	j := newJob(t, "ignores SIGTERM", "", "-n", "1000000000000", "-q")
 	j.begin()
 	j.cmd.Process.Signal(syscall.SIGINT)
-	time.Sleep(300 * time.Millisecond)
+	j.await("the first interrupt does not end the load", func(c *query.Conn) bool {
+		info, err := c.Info("clients")
+		return err == nil && info["connected_clients"] == "1"
+	})
 	began := time.Now()
 	j.cmd.Process.Signal(syscall.SIGINT)
-	if status := j.wait(); status != 1 || time.Since(began) > 3*time.Second {
+	// Less than what the server is given to stop in.
+	if status := j.wait(); status != 1 || time.Since(began) > 8*time.Second {
 		t.Errorf("exit status %d after %v", status, time.Since(began))
 	}
 	if got := j.lastLine(); got != "loadgen: killed by a second interrupt" {

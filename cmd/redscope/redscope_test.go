@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/redscope/redscope/bpf"
 	"github.com/redscope/redscope/flame"
 	"github.com/redscope/redscope/internal/require"
@@ -33,6 +35,10 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
+
+// patience is how long tests wait for what must come: it only passes when a test
+// fails.
+const patience = time.Minute
 
 // redscope prepares a run of redscope.
 func redscope(t *testing.T, dir string, args ...string) *exec.Cmd {
@@ -269,18 +275,22 @@ func TestStack(t *testing.T) {
 func TestRecord(t *testing.T) {
 	pid, _ := startSpin(t, "redscope-spin-b")
 	dir := t.TempDir()
-	status, _, errs := runRedscope(t, dir, "record", "-p", strconv.Itoa(pid), "-d", "1s", "-F", "499",
-		"-o", "flame.svg", "--folded", "s.folded", "--pprof", "s.pb.gz", "--palette", "io", "--title", "redis-set")
-	if status != 0 {
-		t.Fatalf("status %d: %s", status, errs)
-	}
-	m := regexp.MustCompile(`(\d+) samples in (\S+) at 499 Hz`).FindStringSubmatch(errs)
-	if m == nil {
-		t.Fatalf("no summary in %q", errs)
-	}
-	samples, _ := strconv.ParseInt(m[1], 10, 64)
-	if samples < 20 {
-		t.Errorf("%d samples of a spinning process", samples)
+	var samples int64
+	// A second is enough where the process spins for a tenth of it.
+	for d := time.Second; samples < 20; d *= 3 {
+		if d > patience {
+			t.Fatalf("%d samples of a spinning process", samples)
+		}
+		status, _, errs := runRedscope(t, dir, "record", "-p", strconv.Itoa(pid), "-d", d.String(), "-F", "499",
+			"-o", "flame.svg", "--folded", "s.folded", "--pprof", "s.pb.gz", "--palette", "io", "--title", "redis-set")
+		if status != 0 {
+			t.Fatalf("status %d: %s", status, errs)
+		}
+		m := regexp.MustCompile(`(\d+) samples in (\S+) at 499 Hz`).FindStringSubmatch(errs)
+		if m == nil {
+			t.Fatalf("no summary in %q", errs)
+		}
+		samples, _ = strconv.ParseInt(m[1], 10, 64)
 	}
 
 	svg, err := os.ReadFile(filepath.Join(dir, "flame.svg"))
@@ -315,6 +325,37 @@ func TestRecord(t *testing.T) {
 	}
 }
 
+// awaitSamples waits until a recorder samples a spinning target, and until that
+// has used enough of processor time to be in a hundred samples.
+func awaitSamples(t *testing.T, recorder, target int) {
+	t.Helper()
+	await := func(what string, done func() bool) {
+		t.Helper()
+		for end := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal(what)
+			}
+		}
+	}
+	await("the recorder opens no perf event", func() bool {
+		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", recorder))
+		return slices.ContainsFunc(files, func(file string) bool {
+			name, _ := os.Readlink(file)
+			return name == "anon_inode:[perf_event]"
+		})
+	})
+	used := func() time.Duration {
+		const sched = 2 // CPUCLOCK_SCHED, linux/posix-timers_types.h
+		var now unix.Timespec
+		if err := unix.ClockGettime(int32(^target<<3|sched), &now); err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(now.Nano())
+	}
+	begin := used()
+	await("the target does not run", func() bool { return used() > begin+time.Second })
+}
+
 func TestRecordKeepsWhatItHasWhenInterrupted(t *testing.T) {
 	pid, _ := startSpin(t, "redscope-spin-c")
 	for _, c := range []struct {
@@ -326,13 +367,13 @@ func TestRecordKeepsWhatItHasWhenInterrupted(t *testing.T) {
 		{"target killed", func(*exec.Cmd) { syscall.Kill(pid, syscall.SIGKILL) }, "the process exited after"},
 	} {
 		dir := t.TempDir()
-		cmd := redscope(t, dir, "record", "-p", strconv.Itoa(pid), "-d", "60s")
+		cmd := redscope(t, dir, "record", "-p", strconv.Itoa(pid), "-d", "1h")
 		var errs bytes.Buffer
 		cmd.Stderr = &errs
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(1500 * time.Millisecond)
+		awaitSamples(t, cmd.Process.Pid, pid)
 		c.end(cmd)
 		done := make(chan error, 1)
 		go func() { done <- cmd.Wait() }()
@@ -341,9 +382,9 @@ func TestRecordKeepsWhatItHasWhenInterrupted(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v: %s", c.name, err, errs.String())
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			cmd.Process.Kill()
-			t.Fatalf("%s: still running after 10 s", c.name)
+			t.Fatalf("%s: still running after %v", c.name, patience)
 		}
 		if !strings.Contains(errs.String(), c.want) {
 			t.Errorf("%s: %q; want …%s…", c.name, errs.String(), c.want)

@@ -66,7 +66,7 @@ func start(t *testing.T, path string, env []string, args ...string) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.cmd.Process.Kill(); s.cmd.Wait() })
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if s.conn, err = net.Dial("tcp", addr); err == nil {
 			break
 		}
@@ -75,7 +75,7 @@ func start(t *testing.T, path string, env []string, args ...string) *server {
 		}
 	}
 	t.Cleanup(func() { s.conn.Close() })
-	s.conn.SetDeadline(time.Now().Add(time.Minute))
+	s.conn.SetDeadline(time.Now().Add(5 * time.Minute))
 	s.in = bufio.NewReader(s.conn)
 	return s
 }
@@ -99,7 +99,7 @@ func (s *server) send(commands string, want ...string) {
 func (s *server) stop() {
 	s.t.Helper()
 	s.cmd.Process.Signal(syscall.SIGTERM)
-	killed := time.AfterFunc(20*time.Second, func() { s.cmd.Process.Kill() })
+	killed := time.AfterFunc(time.Minute, func() { s.cmd.Process.Kill() })
 	defer killed.Stop()
 	if err := s.cmd.Wait(); err != nil || s.stderr.Len() > 0 {
 		s.t.Errorf("the server ended with %v and said %q", err, &s.stderr)

@@ -138,7 +138,7 @@ func (j Jaeger) Traces(t testing.TB, service string, n int) []Trace {
 	q := url.Values{"service": {service}, "limit": {"100"}, "lookback": {"custom"},
 		"start": {fmt.Sprint(time.Now().Add(-time.Hour).UnixMicro())},
 		"end":   {fmt.Sprint(time.Now().Add(time.Hour).UnixMicro())}}
-	for end := time.Now().Add(20 * time.Second); len(body.Data) < n; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); len(body.Data) < n; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("Jaeger has %d traces of %s, want %d", len(body.Data), service, n)
 		}

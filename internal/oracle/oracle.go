@@ -26,14 +26,15 @@ type Server struct {
 }
 
 // Start starts one, which does not compress what it dumps and checks all of what it
-// restores but the checksum, or ends the test as require.Tool does.
-func Start(t testing.TB) *Server {
+// restores but the checksum, unless args say otherwise, or ends the test as
+// require.Tool does.
+func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	require.Tool(t, "redis")
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "redis.sock")
-	cmd := exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", dir,
-		"--rdbcompression", "no", "--sanitize-dump-payload", "yes", "--enable-debug-command", "yes")
+	cmd := exec.Command("redis-server", append([]string{"--port", "0", "--unixsocket", socket, "--save", "", "--dir", dir,
+		"--rdbcompression", "no", "--sanitize-dump-payload", "yes", "--enable-debug-command", "yes"}, args...)...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

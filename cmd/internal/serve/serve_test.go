@@ -45,7 +45,7 @@ func TestSignalsIgnored(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		conn.SetDeadline(time.Now().Add(time.Minute))
 		io.WriteString(conn, "PING\r\n")
 		answer := make([]byte, 7)
 		if _, err := io.ReadFull(conn, answer); err != nil {

@@ -83,7 +83,7 @@ func (d *Dict) checkEntry(r Ref, index, mask, tag uint64) error {
 		return fmt.Errorf("key %.40q: lengths differ", d.key(e))
 	}
 	s := shapeOf(e.keyLen(), e.valueLen(), e.flags()&flagExpire != 0)
-	if want := s.flags; e.flags() != want && e.flags() != want|flagLargeValue {
+	if want := s.flags; e.flags() != want && e.flags() != want|flagWide && e.flags() != want|flagWide|flagLargeValue {
 		return fmt.Errorf("key %.40q: flags %#x, want %#x", d.key(e), e.flags(), want)
 	}
 	if s.flags == e.flags() && s.size > d.arena.SlotSize(r) {

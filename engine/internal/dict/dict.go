@@ -104,6 +104,22 @@ func (d *Dict) Clear() {
 	*d = Dict{arena: d.arena, base: d.base, paused: d.paused, version: d.version + 1}
 }
 
+// Dup returns a copy in the same arena, or ErrOutOfMemory. Expire times are not
+// copied.
+func (d *Dict) Dup() (*Dict, error) {
+	c := New(d.arena)
+	c.Reserve(d.Len())
+	it := d.UnsafeIterator()
+	for it.Next() {
+		e := d.entry(it.Ref())
+		if _, err := c.Add(d.key(e), d.value(e), *e.meta()); err != nil {
+			c.Clear()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
 func (d *Dict) freeEntries(t *table) {
 	if t.used == 0 && d.children == 0 {
 		return

@@ -33,6 +33,61 @@ func remove(t testing.TB, d *Dict, from, to int) {
 	}
 }
 
+// Truncate works without any memory to be had.
+func TestTruncateWithoutMemory(t *testing.T) {
+	for _, size := range []int{100, 300, 5000, 100_000} {
+		for n := 0; n < size; n = n*2 + 1 {
+			a := newArena(t, 0)
+			d := New(a)
+			want := value(size, 1)
+			r, _ := d.Add([]byte("k"), want, 0)
+			a.SetLimit(1)
+			r = d.Truncate(r, n)
+			if err := d.check(); err != nil || r != d.Find([]byte("k")) || !bytes.Equal(d.Value(r), want[:n]) {
+				t.Errorf("%d bytes cut to %d: %q, %v", size, n, d.Value(r), err)
+			}
+			a.SetLimit(0)
+			r, err := d.SetExpire(r, 1)
+			if err != nil || !bytes.Equal(d.Value(r), want[:n]) || !d.Persist(r) || !bytes.Equal(d.Value(r), want[:n]) {
+				t.Errorf("%d bytes cut to %d and set to expire: %q, %v", size, n, d.Value(r), err)
+			}
+			if r, err = d.SetValue(r, want); err != nil || !bytes.Equal(d.Value(r), want) {
+				t.Errorf("%d bytes cut to %d and set again: %v", size, n, err)
+			}
+			if err := d.check(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+func TestDup(t *testing.T) {
+	a := newArena(t, 0)
+	d := New(a)
+	add(t, d, 0, 5000)
+	_, _ = d.Add([]byte("large"), value(100_000, 1), 7)
+	c, err := d.Dup()
+	if err != nil || c.check() != nil || d.check() != nil || c.Len() != d.Len() {
+		t.Fatalf("%d entries of %d, %v", c.Len(), d.Len(), err)
+	}
+	it := d.UnsafeIterator()
+	for it.Next() {
+		r := c.Find(d.Key(it.Ref()))
+		if r == 0 || c.Meta(r) != d.Meta(it.Ref()) || !bytes.Equal(c.Value(r), d.Value(it.Ref())) {
+			t.Fatalf("%q is not the same in the copy", d.Key(it.Ref()))
+		}
+	}
+	used := a.Used()
+	a.SetLimit(used + 50_000)
+	if _, err := d.Dup(); !errors.Is(err, ErrOutOfMemory) || a.Used() != used {
+		t.Errorf("a copy without memory: %v, %d bytes left behind", err, a.Used()-used)
+	}
+	c.Clear()
+	if d.Used() != a.Used() || d.check() != nil {
+		t.Error("clearing the copy hurt")
+	}
+}
+
 func finish(d *Dict) {
 	for d.Rehash(1000) {
 	}

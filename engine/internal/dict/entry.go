@@ -23,7 +23,8 @@ import "unsafe"
 // touches the key anyway.
 //
 // The shape (flags, hence offsets) is what shapeOf says, except that Persist leaves
-// a value outside that would just have found room in the slot.
+// a value outside that would just have found room in the slot, and that Truncate,
+// when memory is out, leaves the shape of the longer value.
 const (
 	flagWide = 1 << iota
 	flagExpire

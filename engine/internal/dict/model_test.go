@@ -77,11 +77,15 @@ func (m *model) grow(key string, n int) error {
 	if r == 0 {
 		return nil
 	}
-	r, err := m.d.Grow(r, n)
-	if err != nil {
-		return err
-	}
 	e := m.entries[key]
+	if n <= len(e.value) && n%2 == 0 {
+		r = m.d.Truncate(r, n)
+	} else {
+		var err error
+		if r, err = m.d.Grow(r, n); err != nil {
+			return err
+		}
+	}
 	if n <= len(e.value) {
 		e.value = e.value[:n]
 	} else {

@@ -65,6 +65,26 @@ func (d *Dict) Grow(r Ref, n int) (Ref, error) {
 	return r, nil
 }
 
+// Truncate cuts an entry's value to its first n bytes, no more than it has. The ref
+// may change. It cannot fail, as what gives memory back must not for want of it:
+// then the entry stays in a slot that is too large for it.
+func (d *Dict) Truncate(r Ref, n int) Ref {
+	e := d.entry(r)
+	s := shapeOf(e.keyLen(), n, e.flags()&flagExpire != 0)
+	if s.flags != e.flags() || !d.suits(r, s.size) {
+		if moved, err := d.reshape(r, s, d.value(e)[:n], n); err == nil {
+			return moved
+		}
+	}
+	if e.flags()&flagLargeValue != 0 {
+		d.bytes -= d.arena.LargeSize(*e.largeValue())
+		d.arena.ResizeLarge(*e.largeValue(), n) // does not fail to make it shorter
+		d.bytes += d.arena.LargeSize(*e.largeValue())
+	}
+	e.setValueLen(n)
+	return r
+}
+
 // suits reports whether an entry of size bytes may stay in the slot of r: it fits,
 // and does not waste half of a slot that is worth moving out of.
 func (d *Dict) suits(r Ref, size int) bool {

@@ -9,6 +9,7 @@ package monotonic
 
 import (
 	"bytes"
+	"math"
 	"math/bits"
 	"os"
 	"sync/atomic"
@@ -42,9 +43,9 @@ const calibration = 5 * time.Millisecond
 
 func init() {
 	hardware = counterUsable()
-	startTicks, startNanos = Ticks(), nanotime()
-	unix := time.Now().UnixNano()
-	s := &scale{ticks: startTicks, mono: unix, unix: unix, mult: 1 << 32}
+	startTicks, startNanos = together(nanotime)
+	now, unix := together(systemTime)
+	s := &scale{ticks: now, mono: unix, unix: unix, mult: 1 << 32}
 	if hardware {
 		for nanotime()-startNanos < int64(calibration) {
 		}
@@ -82,10 +83,28 @@ func Source() string {
 	return "POSIX clock_gettime"
 }
 
+func systemTime() int64 { return time.Now().UnixNano() }
+
+// together reads the counter and another clock at the same moment: of a few
+// attempts the one that took least, because a busy machine may take the
+// processor away for milliseconds between the two.
+func together(clock func() int64) (ticks, nanos int64) {
+	least := int64(math.MaxInt64)
+	for range 5 {
+		before := Ticks()
+		now := clock()
+		if took := Ticks() - before; took < least {
+			least, ticks, nanos = took, before+took/2, now
+		}
+	}
+	return ticks, nanos
+}
+
 // frequency returns the nanoseconds per tick since the process started, or
 // fallback when nothing can be measured.
 func frequency(fallback uint64) uint64 {
-	ticks, nanos := uint64(Ticks()-startTicks), uint64(nanotime()-startNanos)
+	nowTicks, nowNanos := together(nanotime)
+	ticks, nanos := uint64(nowTicks-startTicks), uint64(nowNanos-startNanos)
 	if ticks == 0 || nanos>>32 >= ticks {
 		return fallback
 	}
@@ -98,8 +117,8 @@ func frequency(fallback uint64) uint64 {
 // from one goroutine. Stamp goes on without a step.
 func Recalibrate() {
 	old := current.Load()
-	now := Ticks()
-	s := scale{ticks: now, mono: old.mono + old.nanos(now), unix: time.Now().UnixNano(), mult: old.mult}
+	now, unix := together(systemTime)
+	s := scale{ticks: now, mono: old.mono + old.nanos(now), unix: unix, mult: old.mult}
 	if hardware {
 		s.mult = frequency(old.mult)
 	}

@@ -1,0 +1,128 @@
+package skiplist
+
+// ScoreRange is a range of scores. Its bounds may be infinite and are no NaN.
+type ScoreRange struct {
+	Min, Max     float64
+	MinEx, MaxEx bool // the bound itself is not in the range
+}
+
+// AtLeastMin reports whether a score is not below the range.
+func (s *ScoreRange) AtLeastMin(score float64) bool {
+	return score > s.Min || score == s.Min && !s.MinEx
+}
+
+// AtMostMax reports whether a score is not above the range.
+func (s *ScoreRange) AtMostMax(score float64) bool {
+	return score < s.Max || score == s.Max && !s.MaxEx
+}
+
+// Empty reports whether no score can be in the range.
+func (s *ScoreRange) Empty() bool {
+	return s.Min > s.Max || s.Min == s.Max && (s.MinEx || s.MaxEx)
+}
+
+// LexBound is one end of a LexRange.
+type LexBound struct {
+	Member []byte
+	Inf    int8 // -1 before all members, 1 behind all, 0 at Member
+	Ex     bool // Member itself is not in the range
+}
+
+// compare returns how the bound is to a member, or to another bound when that is
+// infinite.
+func (b *LexBound) compare(to []byte, inf int8) int {
+	switch {
+	case b.Inf != inf:
+		return int(b.Inf) - int(inf)
+	case b.Inf != 0:
+		return 0
+	case string(b.Member) < string(to):
+		return -1
+	case string(b.Member) > string(to):
+		return 1
+	}
+	return 0
+}
+
+// LexRange is a range of members, compared as bytes. It means something where all
+// scores are the same.
+type LexRange struct{ Min, Max LexBound }
+
+// AtLeastMin reports whether a member is not below the range.
+func (s *LexRange) AtLeastMin(member []byte) bool {
+	c := s.Min.compare(member, 0)
+	return c < 0 || c == 0 && !s.Min.Ex
+}
+
+// AtMostMax reports whether a member is not above the range.
+func (s *LexRange) AtMostMax(member []byte) bool {
+	c := s.Max.compare(member, 0)
+	return c > 0 || c == 0 && !s.Max.Ex
+}
+
+// Empty reports whether no member can be in the range.
+func (s *LexRange) Empty() bool {
+	c := s.Min.compare(s.Max.Member, s.Max.Inf)
+	return c > 0 || c == 0 && (s.Min.Ex || s.Max.Ex)
+}
+
+// scoreCount returns how many nodes come first that have a score below the given
+// one, or with orEqual that one too.
+func (l *List) scoreCount(score float64, orEqual bool) int {
+	x, rank := l.head, 0
+	for i := l.level - 1; i >= 0; i-- {
+		for {
+			lv := x.level(i)
+			if lv.forward == 0 {
+				break
+			}
+			next := l.node(lv.forward)
+			if next.score > score || next.score == score && !orEqual {
+				break
+			}
+			rank += int(lv.span)
+			x = next
+		}
+	}
+	return rank
+}
+
+// lexCount returns how many nodes come first whose member is below the bound, or
+// with orEqual at it.
+func (l *List) lexCount(bound *LexBound, orEqual bool) int {
+	x, rank := l.head, 0
+	for i := l.level - 1; i >= 0; i-- {
+		for {
+			lv := x.level(i)
+			if lv.forward == 0 {
+				break
+			}
+			next := l.node(lv.forward)
+			if c := bound.compare(l.dict.Key(next.member), 0); c < 0 || c == 0 && !orEqual {
+				break
+			}
+			rank += int(lv.span)
+			x = next
+		}
+	}
+	return rank
+}
+
+// InScoreRange returns how many nodes come before the first in the range, and how
+// many are in it.
+func (l *List) InScoreRange(s *ScoreRange) (rank, n int) {
+	if s.Empty() {
+		return 0, 0
+	}
+	rank = l.scoreCount(s.Min, s.MinEx)
+	return rank, l.scoreCount(s.Max, !s.MaxEx) - rank
+}
+
+// InLexRange is InScoreRange for members.
+func (l *List) InLexRange(s *LexRange) (rank, n int) {
+	if s.Empty() {
+		return 0, 0
+	}
+	rank = l.lexCount(&s.Min, s.Min.Ex)
+	return rank, max(0, l.lexCount(&s.Max, !s.Max.Ex)-rank)
+}
