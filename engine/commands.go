@@ -227,6 +227,7 @@ func commandRows() []*command {
 		bitmapRows(),
 		connectionRows(),
 		genericRows(),
+		hyperLogLogRows(),
 		serverRows(),
 		stringRows(),
 	)

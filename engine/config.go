@@ -38,6 +38,7 @@ type Config struct {
 	ActiveExpire           bool // DEBUG SET-ACTIVE-EXPIRE
 	ActiveExpireEffort     int  // 1 to 10
 	ProtoMaxBulkLen        int64
+	HLLSparseMaxBytes      int64 // a HyperLogLog that would be longer becomes dense
 	QueryBufferLimit       int64
 	RDBCompression         bool // DUMP compresses strings
 	SanitizeDumpPayload    sanitizeMode

@@ -155,7 +155,7 @@ func configRows() []*configParam {
 		{name: "enable-protected-configs", kind: paramEnum, def: no, values: access, flags: paramImmutable, field: func(c *Config) any { return (*int)(&c.EnableProtectedConfigs) }},
 		{name: "hash-max-listpack-entries", alias: "hash-max-ziplist-entries", kind: paramInt, def: "512", max: maxLong},
 		{name: "hash-max-listpack-value", alias: "hash-max-ziplist-value", kind: paramMemory, def: "64", max: maxLong},
-		{name: "hll-sparse-max-bytes", kind: paramMemory, def: "3000", max: maxLong},
+		{name: "hll-sparse-max-bytes", kind: paramMemory, def: "3000", max: maxLong, field: func(c *Config) any { return &c.HLLSparseMaxBytes }},
 		{name: "hz", kind: paramInt, def: "10", max: maxInt, field: func(c *Config) any { return &c.Hz }, apply: (*Server).applyHz},
 		{name: "ignore-warnings", kind: paramString},
 		{name: "io-threads", kind: paramInt, def: "1", min: 1, max: 128, flags: paramImmutable, missing: "one thread does all input and output"},

@@ -47,6 +47,7 @@ type Server struct {
 	clients   clients
 	batch     commandBatch
 	bits      bitScratch
+	hll       hllScratch
 	stat      stats
 	cron      cron
 	expire    expireCycle

@@ -59,6 +59,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname getFlushCommandFlags getFlushCommandFlags
 //go:linkname getGenericCommand getGenericCommand
 //go:linkname incrDecrCommand incrDecrCommand
+//go:linkname isHLLObjectOrReply isHLLObjectOrReply
 //go:linkname lookupKey lookupKey
 //go:linkname lookupStringForBitCommand lookupStringForBitCommand
 //go:linkname msetGenericCommand msetGenericCommand
@@ -137,6 +138,10 @@ import _ "unsafe" // for go:linkname
 //go:linkname pexpireCommand pexpireCommand
 //go:linkname pexpireatCommand pexpireatCommand
 //go:linkname pexpiretimeCommand pexpiretimeCommand
+//go:linkname pfaddCommand pfaddCommand
+//go:linkname pfcountCommand pfcountCommand
+//go:linkname pfmergeCommand pfmergeCommand
+//go:linkname pfselftestCommand pfselftestCommand
 //go:linkname pingCommand pingCommand
 //go:linkname psetexCommand psetexCommand
 //go:linkname pttlCommand pttlCommand
