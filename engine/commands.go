@@ -227,8 +227,13 @@ func commandRows() []*command {
 		bitmapRows(),
 		connectionRows(),
 		genericRows(),
+		geoRows(),
+		hashRows(),
 		hyperLogLogRows(),
 		serverRows(),
+		setRows(),
+		sortedSetRows(),
+		streamRows(),
 		stringRows(),
 	)
 }
