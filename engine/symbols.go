@@ -206,6 +206,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname incrbyfloatCommand incrbyfloatCommand
 //go:linkname infoCommand infoCommand
 //go:linkname keysCommand keysCommand
+//go:linkname lcsCommand lcsCommand
 //go:linkname mgetCommand mgetCommand
 //go:linkname moveCommand moveCommand
 //go:linkname msetCommand msetCommand
