@@ -110,6 +110,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname stringmatchlen stringmatchlen
 //go:linkname sunionDiffGenericCommand sunionDiffGenericCommand
 //go:linkname ttlGenericCommand ttlGenericCommand
+//go:linkname updateLFU updateLFU
 //go:linkname xinfoReplyWithStreamInfo xinfoReplyWithStreamInfo
 //go:linkname xrangeGenericCommand xrangeGenericCommand
 //go:linkname xreadGenericCommand xreadGenericCommand
