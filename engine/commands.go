@@ -230,6 +230,7 @@ func commandRows() []*command {
 		geoRows(),
 		hashRows(),
 		hyperLogLogRows(),
+		listRows(),
 		serverRows(),
 		setRows(),
 		sortedSetRows(),

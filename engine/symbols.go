@@ -42,6 +42,9 @@ import _ "unsafe" // for go:linkname
 
 // What commands are made of.
 
+//go:linkname addListRangeReply addListRangeReply
+//go:linkname blmoveGenericCommand blmoveGenericCommand
+//go:linkname blockingPopGenericCommand blockingPopGenericCommand
 //go:linkname bitfieldGeneric bitfieldGeneric
 //go:linkname blockingGenericZpopCommand blockingGenericZpopCommand
 //go:linkname checkStringLength checkStringLength
@@ -67,6 +70,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname getExpireMillisecondsOrReply getExpireMillisecondsOrReply
 //go:linkname getFlushCommandFlags getFlushCommandFlags
 //go:linkname getGenericCommand getGenericCommand
+//go:linkname getListPositionFromObjectOrReply getListPositionFromObjectOrReply
 //go:linkname hashTypeConvert hashTypeConvert
 //go:linkname hashTypeDelete hashTypeDelete
 //go:linkname hashTypeLookupWriteOrCreate hashTypeLookupWriteOrCreate
@@ -74,6 +78,11 @@ import _ "unsafe" // for go:linkname
 //go:linkname hrandfieldWithCountCommand hrandfieldWithCountCommand
 //go:linkname incrDecrCommand incrDecrCommand
 //go:linkname isHLLObjectOrReply isHLLObjectOrReply
+//go:linkname listElementsRemoved listElementsRemoved
+//go:linkname listPopRangeAndReplyWithKey listPopRangeAndReplyWithKey
+//go:linkname listTypeDup listTypeDup
+//go:linkname lmoveGenericCommand lmoveGenericCommand
+//go:linkname lmpopGenericCommand lmpopGenericCommand
 //go:linkname lookupKey lookupKey
 //go:linkname lookupStringForBitCommand lookupStringForBitCommand
 //go:linkname membersOfAllNeighbors membersOfAllNeighbors
@@ -81,6 +90,8 @@ import _ "unsafe" // for go:linkname
 //go:linkname parseExtendedExpireArgumentsOrReply parseExtendedExpireArgumentsOrReply
 //go:linkname parseExtendedStringArgumentsOrReply parseExtendedStringArgumentsOrReply
 //go:linkname parseScanCursorOrReply parseScanCursorOrReply
+//go:linkname popGenericCommand popGenericCommand
+//go:linkname pushGenericCommand pushGenericCommand
 //go:linkname rdbLoadObject rdbLoadObject
 //go:linkname rdbSaveObject rdbSaveObject
 //go:linkname renameGenericCommand renameGenericCommand
@@ -134,6 +145,11 @@ import _ "unsafe" // for go:linkname
 
 //go:linkname appendCommand appendCommand
 //go:linkname authCommand authCommand
+//go:linkname blmoveCommand blmoveCommand
+//go:linkname blmpopCommand blmpopCommand
+//go:linkname blpopCommand blpopCommand
+//go:linkname brpopCommand brpopCommand
+//go:linkname brpoplpushCommand brpoplpushCommand
 //go:linkname bitcountCommand bitcountCommand
 //go:linkname bitfieldCommand bitfieldCommand
 //go:linkname bitfieldroCommand bitfieldroCommand
@@ -208,6 +224,19 @@ import _ "unsafe" // for go:linkname
 //go:linkname infoCommand infoCommand
 //go:linkname keysCommand keysCommand
 //go:linkname lcsCommand lcsCommand
+//go:linkname lindexCommand lindexCommand
+//go:linkname linsertCommand linsertCommand
+//go:linkname llenCommand llenCommand
+//go:linkname lmoveCommand lmoveCommand
+//go:linkname lmpopCommand lmpopCommand
+//go:linkname lpopCommand lpopCommand
+//go:linkname lposCommand lposCommand
+//go:linkname lpushCommand lpushCommand
+//go:linkname lpushxCommand lpushxCommand
+//go:linkname lrangeCommand lrangeCommand
+//go:linkname lremCommand lremCommand
+//go:linkname lsetCommand lsetCommand
+//go:linkname ltrimCommand ltrimCommand
 //go:linkname mgetCommand mgetCommand
 //go:linkname moveCommand moveCommand
 //go:linkname msetCommand msetCommand
@@ -229,6 +258,10 @@ import _ "unsafe" // for go:linkname
 //go:linkname renameCommand renameCommand
 //go:linkname renamenxCommand renamenxCommand
 //go:linkname resetCommand resetCommand
+//go:linkname rpopCommand rpopCommand
+//go:linkname rpoplpushCommand rpoplpushCommand
+//go:linkname rpushCommand rpushCommand
+//go:linkname rpushxCommand rpushxCommand
 //go:linkname restoreCommand restoreCommand
 //go:linkname saddCommand saddCommand
 //go:linkname scanCommand scanCommand
