@@ -256,6 +256,9 @@ func beforeSleep(el *ae.EventLoop) {
 	if s.config.ActiveExpire {
 		activeExpireCycle(s, expireCycleFast)
 	}
+	if len(s.blocked.ready) > 0 { // a stream has expired
+		handleClientsBlockedOnKeys(s)
+	}
 	if len(s.clients.postponed) > 0 {
 		resumePostponedClients(s)
 	}
