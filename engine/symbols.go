@@ -118,6 +118,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname incrbyfloatCommand incrbyfloatCommand
 //go:linkname infoCommand infoCommand
 //go:linkname keysCommand keysCommand
+//go:linkname memoryCommand memoryCommand
 //go:linkname mgetCommand mgetCommand
 //go:linkname moveCommand moveCommand
 //go:linkname msetCommand msetCommand
