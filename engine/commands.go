@@ -224,9 +224,15 @@ const (
 // server owns its rows, statistics included.
 func commandRows() []*command {
 	return slices.Concat(
+		bitmapRows(),
 		connectionRows(),
 		genericRows(),
+		geoRows(),
+		hashRows(),
 		serverRows(),
+		setRows(),
+		sortedSetRows(),
+		streamRows(),
 		stringRows(),
 	)
 }

@@ -38,10 +38,17 @@ type Config struct {
 	ActiveExpire           bool // DEBUG SET-ACTIVE-EXPIRE
 	ActiveExpireEffort     int  // 1 to 10
 	ProtoMaxBulkLen        int64
+	ZsetMaxListpackEntries int64
+	ZsetMaxListpackValue   int64 // bytes of a member
 	QueryBufferLimit       int64
 	RDBCompression         bool // DUMP compresses strings
 	SanitizeDumpPayload    sanitizeMode
 	OutputBufferLimits     [3]outputBufferLimit
+	HashMaxListpackEntries int64 // fields
+	HashMaxListpackValue   int64 // bytes of the longest field or value
+	SetMaxIntsetEntries    int64 // members
+	StreamNodeMaxBytes     int64 // of a listpack of entries; 0 is no limit
+	StreamNodeMaxEntries   int64 // in a listpack, deleted ones included; 0 is no limit
 	LogLevel               logLevel
 	LogFile                string
 	PidFile                string

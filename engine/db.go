@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redscope/redscope/engine/internal/dict"
+	"github.com/redscope/redscope/engine/internal/intset"
+	"github.com/redscope/redscope/engine/internal/listpack"
 	"github.com/redscope/redscope/engine/internal/slab"
 )
 
@@ -425,69 +427,81 @@ func parseScanCursorOrReply(c *client, arg []byte) (uint64, bool) {
 
 func scanCommand(c *client) {
 	if cursor, ok := parseScanCursorOrReply(c, c.argv[1]); ok {
-		scanGenericCommand(c, cursor)
+		scanGenericCommand(c, c.argv[2:], cursor, nil)
 	}
 }
 
-// scanGenericCommand is SCAN from cursor on.
-//
-//go:noinline
-func scanGenericCommand(c *client, cursor uint64) {
-	count := int64(10)
-	var pattern, typeName []byte
-	typed := false
-	for args := c.argv[2:]; len(args) > 0; args = args[2:] {
+// scanSource is what a scan of a value walks over. A small value has no buckets to
+// make steps of and is returned as a whole.
+type scanSource struct {
+	dict *dict.Dict // of a large value
+	lp   []byte     // a small one: elements and what belongs to them in turn
+	is   []byte     // a small one: integers
+
+	// value returns what the reply tells with each entry of dict, from the entry's
+	// value, with the help of scratch. It is nil for a set.
+	value func(stored []byte, scratch *[64]byte) []byte
+}
+
+// scanOptions are the options of the SCAN commands.
+type scanOptions struct {
+	count    int64
+	match    bool
+	pattern  []byte
+	typed    bool
+	typeName []byte
+}
+
+func (o *scanOptions) matches(key []byte) bool {
+	return !o.match || stringmatchlen(o.pattern, key, false)
+}
+
+// parse reads the arguments behind the cursor, or tells the client what is wrong.
+func (o *scanOptions) parse(c *client, args [][]byte, ofKeys bool) bool {
+	o.count = 10
+	for ; len(args) > 0; args = args[2:] {
 		switch opt := args[0]; {
 		case equalFoldC(opt, "count") && len(args) > 1:
 			var ok bool
-			if count, ok = intArgument(c, args[1]); !ok {
-				return
+			if o.count, ok = intArgument(c, args[1]); !ok {
+				return false
 			}
-			if count < 1 {
+			if o.count < 1 {
 				addReplyErrorObject(c, shared.syntaxerr)
-				return
+				return false
 			}
 		case equalFoldC(opt, "match") && len(args) > 1:
-			if pattern = args[1]; isStar(pattern) {
-				pattern = nil
-			} else if pattern == nil {
-				pattern = []byte{}
-			}
-		case equalFoldC(opt, "type") && len(args) > 1:
-			typeName, typed = args[1], true
+			o.pattern = args[1]
+			o.match = !isStar(o.pattern)
+		case equalFoldC(opt, "type") && len(args) > 1 && ofKeys:
+			o.typeName, o.typed = args[1], true
 		default:
 			addReplyErrorObject(c, shared.syntaxerr)
-			return
+			return false
 		}
 	}
-	s, db, d := c.srv, c.db, c.db.dict
-	seen, found := int64(0), 0
+	return true
+}
+
+// scanGenericCommand is SCAN, HSCAN, SSCAN and ZSCAN from cursor on. args are the
+// options, source is what to scan, nil for the keys of the database.
+//
+//go:noinline
+func scanGenericCommand(c *client, args [][]byte, cursor uint64, source *scanSource) {
+	var o scanOptions
+	if !o.parse(c, args, source == nil) {
+		return
+	}
 	head := addReplyDeferredLen(c)
-	visit := func(r dict.Ref) {
-		seen++
-		key := d.Key(r)
-		if pattern != nil && !stringmatchlen(pattern, key, false) || expireIfNeeded(s, db, r) {
-			return
-		}
-		if typed {
-			s.stat.keyspaceHits++ // Redis looks the key up to learn its type
-			if !equalFoldC(typeName, typeNames[metaType(d.Meta(r))]) {
-				return
-			}
-		}
-		addReplyBulk(c, key)
-		found++
+	found := 0
+	switch {
+	case source == nil:
+		cursor, found = scanKeys(c, &o, cursor)
+	case source.dict != nil:
+		cursor, found = scanEntries(c, &o, cursor, source)
+	default:
+		cursor, found = 0, source.replyAll(c, &o)
 	}
-	// A sparse table may need many steps to find count keys. They are bounded, at
-	// the cost of replies with fewer keys or none.
-	d.PauseRehash() // or a resize between two steps might show keys twice
-	for steps := int64(0); ; steps++ {
-		cursor = d.Scan(cursor, visit)
-		if cursor == 0 || seen >= count || steps/10 >= count {
-			break
-		}
-	}
-	d.ResumeRehash()
 	var buf [64]byte
 	b := append(buf[:0], "*2\r\n$"...)
 	var text [20]byte
@@ -496,6 +510,90 @@ func scanGenericCommand(c *client, cursor uint64) {
 	b = append(append(b, digits...), "\r\n*"...)
 	b = append(strconv.AppendInt(b, int64(found), 10), '\r', '\n')
 	setDeferredReply(c, head, b)
+}
+
+// scanDict visits buckets until about count entries were seen. A sparse table may
+// need many steps to find them. They are bounded, at the cost of replies with fewer
+// entries or none.
+func scanDict(d *dict.Dict, cursor uint64, count int64, seen *int64, visit func(dict.Ref)) uint64 {
+	d.PauseRehash() // or a resize between two steps might show entries twice
+	for steps := int64(0); ; steps++ {
+		cursor = d.Scan(cursor, visit)
+		if cursor == 0 || *seen >= count || steps/10 >= count {
+			break
+		}
+	}
+	d.ResumeRehash()
+	return cursor
+}
+
+// scanKeys replies with keys of the database and returns the next cursor and how
+// many there are.
+func scanKeys(c *client, o *scanOptions, cursor uint64) (next uint64, found int) {
+	s, db, d := c.srv, c.db, c.db.dict
+	seen := int64(0)
+	next = scanDict(d, cursor, o.count, &seen, func(r dict.Ref) {
+		seen++
+		key := d.Key(r)
+		if !o.matches(key) || expireIfNeeded(s, db, r) {
+			return
+		}
+		if o.typed {
+			s.stat.keyspaceHits++ // Redis looks the key up to learn its type
+			if !equalFoldC(o.typeName, typeNames[metaType(d.Meta(r))]) {
+				return
+			}
+		}
+		addReplyBulk(c, key)
+		found++
+	})
+	return next, found
+}
+
+// scanEntries is scanKeys for the entries of a large value.
+func scanEntries(c *client, o *scanOptions, cursor uint64, source *scanSource) (next uint64, found int) {
+	d := source.dict
+	var scratch [64]byte
+	seen := int64(0)
+	next = scanDict(d, cursor, o.count, &seen, func(r dict.Ref) {
+		seen++
+		key := d.Key(r)
+		if !o.matches(key) {
+			return
+		}
+		addReplyBulk(c, key)
+		found++
+		if source.value != nil {
+			addReplyBulk(c, source.value(d.Value(r), &scratch))
+			found++
+		}
+	})
+	return next, found
+}
+
+// replyAll replies with all of a small value and returns how many items that are.
+func (source *scanSource) replyAll(c *client, o *scanOptions) (found int) {
+	var scratch [20]byte
+	if source.is != nil {
+		for i := range intset.Len(source.is) {
+			key := strconv.AppendInt(scratch[:0], intset.Get(source.is, i), 10)
+			if o.matches(key) {
+				addReplyBulk(c, key)
+				found++
+			}
+		}
+		return found
+	}
+	for p := listpack.First(source.lp); p >= 0; {
+		key, value := listpack.Bytes(source.lp, p, &scratch), listpack.Next(source.lp, p)
+		if o.matches(key) {
+			addReplyBulk(c, key)
+			addReplyBulk(c, listpack.Bytes(source.lp, value, &scratch))
+			found += 2
+		}
+		p = listpack.Next(source.lp, value)
+	}
+	return found
 }
 
 // renameGenericCommand is RENAME, and with nx RENAMENX. The value and its expire

@@ -533,6 +533,15 @@ func (c *client) checkOutputLimit() {
 	}
 }
 
+// checkLongReply is for a command that writes as much as a client cares to ask for:
+// false when the client has had enough.
+func (c *client) checkLongReply() bool {
+	if len(c.buf) > replySize {
+		c.checkOutputLimit()
+	}
+	return c.flags&clientCloseASAP == 0
+}
+
 // The replies. They are written with redcon's codec.
 
 // addReply appends bytes that are a reply already.
@@ -660,6 +669,14 @@ func addReplyNull(c *client) {
 		return
 	}
 	addReply(c, shared.null)
+}
+
+// emptySetReply is a set without members.
+func emptySetReply(c *client) []byte {
+	if c.resp == 2 {
+		return shared.emptyArray
+	}
+	return shared.emptySet
 }
 
 // addReplyNullArray is what RESP2 has for an array that does not exist.
@@ -794,6 +811,7 @@ func upper(b []byte) string { return string(bytes.ToUpper(b)) }
 // shared holds the replies that are always the same.
 var shared = struct {
 	ok, pong, emptyBulk, czero, cone, nullBulk, nullArray, null, resp3True, resp3False []byte
+	emptyArray, emptyMap, emptySet, emptyScan                                          []byte
 
 	syntaxerr, nokeyerr, wrongtypeerr, noautherr, sameobjecterr []byte
 	noautherrHello, wrongpasserr, noprotoerr                    []byte
@@ -809,6 +827,10 @@ var shared = struct {
 	null:       []byte("_\r\n"),
 	resp3True:  []byte("#t\r\n"),
 	resp3False: []byte("#f\r\n"),
+
+	emptyMap:   []byte("%0\r\n"),
+	emptySet:   []byte("~0\r\n"),
+	emptyScan:  []byte("*2\r\n$1\r\n0\r\n*0\r\n"),
 
 	syntaxerr:      []byte("-ERR syntax error\r\n"),
 	nokeyerr:       []byte("-ERR no such key\r\n"),

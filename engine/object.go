@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"math/rand/v2"
 	"strconv"
 
 	"github.com/redscope/redscope/engine/internal/dict"
@@ -139,6 +140,48 @@ func (db *redisDb) valueMemory(r dict.Ref) int64 {
 	return n
 }
 
+// scratchMax bounds what is kept of the scratch buffer, in bytes.
+const scratchMax = 1 << 20
+
+// keepScratch keeps what Server.scratch has grown to. A command builds in it what
+// it stores as a whole, and leaves nothing there for another.
+func (s *Server) keepScratch(b []byte) {
+	if cap(b) <= scratchMax {
+		s.scratch = b[:0]
+	}
+}
+
+// randomEntries returns n different entries, chosen at random, or all when there
+// are no more. They are in a buffer of the server's.
+func randomEntries(s *Server, d *dict.Dict, n int) []dict.Ref {
+	refs := s.refs[:0]
+	if n*3 <= d.Len() { // few of many: a second throw is seldom needed
+		seen := make(map[dict.Ref]struct{}, n)
+		for len(refs) < n {
+			r := d.FairRandom()
+			if _, ok := seen[r]; !ok {
+				seen[r] = struct{}{}
+				refs = append(refs, r)
+			}
+		}
+		s.refs = refs
+		return refs
+	}
+	it := d.UnsafeIterator()
+	for it.Next() {
+		refs = append(refs, it.Ref())
+	}
+	s.refs = refs
+	if n >= len(refs) {
+		return refs
+	}
+	for i := range n {
+		j := i + rand.IntN(len(refs)-i)
+		refs[i], refs[j] = refs[j], refs[i]
+	}
+	return refs[:n]
+}
+
 // embstrLimit is OBJ_ENCODING_EMBSTR_SIZE_LIMIT: the longest string, in bytes,
 // that Redis keeps in one allocation with its object. Here every short string
 // is, but OBJECT ENCODING has to tell the same.
@@ -205,16 +248,22 @@ func intArgument(c *client, b []byte) (int64, bool) {
 // intArgument32 reads an integer argument of 32 bits, or tells the client, with
 // message when it is not empty, that it is none.
 func intArgument32(c *client, b []byte, message string) (int64, bool) {
+	return intArgumentRange(c, b, math.MinInt32, math.MaxInt32, message)
+}
+
+// intArgumentRange reads an integer argument within bounds, or tells the client,
+// with message when it is not empty, that it is none.
+func intArgumentRange(c *client, b []byte, low, high int64, message string) (int64, bool) {
 	n, ok := parseInt64(b)
 	switch {
-	case ok && math.MinInt32 <= n && n <= math.MaxInt32:
+	case ok && low <= n && n <= high:
 		return n, true
 	case message != "":
 		addReplyError(c, message)
 	case !ok:
 		addReplyErrorObject(c, shared.notinterr)
 	default:
-		addReplyErrorFormat(c, "value is out of range, value must between %d and %d", math.MinInt32, math.MaxInt32)
+		addReplyErrorFormat(c, "value is out of range, value must between %d and %d", low, high)
 	}
 	return 0, false
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"github.com/redscope/redscope/engine/internal/dict"
+	"github.com/redscope/redscope/engine/internal/intset"
+	"github.com/redscope/redscope/engine/internal/listpack"
 	"github.com/redscope/redscope/engine/internal/rdb"
 )
 
@@ -26,9 +28,24 @@ var errBadFormat = errors.New("Bad data format")
 // rdbObjectType returns how the value at r is written.
 func rdbObjectType(db *redisDb, r dict.Ref) rdb.Type {
 	meta := db.dict.Meta(r)
-	switch metaType(meta) {
+	switch e := metaEncoding(meta); metaType(meta) {
 	case typeString:
 		return rdb.TypeString
+	case typeZset:
+		if e == encodingListpack {
+			return rdb.TypeZsetListpack
+		}
+		return rdb.TypeZset2
+	case typeSet:
+		if e == encodingIntset {
+			return rdb.TypeSetIntset
+		}
+		return rdb.TypeSet
+	case typeHash:
+		if e == encodingListpack {
+			return rdb.TypeHashListpack
+		}
+		return rdb.TypeHash
 	}
 	panic("engine: a value of unknown type")
 }
@@ -44,6 +61,36 @@ func rdbSaveObject(s *Server, db *redisDb, r dict.Ref, b []byte) []byte {
 		return rdb.AppendInt(b, intValue(value))
 	case !e.ownsMore():
 		return rdb.AppendString(b, value, compress)
+	}
+	switch o := db.objectAt(r).(type) {
+	case *zset:
+		return rdbSaveZset(b, o, compress)
+	case *setTable:
+		b = rdb.AppendLen(b, uint64(o.Len()))
+		it := o.UnsafeIterator()
+		for it.Next() {
+			b = rdb.AppendString(b, o.Key(it.Ref()), compress)
+		}
+		it.Release()
+	case *hashTable:
+		b = rdb.AppendLen(b, uint64(o.Len()))
+		it := o.UnsafeIterator()
+		for it.Next() {
+			b = rdb.AppendString(b, o.Key(it.Ref()), compress)
+			b = rdb.AppendString(b, o.Value(it.Ref()), compress)
+		}
+		it.Release()
+	}
+	return b
+}
+
+// rdbSaveZset appends the members from the last to the first, so that who reads them
+// finds the place of each at the head.
+func rdbSaveZset(b []byte, z *zset, compress bool) []byte {
+	b = rdb.AppendLen(b, uint64(z.list.Len()))
+	for n := z.list.Last(); n != 0; n = z.list.Prev(n) {
+		b = rdb.AppendString(b, z.list.Member(n), compress)
+		b = rdb.AppendDouble(b, z.list.Score(n))
 	}
 	return b
 }
@@ -86,6 +133,28 @@ func rdbLoadObject(s *Server, db *redisDb, t rdb.Type, r *rdb.Reader) (loadedVal
 	switch t {
 	case rdb.TypeString:
 		return l.loadString()
+	case rdb.TypeZset, rdb.TypeZset2:
+		return l.loadZset(t == rdb.TypeZset)
+	case rdb.TypeZsetListpack:
+		lp, err := l.pairs()
+		return l.zsetOf(lp, err)
+	case rdb.TypeZsetZiplist:
+		lp, err := l.ziplistPairs()
+		return l.zsetOf(lp, err)
+	case rdb.TypeSet:
+		return l.loadSet()
+	case rdb.TypeSetIntset:
+		return l.loadIntset()
+	case rdb.TypeHash:
+		return l.loadHash()
+	case rdb.TypeHashListpack:
+		lp, err := l.pairs()
+		return l.hashOf(lp, err)
+	case rdb.TypeHashZiplist:
+		lp, err := l.ziplistPairs()
+		return l.hashOf(lp, err)
+	case rdb.TypeHashZipmap:
+		return l.loadHashZipmap()
 	}
 	return loadedValue{}, errBadFormat
 }
@@ -97,4 +166,327 @@ func (l *rdbLoader) loadString() (loadedValue, error) {
 	}
 	value, e := encodeString(value, &l.number)
 	return loadedValue{typeString, e, value}, nil
+}
+
+// object makes an object of this encoding a value.
+func (l *rdbLoader) object(t objectType, e encoding, o heapObject) loadedValue {
+	number := l.db.objects.add(o)
+	return loadedValue{t, e, append(l.number[:0], number[:]...)}
+}
+
+// loadZset reads members and scores one by one; scores are text when old says so.
+func (l *rdbLoader) loadZset(old bool) (loadedValue, error) {
+	n := l.Len()
+	if n == rdb.LenError || n == 0 {
+		return loadedValue{}, errBadFormat
+	}
+	z, err := newZset(l.db.arena)
+	if err != nil {
+		return loadedValue{}, err
+	}
+	v, err := l.readZset(z, n, old)
+	if err != nil || v.e != encodingSkiplist {
+		z.free()
+	}
+	return v, err
+}
+
+func (l *rdbLoader) readZset(z *zset, n uint64, old bool) (loadedValue, error) {
+	longest, total := 0, 0
+	for ; n > 0; n-- {
+		member, ok := l.String(&l.field)
+		if !ok {
+			return loadedValue{}, errBadFormat
+		}
+		score, ok := 0.0, false
+		if old {
+			score, ok = l.TextDouble()
+		} else {
+			score, ok = l.Double()
+		}
+		hash := dict.Hash(member)
+		if !ok || score != score || z.dict.FindHash(hash, member) != 0 {
+			return loadedValue{}, errBadFormat
+		}
+		if err := z.addHash(hash, member, score); err != nil {
+			return loadedValue{}, err
+		}
+		longest = max(longest, len(member))
+		total += len(member)
+	}
+	cfg := l.s.config
+	if int64(z.list.Len()) > cfg.ZsetMaxListpackEntries || int64(longest) > cfg.ZsetMaxListpackValue || !listpack.SafeToAdd(nil, total) {
+		return l.object(typeZset, encodingSkiplist, z), nil
+	}
+	lp := listpack.New()
+	for p := z.list.First(); p != 0; p = z.list.Next(p) {
+		lp = zzlAppend(lp, z.list.Member(p), z.list.Score(p))
+	}
+	return loadedValue{typeZset, encodingListpack, lp}, nil
+}
+
+// zsetOf makes a value of a listpack of members and scores, in the encoding that its
+// length wants. Whether it is in order is not checked, as in Redis, but a score that
+// is no number would be fatal to the order of a skip list.
+func (l *rdbLoader) zsetOf(lp []byte, err error) (loadedValue, error) {
+	if err != nil {
+		return loadedValue{}, err
+	}
+	for p := listpack.First(lp); p >= 0; {
+		p = listpack.Next(lp, p)
+		if score := zzlGetScore(lp, p); score != score {
+			return loadedValue{}, errBadFormat
+		}
+		p = listpack.Next(lp, p)
+	}
+	v := sortedSet{lp: lp}
+	if int64(zsetLength(&v)) <= l.s.config.ZsetMaxListpackEntries {
+		return loadedValue{typeZset, encodingListpack, lp}, nil
+	}
+	if duplicates(lp) {
+		return loadedValue{}, errBadFormat
+	}
+	if err := zsetConvert(l.db.arena, &v); err != nil {
+		return loadedValue{}, err
+	}
+	return l.object(typeZset, encodingSkiplist, v.z), nil
+}
+
+// loadSet reads members one by one.
+func (l *rdbLoader) loadSet() (loadedValue, error) {
+	n := l.Len()
+	if n == rdb.LenError || n == 0 {
+		return loadedValue{}, errBadFormat
+	}
+	set, err := l.readSet(n)
+	switch {
+	case err == nil && set.table == nil:
+		return loadedValue{typeSet, encodingIntset, set.is}, nil
+	case err == nil:
+		return l.object(typeSet, encodingHashtable, set.table), nil
+	case set.table != nil:
+		set.table.free()
+	}
+	return loadedValue{}, err
+}
+
+// readSet returns what it has made of n members, on an error too.
+func (l *rdbLoader) readSet(n uint64) (set setType, err error) {
+	if n > uint64(maxIntset(l.s)) {
+		set.table = &setTable{dict.New(l.db.arena)}
+		set.table.Reserve(l.likely(n))
+	} else {
+		set.is = intset.New()
+	}
+	for ; n > 0; n-- {
+		member, ok := l.String(&l.field)
+		if !ok {
+			return set, errBadFormat
+		}
+		number, isInt := parseInt64(member)
+		added := false
+		switch {
+		case set.table == nil && isInt:
+			set.is, added = intset.Add(set.is, number)
+		case set.table == nil:
+			if set.table, err = setTypeConvert(l.db, set.is, l.likely(n)); err != nil {
+				return set, err
+			}
+			fallthrough
+		default:
+			if added, err = set.table.add(member); err != nil {
+				return set, err
+			}
+		}
+		if !added {
+			return set, errBadFormat
+		}
+	}
+	return set, nil
+}
+
+// likely returns n, or how many elements what is left of the payload can hold when
+// that is fewer.
+func (l *rdbLoader) likely(n uint64) int { return int(min(n, uint64(l.Rest()))) }
+
+func (l *rdbLoader) loadIntset() (loadedValue, error) {
+	is, ok := l.String(&l.value)
+	if !ok {
+		return loadedValue{}, errBadFormat
+	}
+	l.countSanitization()
+	if !intset.Valid(is, l.deep) {
+		return loadedValue{}, errBadFormat
+	}
+	if int64(intset.Len(is)) <= l.s.config.SetMaxIntsetEntries {
+		return loadedValue{typeSet, encodingIntset, is}, nil
+	}
+	if !intset.Valid(is, true) {
+		return loadedValue{}, errBadFormat // two that are the same would both be members
+	}
+	table, err := setTypeConvert(l.db, is, intset.Len(is))
+	if err != nil {
+		return loadedValue{}, err
+	}
+	return l.object(typeSet, encodingHashtable, table), nil
+}
+
+// loadHash reads fields and values one by one.
+func (l *rdbLoader) loadHash() (loadedValue, error) {
+	n := l.Len()
+	if n == rdb.LenError || n == 0 {
+		return loadedValue{}, errBadFormat
+	}
+	table := &hashTable{dict.New(l.db.arena)}
+	table.Reserve(l.likely(n))
+	v, err := l.readHash(table, n)
+	if err != nil || v.e != encodingHashtable {
+		table.free()
+	}
+	return v, err
+}
+
+// readHash fills the table, in any case, since it tells whether a field comes twice,
+// and a listpack for as long as the fields and values suit one. Without deep, a
+// listpack may hold a field twice, as in Redis.
+func (l *rdbLoader) readHash(table *hashTable, n uint64) (loadedValue, error) {
+	cfg := l.s.config
+	var lp []byte
+	if n <= uint64(cfg.HashMaxListpackEntries) {
+		lp = listpack.New()
+	}
+	repeated := false
+	for ; n > 0; n-- {
+		field, ok1 := l.String(&l.field)
+		value, ok2 := l.String(&l.value)
+		if !ok1 || !ok2 {
+			return loadedValue{}, errBadFormat
+		}
+		isNew, err := table.set(field, value)
+		if err != nil {
+			return loadedValue{}, err
+		}
+		repeated = repeated || !isNew
+		if lp == nil {
+			continue
+		}
+		if int64(max(len(field), len(value))) > cfg.HashMaxListpackValue || !listpack.SafeToAdd(lp, len(field)+len(value)) {
+			lp = nil
+			continue
+		}
+		lp = listpack.Append(listpack.Append(lp, field), value)
+	}
+	if repeated && (lp == nil || l.deep) {
+		return loadedValue{}, errBadFormat
+	}
+	if lp != nil {
+		return loadedValue{typeHash, encodingListpack, lp}, nil
+	}
+	return l.object(typeHash, encodingHashtable, table), nil
+}
+
+// hashOf makes a value of a listpack of fields and values, in the encoding that its
+// length wants.
+func (l *rdbLoader) hashOf(lp []byte, err error) (loadedValue, error) {
+	if err != nil {
+		return loadedValue{}, err
+	}
+	n := listpack.Len(lp) / 2
+	if int64(n) <= l.s.config.HashMaxListpackEntries {
+		return loadedValue{typeHash, encodingListpack, lp}, nil
+	}
+	return l.hashTableOf(lp, n)
+}
+
+func (l *rdbLoader) hashTableOf(lp []byte, n int) (loadedValue, error) {
+	if duplicates(lp) {
+		return loadedValue{}, errBadFormat
+	}
+	table, err := hashTypeConvert(l.db, lp, n)
+	if err != nil {
+		return loadedValue{}, err
+	}
+	return l.object(typeHash, encodingHashtable, table), nil
+}
+
+func (l *rdbLoader) loadHashZipmap() (loadedValue, error) {
+	zm, ok := l.String(&l.value)
+	if !ok {
+		return loadedValue{}, errBadFormat
+	}
+	lp, longest := listpack.New(), 0
+	if !rdb.Zipmap(zm, func(field, value []byte) bool {
+		longest = max(longest, len(field), len(value))
+		lp = listpack.Append(listpack.Append(lp, field), value)
+		return true
+	}) || duplicates(lp) {
+		return loadedValue{}, errBadFormat
+	}
+	if int64(longest) > l.s.config.HashMaxListpackValue {
+		return l.hashTableOf(lp, listpack.Len(lp)/2)
+	}
+	return l.hashOf(lp, nil)
+}
+
+// pairs reads a listpack of pairs, of which there must be one.
+func (l *rdbLoader) pairs() ([]byte, error) {
+	lp, ok := l.String(&l.value)
+	if !ok {
+		return nil, errBadFormat
+	}
+	l.countSanitization()
+	if !listpack.Valid(lp, true) {
+		return nil, errBadFormat
+	}
+	if n := listpack.Len(lp); n == 0 || n%2 != 0 || l.deep && duplicates(lp) {
+		return nil, errBadFormat
+	}
+	return lp, nil
+}
+
+// duplicates reports whether two pairs of a listpack begin with the same.
+func duplicates(lp []byte) bool {
+	seen := make(map[string]bool, listpack.Len(lp)/2)
+	var scratch [20]byte
+	for p := listpack.First(lp); p >= 0; p = listpack.Next(lp, listpack.Next(lp, p)) {
+		s := listpack.Bytes(lp, p, &scratch)
+		if seen[string(s)] {
+			return true
+		}
+		seen[string(s)] = true
+	}
+	return false
+}
+
+func (l *rdbLoader) countSanitization() {
+	if l.deep {
+		l.s.stat.sanitizations++
+	}
+}
+
+// ziplistPairs reads a ziplist of pairs as a listpack. Like Redis it checks such an
+// old one in any case.
+func (l *rdbLoader) ziplistPairs() ([]byte, error) {
+	zl, ok := l.String(&l.value)
+	if !ok {
+		return nil, errBadFormat
+	}
+	lp, ok := appendZiplist(listpack.New(), zl)
+	if n := listpack.Len(lp); !ok || n == 0 || n%2 != 0 || duplicates(lp) {
+		return nil, errBadFormat
+	}
+	return lp, nil
+}
+
+// appendZiplist appends the entries of a ziplist to a listpack.
+func appendZiplist(lp, zl []byte) ([]byte, bool) {
+	ok := rdb.Ziplist(zl, func(s []byte, n int64, isInt bool) bool {
+		if isInt {
+			lp = listpack.AppendInt(lp, n)
+		} else {
+			lp = listpack.Append(lp, s)
+		}
+		return true
+	})
+	return lp, ok
 }

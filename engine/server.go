@@ -41,17 +41,23 @@ type Server struct {
 	arena   *slab.Arena // the memory of all keys and short values
 	db      []*redisDb
 	objects objectTable // what entries of the databases refer to by number
+	scratch []byte      // see keepScratch
+	refs    []dict.Ref  // for who has to collect entries or positions
+	sets    []setType   // see lookupSets
+	scores  []float64   // of the ZADD under way
 	payload []byte      // of the last DUMP, to be used again
 
 	commands  commandTable
 	clients   clients
 	batch     commandBatch
+	bits      bitScratch
 	stat      stats
 	cron      cron
 	expire    expireCycle
 	loopClock loopClock
 	pause     pause
 	blocked   blockedClients
+	streams   streamScratch
 	peaks     peaks
 	collector collector
 	memory    struct { // bytes

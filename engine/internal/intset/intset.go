@@ -162,6 +162,20 @@ func Remove(is []byte, v int64) ([]byte, bool) {
 	return is[:len(is)-w], true
 }
 
+// Filter removes the integers that keep does not want. It asks once about each, in
+// their order.
+func Filter(is []byte, keep func(v int64) bool) []byte {
+	w, kept := width(is), 0
+	for i := range Len(is) {
+		if v := get(is, i, w); keep(v) {
+			put(is, kept, w, v)
+			kept++
+		}
+	}
+	setLen(is, kept)
+	return is[:headerSize+kept*w]
+}
+
 // Random returns one of the integers, each with the same probability. The set must
 // not be empty.
 func Random(is []byte) int64 { return Get(is, rand.IntN(Len(is))) }

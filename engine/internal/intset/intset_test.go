@@ -111,6 +111,22 @@ func TestWidths(t *testing.T) {
 	}
 }
 
+func TestFilter(t *testing.T) {
+	is, want := New(), map[int64]bool{}
+	for i := range int64(100) {
+		is, _ = Add(is, i*i*i*1000)
+		want[i*i*i*1000] = i%3 == 0
+	}
+	is = Filter(is, func(v int64) bool {
+		keep := want[v]
+		if !keep {
+			delete(want, v)
+		}
+		return keep
+	})
+	check(t, is, want)
+}
+
 func TestInPlace(t *testing.T) {
 	buf := make([]byte, 0, 256)
 	if n := testing.AllocsPerRun(100, func() {

@@ -1,0 +1,88 @@
+package differential
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// same reports whether two replies to a command are alike, as far as they have to be:
+// not in the order of what is kept in no order, not in what is random, not in times
+// that depend on when a command came.
+func same(c Command, ours, theirs Reply) bool {
+	if ours.equal(theirs) {
+		return true
+	}
+	if ours.Kind != theirs.Kind {
+		return false
+	}
+	name := strings.ToUpper(c[0])
+	switch name {
+	case "KEYS", "SMEMBERS", "SINTER", "SUNION", "SDIFF", "HKEYS", "HVALS":
+		return sorted(ours, 1).equal(sorted(theirs, 1))
+	case "HGETALL":
+		return sorted(ours, 2).equal(sorted(theirs, 2))
+	case "SCAN", "SSCAN", "HSCAN", "ZSCAN":
+		if len(ours.Items) != 2 || len(theirs.Items) != 2 {
+			return false
+		}
+		if !slices.Contains(c, everything) {
+			return true // what a step of the scan covers is each server's affair
+		}
+		group := 1
+		if name == "HSCAN" || name == "ZSCAN" {
+			group = 2
+		}
+		return ours.Items[0].equal(theirs.Items[0]) && sorted(ours.Items[1], group).equal(sorted(theirs.Items[1], group))
+	case "RANDOMKEY", "SPOP", "SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER":
+		return sameShape(ours, theirs)
+	case "TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME":
+		return near(ours.Text, theirs.Text)
+	case "HELLO":
+		return len(ours.Items) == len(theirs.Items) // among them the client's id
+	case "XPENDING", "XINFO":
+		return maskTimes(ours).equal(maskTimes(theirs))
+	}
+	return false
+}
+
+// sorted puts the items of a reply, in groups of n, in order.
+func sorted(v Reply, n int) Reply {
+	groups := slices.Collect(slices.Chunk(v.Items, n))
+	slices.SortFunc(groups, func(a, b []Reply) int { return strings.Compare(a[0].String(), b[0].String()) })
+	v.Items = slices.Concat(groups...)
+	return v
+}
+
+// sameShape compares all but the texts.
+func sameShape(a, b Reply) bool {
+	return a.Kind == b.Kind && slices.EqualFunc(a.Items, b.Items, sameShape)
+}
+
+// near compares times in s or ms.
+func near(a, b string) bool {
+	x, err1 := strconv.ParseInt(a, 10, 64)
+	y, err2 := strconv.ParseInt(b, 10, 64)
+	return err1 == nil && err2 == nil && x > 10 && y > 10 && max(x-y, y-x) < 10000
+}
+
+// maskTimes takes out what XPENDING and XINFO tell of times.
+func maskTimes(v Reply) Reply {
+	v.Items = slices.Clone(v.Items)
+	for i, item := range v.Items {
+		before := ""
+		if i > 0 {
+			before = v.Items[i-1].Text
+		}
+		switch {
+		case item.Kind == ':' && (before == "idle" || before == "inactive" || before == "seen-time" || before == "active-time"):
+			v.Items[i].Text = "time"
+		// An entry of a list of pending ones: ID, [consumer,] time, count.
+		case item.Kind == ':' && i == len(v.Items)-2 && len(v.Items) <= 4 && v.Items[0].Kind == '$' && strings.Contains(v.Items[0].Text, "-"):
+			v.Items[i].Text = "time"
+		default:
+			v.Items[i] = maskTimes(item)
+		}
+	}
+	return v
+}
