@@ -2,6 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -89,5 +91,89 @@ func TestMemoryUsage(t *testing.T) {
 	s.do("FLUSHALL")
 	if reply := s.do("MEMORY", "PURGE"); reply != "+OK\r\n" {
 		t.Error(reply)
+	}
+}
+
+// TestMemoryUsageOfCollections wants keys of every type, small and large, to take
+// what the arena hands out for them, and little beyond on the heap.
+func TestMemoryUsageOfCollections(t *testing.T) {
+	s := newDirectServer(t)
+	for _, command := range []string{"HSET", "SADD ints", "SADD", "ZADD"} {
+		for _, n := range []int{1, 20, 1000} {
+			t.Run(fmt.Sprint(command, " ", n), func(t *testing.T) {
+				s.do("FLUSHALL")
+				const keys = 50
+				for key := range keys {
+					for i := range n {
+						name, member, number := fmt.Sprint("key:", key), fmt.Sprint("member:", i), fmt.Sprint(i)
+						reply := ""
+						switch command {
+						case "HSET":
+							reply = s.do("HSET", name, member, number)
+						case "SADD ints":
+							reply = s.do("SADD", name, number)
+						case "SADD":
+							reply = s.do("SADD", name, member)
+						case "ZADD":
+							reply = s.do("ZADD", name, number, member)
+						}
+						if reply != ":1\r\n" {
+							t.Fatal(reply)
+						}
+					}
+				}
+				total := int64(0)
+				for key := range keys {
+					n, err := strconv.ParseInt(strings.Trim(s.do("MEMORY", "USAGE", fmt.Sprint("key:", key)), ":\r\n"), 10, 64)
+					if err != nil {
+						t.Fatal(err)
+					}
+					total += n
+				}
+				buckets, _ := s.db[0].dict.Overhead()
+				if arena := s.arena.Used() - buckets; total < arena || total > arena+keys*1000 {
+					t.Errorf("the keys take %d, in the arena %d", total, arena)
+				}
+			})
+		}
+	}
+}
+
+// TestDebugObjectAgainstOracle holds encoding and serialized length of values of
+// every type against the oracle.
+func TestDebugObjectAgainstOracle(t *testing.T) {
+	args := []string{"--enable-debug-command", "yes"}
+	theirs, ours := dial(t, startOracle(t, args...)), dial(t, startOurs(t, args...))
+	commands := [][]string{
+		{"SET", "string", strings.Repeat("abc", 100)},
+		{"HSET", "hash", "field", "value", "number", "17"},
+		{"SADD", "intset", "1", "2", "70000"},
+		{"SADD", "set", "a", "b", "c"},
+		{"ZADD", "zset", "1", "a", "2.5", "b"},
+	}
+	for name, start := range map[string][]string{"hashtable": {"HSET", "hashtable"}, "largeset": {"SADD", "largeset"}, "skiplist": {"ZADD", "skiplist"}} {
+		for i := range 600 {
+			start = append(start, fmt.Sprint(i)) // a score, where it takes one
+			if name != "largeset" {
+				start = append(start, fmt.Sprint("member:", i))
+			}
+		}
+		commands = append(commands, start)
+	}
+	shape := regexp.MustCompile(`^(Value at:)0x[0-9a-f]+( refcount:\d+ encoding:\w+ serializedlength:\d+ )lru:\d+ lru_seconds_idle:\d$`)
+	for _, command := range commands {
+		var replies [2][]string
+		for i, c := range []*testConn{theirs, ours} {
+			if v := c.do(t, command...); strings.HasPrefix(v.text, "ERR") {
+				t.Fatalf("%.20q: %v", command, v)
+			}
+			text := c.do(t, "DEBUG", "OBJECT", command[1]).text
+			if replies[i] = shape.FindStringSubmatch(text); replies[i] == nil {
+				t.Fatalf("%s: %q", command[1], text)
+			}
+		}
+		if got, want := replies[1][1:], replies[0][1:]; !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", command[1], got, want)
+		}
 	}
 }
