@@ -86,8 +86,10 @@ type clients struct {
 	// input is what sockets are read into. A client whose command has come in
 	// whole needs no buffer of its own.
 	input []byte
-	// spare are reply buffers of replySize bytes that no client needs now.
-	spare [][]byte
+	// spare are reply buffers that no client needs now: spareBytes in all, at most
+	// keptReplies, each of replySize to keptReply bytes.
+	spare      [][]byte
+	spareBytes int
 }
 
 const (
@@ -97,6 +99,11 @@ const (
 	inputSize = 64 * 1024
 	// replySize is PROTO_REPLY_CHUNK_BYTES: a reply buffer's first size.
 	replySize = 16 * 1024
+	// A buffer that has grown up to keptReply is kept for the next reply: fifty
+	// clients that ask for ranges in pipelines would otherwise leave megabytes a
+	// turn to the collector.
+	keptReply   = 256 << 10
+	keptReplies = 16 << 20
 	// maxWritesPerEvent is NET_MAX_WRITES_PER_EVENT: after this many bytes the
 	// other clients have their turn.
 	maxWritesPerEvent = 64 * 1024
@@ -468,16 +475,18 @@ func (cs *clients) takeBuffer(c *client) {
 	if n := len(cs.spare); n > 0 {
 		c.buf = cs.spare[n-1]
 		cs.spare = cs.spare[:n-1]
+		cs.spareBytes -= cap(c.buf)
 		return
 	}
 	c.buf = make([]byte, 0, replySize)
 }
 
-// giveBack takes a client's reply buffer away. One that has grown is left to
-// the collector.
+// giveBack takes a client's reply buffer away. One that has grown beyond
+// keptReply is left to the collector.
 func (cs *clients) giveBack(c *client) {
-	if cap(c.buf) == replySize && len(cs.spare) < 1024 {
+	if n := cap(c.buf); n >= replySize && n <= keptReply && cs.spareBytes+n <= keptReplies {
 		cs.spare = append(cs.spare, c.buf[:0])
+		cs.spareBytes += n
 	}
 	c.buf, c.sent = nil, 0
 }
@@ -828,9 +837,9 @@ var shared = struct {
 	resp3True:  []byte("#t\r\n"),
 	resp3False: []byte("#f\r\n"),
 
-	emptyMap:   []byte("%0\r\n"),
-	emptySet:   []byte("~0\r\n"),
-	emptyScan:  []byte("*2\r\n$1\r\n0\r\n*0\r\n"),
+	emptyMap:  []byte("%0\r\n"),
+	emptySet:  []byte("~0\r\n"),
+	emptyScan: []byte("*2\r\n$1\r\n0\r\n*0\r\n"),
 
 	syntaxerr:      []byte("-ERR syntax error\r\n"),
 	nokeyerr:       []byte("-ERR no such key\r\n"),
