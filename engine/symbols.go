@@ -42,8 +42,8 @@ import _ "unsafe" // for go:linkname
 
 // What commands are made of.
 
-//go:linkname blockingGenericZpopCommand blockingGenericZpopCommand
 //go:linkname bitfieldGeneric bitfieldGeneric
+//go:linkname blockingGenericZpopCommand blockingGenericZpopCommand
 //go:linkname checkStringLength checkStringLength
 //go:linkname createDumpPayload createDumpPayload
 //go:linkname dbDelete dbDelete
@@ -74,8 +74,8 @@ import _ "unsafe" // for go:linkname
 //go:linkname hrandfieldWithCountCommand hrandfieldWithCountCommand
 //go:linkname incrDecrCommand incrDecrCommand
 //go:linkname lookupKey lookupKey
-//go:linkname membersOfAllNeighbors membersOfAllNeighbors
 //go:linkname lookupStringForBitCommand lookupStringForBitCommand
+//go:linkname membersOfAllNeighbors membersOfAllNeighbors
 //go:linkname msetGenericCommand msetGenericCommand
 //go:linkname parseExtendedExpireArgumentsOrReply parseExtendedExpireArgumentsOrReply
 //go:linkname parseExtendedStringArgumentsOrReply parseExtendedStringArgumentsOrReply
@@ -109,6 +109,9 @@ import _ "unsafe" // for go:linkname
 //go:linkname stringmatchlen stringmatchlen
 //go:linkname sunionDiffGenericCommand sunionDiffGenericCommand
 //go:linkname ttlGenericCommand ttlGenericCommand
+//go:linkname xinfoReplyWithStreamInfo xinfoReplyWithStreamInfo
+//go:linkname xrangeGenericCommand xrangeGenericCommand
+//go:linkname xreadGenericCommand xreadGenericCommand
 //go:linkname zaddGenericCommand zaddGenericCommand
 //go:linkname zmpopGenericCommand zmpopGenericCommand
 //go:linkname zpopMinMaxCommand zpopMinMaxCommand
@@ -124,22 +127,19 @@ import _ "unsafe" // for go:linkname
 //go:linkname zslParseLexRange zslParseLexRange
 //go:linkname zslParseRange zslParseRange
 //go:linkname zunionInterDiffGenericCommand zunionInterDiffGenericCommand
-//go:linkname xinfoReplyWithStreamInfo xinfoReplyWithStreamInfo
-//go:linkname xrangeGenericCommand xrangeGenericCommand
-//go:linkname xreadGenericCommand xreadGenericCommand
 
 // The commands.
 
 //go:linkname appendCommand appendCommand
 //go:linkname authCommand authCommand
-//go:linkname bzmpopCommand bzmpopCommand
-//go:linkname bzpopmaxCommand bzpopmaxCommand
-//go:linkname bzpopminCommand bzpopminCommand
 //go:linkname bitcountCommand bitcountCommand
 //go:linkname bitfieldCommand bitfieldCommand
 //go:linkname bitfieldroCommand bitfieldroCommand
 //go:linkname bitopCommand bitopCommand
 //go:linkname bitposCommand bitposCommand
+//go:linkname bzmpopCommand bzmpopCommand
+//go:linkname bzpopmaxCommand bzpopmaxCommand
+//go:linkname bzpopminCommand bzpopminCommand
 //go:linkname clientCommand clientCommand
 //go:linkname commandCommand commandCommand
 //go:linkname commandCountCommand commandCountCommand
@@ -256,6 +256,21 @@ import _ "unsafe" // for go:linkname
 //go:linkname ttlCommand ttlCommand
 //go:linkname typeCommand typeCommand
 //go:linkname unlinkCommand unlinkCommand
+//go:linkname xackCommand xackCommand
+//go:linkname xaddCommand xaddCommand
+//go:linkname xautoclaimCommand xautoclaimCommand
+//go:linkname xclaimCommand xclaimCommand
+//go:linkname xdelCommand xdelCommand
+//go:linkname xgroupCommand xgroupCommand
+//go:linkname xinfoCommand xinfoCommand
+//go:linkname xlenCommand xlenCommand
+//go:linkname xpendingCommand xpendingCommand
+//go:linkname xrangeCommand xrangeCommand
+//go:linkname xreadCommand xreadCommand
+//go:linkname xreadgroupCommand xreadgroupCommand
+//go:linkname xrevrangeCommand xrevrangeCommand
+//go:linkname xsetidCommand xsetidCommand
+//go:linkname xtrimCommand xtrimCommand
 //go:linkname zaddCommand zaddCommand
 //go:linkname zcardCommand zcardCommand
 //go:linkname zcountCommand zcountCommand
@@ -288,18 +303,3 @@ import _ "unsafe" // for go:linkname
 //go:linkname zscoreCommand zscoreCommand
 //go:linkname zunionCommand zunionCommand
 //go:linkname zunionstoreCommand zunionstoreCommand
-//go:linkname xackCommand xackCommand
-//go:linkname xaddCommand xaddCommand
-//go:linkname xautoclaimCommand xautoclaimCommand
-//go:linkname xclaimCommand xclaimCommand
-//go:linkname xdelCommand xdelCommand
-//go:linkname xgroupCommand xgroupCommand
-//go:linkname xinfoCommand xinfoCommand
-//go:linkname xlenCommand xlenCommand
-//go:linkname xpendingCommand xpendingCommand
-//go:linkname xrangeCommand xrangeCommand
-//go:linkname xreadCommand xreadCommand
-//go:linkname xreadgroupCommand xreadgroupCommand
-//go:linkname xrevrangeCommand xrevrangeCommand
-//go:linkname xsetidCommand xsetidCommand
-//go:linkname xtrimCommand xtrimCommand
