@@ -502,42 +502,6 @@ func TestBigBufferGivenBack(t *testing.T) {
 	}
 }
 
-// TestReplyBuffersKept wants the buffer of a long reply used again, the buffer of
-// a very long one gone, and a bound on what is kept.
-func TestReplyBuffersKept(t *testing.T) {
-	var cs clients
-	reply := func(c *client, size int) {
-		cs.takeBuffer(c)
-		c.buf = append(c.buf, make([]byte, size)...)
-	}
-	var c client
-	reply(&c, 100_000)
-	cs.giveBack(&c)
-	cs.takeBuffer(&c)
-	if c.buf == nil || len(c.buf) != 0 || cap(c.buf) < 100_000 {
-		t.Errorf("a buffer of %d bytes comes after one of 100,000", cap(c.buf))
-	}
-	reply(&c, 2*keptReply)
-	cs.giveBack(&c)
-	if len(cs.spare) != 0 || cs.spareBytes != 0 {
-		t.Errorf("%d buffers with %d bytes are kept", len(cs.spare), cs.spareBytes)
-	}
-	many := make([]client, 2*keptReplies/100_000)
-	for i := range many {
-		reply(&many[i], 100_000)
-	}
-	for i := range many {
-		cs.giveBack(&many[i])
-	}
-	total := 0
-	for _, b := range cs.spare {
-		total += cap(b)
-	}
-	if total != cs.spareBytes || total > keptReplies || total < keptReplies/2 {
-		t.Errorf("%d bytes are kept, %d counted, at most %d wanted", total, cs.spareBytes, keptReplies)
-	}
-}
-
 // TestPostponedAndGone wants nothing kept of clients that went during a pause.
 func TestPostponedAndGone(t *testing.T) {
 	s := newDirectServer(t)
