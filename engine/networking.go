@@ -867,6 +867,7 @@ var shared = struct {
 	null:       []byte("_\r\n"),
 	resp3True:  []byte("#t\r\n"),
 	resp3False: []byte("#f\r\n"),
+	emptyArray: []byte("*0\r\n"),
 	emptyMap:   []byte("%0\r\n"),
 	emptySet:   []byte("~0\r\n"),
 	emptyScan:  []byte("*2\r\n$1\r\n0\r\n*0\r\n"),
