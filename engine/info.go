@@ -140,7 +140,7 @@ func (s *Server) infoServer(t *infoText) {
 	t.add("uptime_in_days", uptime/86400)
 	t.add("hz", s.cron.hz)
 	t.add("configured_hz", s.config.Hz)
-	t.add("lru_clock", s.loopClock.lru)
+	t.add("lru_clock", s.lruClock())
 	t.add("executable", executable)
 	t.add("config_file", s.config.File)
 	t.add("io_threads_active", 0)

@@ -863,7 +863,6 @@ var shared = struct {
 	cone:       []byte(":1\r\n"),
 	nullBulk:   []byte("$-1\r\n"),
 	nullArray:  []byte("*-1\r\n"),
-	emptyArray: []byte("*0\r\n"),
 	null:       []byte("_\r\n"),
 	resp3True:  []byte("#t\r\n"),
 	resp3False: []byte("#f\r\n"),
