@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/redscope/redscope/engine/internal/quicklist"
 )
 
 // memoryOverhead says what the memory is used for, in bytes
@@ -284,6 +286,24 @@ func debugObject(c *client) {
 	if cap(payload) <= keptPayload {
 		s.payload = payload
 	}
-	addReplyStatus(c, fmt.Sprintf("Value at:%p refcount:%d encoding:%s serializedlength:%d lru:%d lru_seconds_idle:%d",
-		value, objectRefcount(e, value), encodingNames[e], len(payload), metaLRU(meta), estimateObjectIdleTime(s, db.dict, r)))
+	text := fmt.Sprintf("Value at:%p refcount:%d encoding:%s serializedlength:%d lru:%d lru_seconds_idle:%d",
+		value, objectRefcount(e, value), encodingNames[e], len(payload), metaLRU(meta), estimateObjectIdleTime(s, db.dict, r))
+	if e == encodingQuicklist {
+		text += debugQuicklist(listAt(db, r))
+	}
+	addReplyStatus(c, text)
+}
+
+// debugQuicklist is what DEBUG OBJECT adds for a list.
+func debugQuicklist(l quicklist.List) string {
+	size, compressed := 0, 0
+	l.EachNode(func(n quicklist.Node) bool {
+		size += n.Size
+		return true
+	})
+	if l.Depth() != 0 {
+		compressed = 1 // whether it may be, not whether it is
+	}
+	return fmt.Sprintf(" ql_nodes:%d ql_avg_node:%.2f ql_listpack_max:%d ql_compressed:%d ql_uncompressed_size:%d",
+		l.Nodes(), ratio(l.Len(), int64(l.Nodes())), l.Fill(), compressed, size)
 }

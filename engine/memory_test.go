@@ -98,7 +98,7 @@ func TestMemoryUsage(t *testing.T) {
 // what the arena hands out for them, and little beyond on the heap.
 func TestMemoryUsageOfCollections(t *testing.T) {
 	s := newDirectServer(t)
-	for _, command := range []string{"HSET", "SADD ints", "SADD", "ZADD"} {
+	for _, command := range []string{"HSET", "SADD ints", "SADD", "ZADD", "RPUSH"} {
 		for _, n := range []int{1, 20, 1000} {
 			t.Run(fmt.Sprint(command, " ", n), func(t *testing.T) {
 				s.do("FLUSHALL")
@@ -116,6 +116,10 @@ func TestMemoryUsageOfCollections(t *testing.T) {
 							reply = s.do("SADD", name, member)
 						case "ZADD":
 							reply = s.do("ZADD", name, number, member)
+						case "RPUSH":
+							if s.do("RPUSH", name, member) == fmt.Sprintf(":%d\r\n", i+1) {
+								reply = ":1\r\n"
+							}
 						}
 						if reply != ":1\r\n" {
 							t.Fatal(reply)
@@ -144,12 +148,21 @@ func TestMemoryUsageOfCollections(t *testing.T) {
 func TestDebugObjectAgainstOracle(t *testing.T) {
 	args := []string{"--enable-debug-command", "yes"}
 	theirs, ours := dial(t, startOracle(t, args...)), dial(t, startOurs(t, args...))
+	var elements []string
+	for i := range 42 {
+		elements = append(elements, fmt.Sprint(strings.Repeat("a", 80), i))
+	}
 	commands := [][]string{
 		{"SET", "string", strings.Repeat("abc", 100)},
 		{"HSET", "hash", "field", "value", "number", "17"},
 		{"SADD", "intset", "1", "2", "70000"},
 		{"SADD", "set", "a", "b", "c"},
 		{"ZADD", "zset", "1", "a", "2.5", "b"},
+		{"RPUSH", "list", "a", "b", "c"},
+		{"CONFIG", "SET", "list-max-listpack-size", "5"},
+		append([]string{"RPUSH", "nodes"}, elements...),
+		{"CONFIG", "SET", "list-compress-depth", "1"},
+		append([]string{"RPUSH", "compressed"}, elements...),
 	}
 	for name, start := range map[string][]string{"hashtable": {"HSET", "hashtable"}, "largeset": {"SADD", "largeset"}, "skiplist": {"ZADD", "skiplist"}} {
 		for i := range 600 {
@@ -160,12 +173,16 @@ func TestDebugObjectAgainstOracle(t *testing.T) {
 		}
 		commands = append(commands, start)
 	}
-	shape := regexp.MustCompile(`^(Value at:)0x[0-9a-f]+( refcount:\d+ encoding:\w+ serializedlength:\d+ )lru:\d+ lru_seconds_idle:\d$`)
+	shape := regexp.MustCompile(`^(Value at:)0x[0-9a-f]+( refcount:\d+ encoding:\w+ serializedlength:\d+ )lru:\d+ lru_seconds_idle:\d( ql_.*)?$`)
 	for _, command := range commands {
 		var replies [2][]string
 		for i, c := range []*testConn{theirs, ours} {
 			if v := c.do(t, command...); strings.HasPrefix(v.text, "ERR") {
 				t.Fatalf("%.20q: %v", command, v)
+			}
+			if command[0] == "CONFIG" {
+				replies[i] = []string{""}
+				continue
 			}
 			text := c.do(t, "DEBUG", "OBJECT", command[1]).text
 			if replies[i] = shape.FindStringSubmatch(text); replies[i] == nil {
