@@ -46,6 +46,8 @@ func rdbObjectType(db *redisDb, r dict.Ref) rdb.Type {
 			return rdb.TypeHashListpack
 		}
 		return rdb.TypeHash
+	case typeStream:
+		return rdb.TypeStreamListpacks2
 	}
 	panic("engine: a value of unknown type")
 }
@@ -65,6 +67,8 @@ func rdbSaveObject(s *Server, db *redisDb, r dict.Ref, b []byte) []byte {
 	switch o := db.objectAt(r).(type) {
 	case *zset:
 		return rdbSaveZset(b, o, compress)
+	case *stream:
+		return rdbSaveStream(b, o, compress)
 	case *setTable:
 		b = rdb.AppendLen(b, uint64(o.Len()))
 		it := o.UnsafeIterator()
@@ -155,6 +159,8 @@ func rdbLoadObject(s *Server, db *redisDb, t rdb.Type, r *rdb.Reader) (loadedVal
 		return l.hashOf(lp, err)
 	case rdb.TypeHashZipmap:
 		return l.loadHashZipmap()
+	case rdb.TypeStreamListpacks, rdb.TypeStreamListpacks2:
+		return l.loadStream(t == rdb.TypeStreamListpacks)
 	}
 	return loadedValue{}, errBadFormat
 }

@@ -53,8 +53,8 @@ import _ "unsafe" // for go:linkname
 //go:linkname estimateObjectIdleTime estimateObjectIdleTime
 //go:linkname expireGenericCommand expireGenericCommand
 //go:linkname expireIfNeeded expireIfNeeded
-//go:linkname genericZpopCommand genericZpopCommand
 //go:linkname genericHgetallCommand genericHgetallCommand
+//go:linkname genericZpopCommand genericZpopCommand
 //go:linkname getExpireMillisecondsOrReply getExpireMillisecondsOrReply
 //go:linkname getFlushCommandFlags getFlushCommandFlags
 //go:linkname getGenericCommand getGenericCommand
@@ -94,10 +94,14 @@ import _ "unsafe" // for go:linkname
 //go:linkname streamReplyWithRange streamReplyWithRange
 //go:linkname streamReplyWithRangeFromConsumerPEL streamReplyWithRangeFromConsumerPEL
 //go:linkname streamTrim streamTrim
+//go:linkname streamValidateListpackIntegrity streamValidateListpackIntegrity
 //go:linkname string2ull string2ull
 //go:linkname stringmatchlen stringmatchlen
 //go:linkname sunionDiffGenericCommand sunionDiffGenericCommand
 //go:linkname ttlGenericCommand ttlGenericCommand
+//go:linkname xinfoReplyWithStreamInfo xinfoReplyWithStreamInfo
+//go:linkname xrangeGenericCommand xrangeGenericCommand
+//go:linkname xreadGenericCommand xreadGenericCommand
 //go:linkname zaddGenericCommand zaddGenericCommand
 //go:linkname zmpopGenericCommand zmpopGenericCommand
 //go:linkname zpopMinMaxCommand zpopMinMaxCommand
@@ -113,9 +117,6 @@ import _ "unsafe" // for go:linkname
 //go:linkname zslParseLexRange zslParseLexRange
 //go:linkname zslParseRange zslParseRange
 //go:linkname zunionInterDiffGenericCommand zunionInterDiffGenericCommand
-//go:linkname xinfoReplyWithStreamInfo xinfoReplyWithStreamInfo
-//go:linkname xrangeGenericCommand xrangeGenericCommand
-//go:linkname xreadGenericCommand xreadGenericCommand
 
 // The commands.
 
@@ -227,6 +228,21 @@ import _ "unsafe" // for go:linkname
 //go:linkname ttlCommand ttlCommand
 //go:linkname typeCommand typeCommand
 //go:linkname unlinkCommand unlinkCommand
+//go:linkname xackCommand xackCommand
+//go:linkname xaddCommand xaddCommand
+//go:linkname xautoclaimCommand xautoclaimCommand
+//go:linkname xclaimCommand xclaimCommand
+//go:linkname xdelCommand xdelCommand
+//go:linkname xgroupCommand xgroupCommand
+//go:linkname xinfoCommand xinfoCommand
+//go:linkname xlenCommand xlenCommand
+//go:linkname xpendingCommand xpendingCommand
+//go:linkname xrangeCommand xrangeCommand
+//go:linkname xreadCommand xreadCommand
+//go:linkname xreadgroupCommand xreadgroupCommand
+//go:linkname xrevrangeCommand xrevrangeCommand
+//go:linkname xsetidCommand xsetidCommand
+//go:linkname xtrimCommand xtrimCommand
 //go:linkname zaddCommand zaddCommand
 //go:linkname zcardCommand zcardCommand
 //go:linkname zcountCommand zcountCommand
@@ -259,18 +275,3 @@ import _ "unsafe" // for go:linkname
 //go:linkname zscoreCommand zscoreCommand
 //go:linkname zunionCommand zunionCommand
 //go:linkname zunionstoreCommand zunionstoreCommand
-//go:linkname xackCommand xackCommand
-//go:linkname xaddCommand xaddCommand
-//go:linkname xautoclaimCommand xautoclaimCommand
-//go:linkname xclaimCommand xclaimCommand
-//go:linkname xdelCommand xdelCommand
-//go:linkname xgroupCommand xgroupCommand
-//go:linkname xinfoCommand xinfoCommand
-//go:linkname xlenCommand xlenCommand
-//go:linkname xpendingCommand xpendingCommand
-//go:linkname xrangeCommand xrangeCommand
-//go:linkname xreadCommand xreadCommand
-//go:linkname xreadgroupCommand xreadgroupCommand
-//go:linkname xrevrangeCommand xrevrangeCommand
-//go:linkname xsetidCommand xsetidCommand
-//go:linkname xtrimCommand xtrimCommand
