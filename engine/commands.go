@@ -224,8 +224,10 @@ const (
 // server owns its rows, statistics included.
 func commandRows() []*command {
 	return slices.Concat(
+		bitmapRows(),
 		connectionRows(),
 		genericRows(),
+		geoRows(),
 		hashRows(),
 		serverRows(),
 		setRows(),

@@ -329,14 +329,21 @@ func equalReply(a, b reply) bool {
 }
 
 func TestDifferential(t *testing.T) {
+	differential(t, *differentialFlag, commandMaker.command)
+}
+
+// differential sends commands that next makes to both servers until the time is
+// over.
+func differential(t *testing.T, duration time.Duration, next func(commandMaker) []string) {
+	t.Helper()
 	theirs, ours := dial(t, startOracle(t)), dial(t, startOurs(t))
 	m := commandMaker{newRand(t)}
 	sent := 0
 	replies := map[byte]int{}
-	for end := time.Now().Add(*differentialFlag); time.Now().Before(end); {
+	for end := time.Now().Add(duration); time.Now().Before(end); {
 		batch := make([][]string, 200)
 		for i := range batch {
-			batch[i] = m.command()
+			batch[i] = next(m)
 		}
 		want := theirs.pipeline(t, batch)
 		got := ours.pipeline(t, batch)

@@ -90,6 +90,7 @@ func TestNoAllocations(t *testing.T) {
 	s.do("SET", "n", "10000000000")
 	s.do("SET", "e", "xxx", "EX", "1000")
 	s.do("SET", "raw", strings.Repeat("x", 200))
+	s.do("SET", "long", strings.Repeat("x", 50000))
 	key := []byte("new:000000000000")
 	next := func() { // keys that were not there before
 		for i := len(key) - 1; ; i-- {
@@ -124,6 +125,16 @@ func TestNoAllocations(t *testing.T) {
 		{"STRLEN raw", nil},
 		{"GETRANGE raw 0 9", nil},
 		{"SETRANGE raw 10 xxx", nil},
+		{"SETBIT raw 1001 1", nil},
+		{"SETBIT long 160000 0", nil},
+		{"GETBIT long 1001", nil},
+		{"BITCOUNT raw 1 -2", nil},
+		{"BITPOS long 1 3 -1 BIT", nil},
+		{"BITOP XOR d raw long", nil},
+		{"BITOP AND d d raw n", nil},
+		{"BITOP NOT long long", nil},
+		{"BITFIELD raw INCRBY u5 #3 7 OVERFLOW SAT GET i64 1 SET u8 0 1", nil},
+		{"BITFIELD_RO n GET u5 #3", nil},
 		{"EXPIRE key:000000000000 1000", nil},
 		{"TTL key:000000000000", nil},
 		{"TTL absent", nil},
@@ -181,6 +192,9 @@ func TestOutOfMemory(t *testing.T) {
 		"MSET new 1 short $ other $", "MSET short $ short $$ long $$", "MSETNX new 1 other $",
 		"APPEND short $", "APPEND long $", "APPEND n $", "APPEND new $",
 		"SETRANGE short 100 $", "SETRANGE n 1 $", "SETRANGE new 50000 x", "SETRANGE long 90000 x",
+		"SETBIT new 1 1", "SETBIT new 900000 1", "SETBIT short 1000 1", "SETBIT short 900000 1", "SETBIT longdying 900000 1",
+		"BITFIELD new SET u8 #5000 255", "BITFIELD short INCRBY u8 #5000 300 OVERFLOW FAIL SET u1 0 2",
+		"BITOP OR new short long", "BITOP NOT new long", "BITOP XOR short n short long", "BITOP AND n long", "BITOP OR dying dying long", "BITOP NOT dying longdying",
 		"INCR new", "INCRBYFLOAT n 1e300", "INCRBYFLOAT new 1e4000",
 		"RENAME long new", "RENAME dying new", "RENAME longdying short", "RENAME longdying new",
 		"MOVE long 1", "MOVE longdying 1", "COPY longdying short REPLACE", "COPY longdying n DB 1",

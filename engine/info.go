@@ -43,7 +43,7 @@ func infoSections() []infoSection {
 		{"latencystats", "Latencystats", false, (*Server).infoLatencyStats},
 		{"cluster", "Cluster", true, func(_ *Server, t *infoText) { t.add("cluster_enabled", 0) }},
 		{"keyspace", "Keyspace", true, (*Server).infoKeyspace},
-		{"redscope", "Redscope", true, func(_ *Server, t *infoText) { t.add("redscope_version", ReleaseVersion) }},
+		{"redscope", "Redscope", true, (*Server).infoRedscope},
 	}
 }
 
@@ -248,6 +248,17 @@ func (s *Server) infoMemory(t *infoText) {
 	t.zeros("mem_cluster_links", "mem_aof_buffer")
 	t.add("mem_allocator", allocatorName)
 	t.zeros("active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects")
+}
+
+// infoRedscope is what Redis has no field for. The processor time of Go's
+// collector is the runtime's own estimate, as of its last cycle.
+func (s *Server) infoRedscope(t *infoText) {
+	samples := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/gc/heap/live:bytes"}}
+	metrics.Read(samples)
+	t.add("redscope_version", ReleaseVersion)
+	t.add("go_gc_cycles", samples[0].Value.Uint64())
+	t.fraction("go_gc_cpu_seconds", samples[1].Value.Float64(), 6)
+	t.add("go_heap_live_bytes", samples[2].Value.Uint64())
 }
 
 func (s *Server) infoPersistence(t *infoText) {

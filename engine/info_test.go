@@ -84,6 +84,10 @@ func TestInfoValues(t *testing.T) {
 	if now := value("server_time_usec"); time.Since(time.UnixMicro(now)).Abs() > time.Minute {
 		t.Errorf("server_time_usec %d", now)
 	}
+	// The value is in the heap, and the collector was there when it came.
+	if n := value("go_gc_cycles"); n < 1 {
+		t.Errorf("go_gc_cycles %d", n)
+	}
 	if n := value("connected_clients"); n != 1 {
 		t.Errorf("connected_clients %d", n)
 	}

@@ -820,7 +820,6 @@ var shared = struct {
 	ok:         []byte("+OK\r\n"),
 	pong:       []byte("+PONG\r\n"),
 	emptyBulk:  []byte("$0\r\n\r\n"),
-	emptyArray: []byte("*0\r\n"),
 	czero:      []byte(":0\r\n"),
 	cone:       []byte(":1\r\n"),
 	nullBulk:   []byte("$-1\r\n"),

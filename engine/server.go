@@ -50,6 +50,7 @@ type Server struct {
 	commands  commandTable
 	clients   clients
 	batch     commandBatch
+	bits      bitScratch
 	stat      stats
 	cron      cron
 	expire    expireCycle

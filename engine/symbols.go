@@ -43,6 +43,7 @@ import _ "unsafe" // for go:linkname
 // What commands are made of.
 
 //go:linkname blockingGenericZpopCommand blockingGenericZpopCommand
+//go:linkname bitfieldGeneric bitfieldGeneric
 //go:linkname checkStringLength checkStringLength
 //go:linkname createDumpPayload createDumpPayload
 //go:linkname dbDelete dbDelete
@@ -55,6 +56,16 @@ import _ "unsafe" // for go:linkname
 //go:linkname expireIfNeeded expireIfNeeded
 //go:linkname genericHgetallCommand genericHgetallCommand
 //go:linkname genericZpopCommand genericZpopCommand
+//go:linkname extractBoxOrReply extractBoxOrReply
+//go:linkname extractDistanceOrReply extractDistanceOrReply
+//go:linkname extractLongLatOrReply extractLongLatOrReply
+//go:linkname extractUnitOrReply extractUnitOrReply
+//go:linkname genericHgetallCommand genericHgetallCommand
+//go:linkname genericZpopCommand genericZpopCommand
+//go:linkname geoGetPointsInRange geoGetPointsInRange
+//go:linkname georadiusGeneric georadiusGeneric
+//go:linkname getBitOffsetFromArgument getBitOffsetFromArgument
+//go:linkname getBitfieldTypeFromArgument getBitfieldTypeFromArgument
 //go:linkname getExpireMillisecondsOrReply getExpireMillisecondsOrReply
 //go:linkname getFlushCommandFlags getFlushCommandFlags
 //go:linkname getGenericCommand getGenericCommand
@@ -65,6 +76,8 @@ import _ "unsafe" // for go:linkname
 //go:linkname hrandfieldWithCountCommand hrandfieldWithCountCommand
 //go:linkname incrDecrCommand incrDecrCommand
 //go:linkname lookupKey lookupKey
+//go:linkname membersOfAllNeighbors membersOfAllNeighbors
+//go:linkname lookupStringForBitCommand lookupStringForBitCommand
 //go:linkname msetGenericCommand msetGenericCommand
 //go:linkname parseExtendedExpireArgumentsOrReply parseExtendedExpireArgumentsOrReply
 //go:linkname parseExtendedStringArgumentsOrReply parseExtendedStringArgumentsOrReply
@@ -125,6 +138,11 @@ import _ "unsafe" // for go:linkname
 //go:linkname bzmpopCommand bzmpopCommand
 //go:linkname bzpopmaxCommand bzpopmaxCommand
 //go:linkname bzpopminCommand bzpopminCommand
+//go:linkname bitcountCommand bitcountCommand
+//go:linkname bitfieldCommand bitfieldCommand
+//go:linkname bitfieldroCommand bitfieldroCommand
+//go:linkname bitopCommand bitopCommand
+//go:linkname bitposCommand bitposCommand
 //go:linkname clientCommand clientCommand
 //go:linkname commandCommand commandCommand
 //go:linkname commandCountCommand commandCountCommand
@@ -153,7 +171,18 @@ import _ "unsafe" // for go:linkname
 //go:linkname expiretimeCommand expiretimeCommand
 //go:linkname flushallCommand flushallCommand
 //go:linkname flushdbCommand flushdbCommand
+//go:linkname geoaddCommand geoaddCommand
+//go:linkname geodistCommand geodistCommand
+//go:linkname geohashCommand geohashCommand
+//go:linkname geoposCommand geoposCommand
+//go:linkname georadiusCommand georadiusCommand
+//go:linkname georadiusbymemberCommand georadiusbymemberCommand
+//go:linkname georadiusbymemberroCommand georadiusbymemberroCommand
+//go:linkname georadiusroCommand georadiusroCommand
+//go:linkname geosearchCommand geosearchCommand
+//go:linkname geosearchstoreCommand geosearchstoreCommand
 //go:linkname getCommand getCommand
+//go:linkname getbitCommand getbitCommand
 //go:linkname getdelCommand getdelCommand
 //go:linkname getexCommand getexCommand
 //go:linkname getrangeCommand getrangeCommand
@@ -205,6 +234,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname securityWarningCommand securityWarningCommand
 //go:linkname selectCommand selectCommand
 //go:linkname setCommand setCommand
+//go:linkname setbitCommand setbitCommand
 //go:linkname setexCommand setexCommand
 //go:linkname setnxCommand setnxCommand
 //go:linkname setrangeCommand setrangeCommand

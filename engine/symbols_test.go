@@ -52,6 +52,7 @@ func TestSymbols(t *testing.T) {
 			"msetGenericCommand", "renameGenericCommand", "scanGenericCommand", "setGenericCommand", "ttlGenericCommand", "securityWarningCommand",
 			"blockingGenericZpopCommand", "genericZpopCommand", "zaddGenericCommand", "zmpopGenericCommand", "zpopMinMaxCommand", "zrandmemberWithCountCommand", "zrangeGenericCommand", "zrankGenericCommand", "zremrangeGenericCommand", "zunionInterDiffGenericCommand",
 			"genericHgetallCommand", "hrandfieldWithCountCommand", "sinterGenericCommand", "spopWithCountCommand", "srandmemberWithCountCommand", "sunionDiffGenericCommand",
+			"lookupStringForBitCommand", "msetGenericCommand", "renameGenericCommand", "scanGenericCommand", "setGenericCommand", "ttlGenericCommand", "securityWarningCommand",
 			"xrangeGenericCommand", "xreadGenericCommand",
 		}, name) {
 			t.Errorf("%s is listed and no command's function", name)

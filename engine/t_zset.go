@@ -603,8 +603,7 @@ options:
 		return
 	}
 	// All scores are checked before any is used.
-	s := c.srv
-	scores := s.scores[:0]
+	scores := c.srv.scores[:0]
 	for i := 0; i < len(pairs); i += 2 {
 		score, ok := doubleArgument(c, pairs[i], "")
 		if !ok {
@@ -612,10 +611,21 @@ options:
 		}
 		scores = append(scores, score)
 	}
+	c.srv.keepScores(scores)
+	zaddScores(c, flags, scores, pairs[1:], 2)
+}
+
+// keepScores keeps what a buffer for scores has grown to.
+func (s *Server) keepScores(scores []float64) {
 	if cap(scores) <= keptArgs {
 		s.scores = scores
 	}
-	key := c.argv[1]
+}
+
+// zaddScores gives every step-th of members one of scores, as the options say, and
+// replies.
+func zaddScores(c *client, flags zaddFlags, scores []float64, members [][]byte, step int) {
+	s, key := c.srv, c.argv[1]
 	hash := c.hash(key)
 	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
 	var v sortedSet
@@ -624,7 +634,7 @@ options:
 		zaddReply(c, flags, zaddNothing, 0, 0)
 		return
 	case r == 0:
-		large := s.config.ZsetMaxListpackEntries == 0 || s.config.ZsetMaxListpackValue < int64(len(pairs[1]))
+		large := s.config.ZsetMaxListpackEntries == 0 || s.config.ZsetMaxListpackValue < int64(len(members[0]))
 		var ok bool
 		if v, ok = newSortedSet(c, large); !ok {
 			return
@@ -634,7 +644,7 @@ options:
 	default:
 		v = editZset(c, r)
 	}
-	if v.z != nil && len(scores) > 1 && !v.z.hasRoom(pairs) {
+	if v.z != nil && len(scores) > 1 && !v.z.hasRoom(members, step) {
 		if r == 0 {
 			v.z.free()
 		}
@@ -646,7 +656,7 @@ options:
 	var done zaddFlags
 	for i, by := range scores {
 		var err error
-		if score, done, err = zsetAdd(c, &v, pairs[2*i+1], by, flags); err != nil {
+		if score, done, err = zsetAdd(c, &v, members[i*step], by, flags); err != nil {
 			// Of a set that was no zset before, nothing has been stored yet.
 			if v.z != nil && (r == 0 || metaEncoding(c.db.dict.Meta(r)) == encodingListpack) {
 				v.z.free()
@@ -684,14 +694,15 @@ func zaddReply(c *client, flags, done zaddFlags, score float64, count int64) {
 	}
 }
 
-// hasRoom reports whether the members of these pairs surely find room.
-func (z *zset) hasRoom(pairs [][]byte) bool {
+// hasRoom reports whether every step-th of members surely finds room.
+func (z *zset) hasRoom(members [][]byte, step int) bool {
 	const perMember = scoreSize + 64 // a node, of which few have more than two levels
-	size := int64(0)
-	for i := 1; i < len(pairs); i += 2 {
-		size += int64(len(pairs[i])) + perMember
+	n, size := 0, int64(0)
+	for i := 0; i < len(members); i += step {
+		size += int64(len(members[i])) + perMember
+		n++
 	}
-	return z.dict.HasRoom(len(pairs)/2, size)
+	return z.dict.HasRoom(n, size)
 }
 
 func zaddCommand(c *client) { zaddGenericCommand(c, 0) }

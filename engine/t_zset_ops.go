@@ -338,17 +338,19 @@ func zdiff(src []zsetOpSrc, fn func(member []byte, score float64) bool) {
 	})
 }
 
-// store puts the result under key, and replies.
-func (r *zsetOpResult) store(c *client, key []byte) {
+// store puts the result under key, and replies with the number of members. It
+// returns that, and false when there is no memory.
+func (r *zsetOpResult) store(c *client, key []byte) (n int, ok bool) {
 	v, err := r.sortedSet(c)
 	if err != nil {
 		r.dict.Clear()
 		replyNoMemory(c, err)
-		return
+		return 0, false
 	}
-	if n, ok := zsetStore(c, key, &v); ok {
+	if n, ok = zsetStore(c, key, &v); ok {
 		addReplyLongLong(c, int64(n))
 	}
+	return n, ok
 }
 
 // sortedSet makes the result a sorted set: a listpack when it is small

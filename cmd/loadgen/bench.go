@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,7 +34,8 @@ The letters mean what they mean to redis-benchmark.
   -k 0|1             1 keeps connections, 0 opens a new one for each batch (1)
   -r KEYSPACE        __rand_int__ becomes twelve digits, 0 to KEYSPACE-1
   -P REQUESTS        pipeline: requests on their way per connection (1)
-  -t TESTS           some of ping,set,get,incr,mset,lpush,… (all)
+  -t TESTS           some of ping,set,get,incr,mset,lpush,… (all); hget, zrange_100
+                     and setbit are not in redis-benchmark and run when named
   -l                 repeat until interrupted
   -q                 one line per test, no progress
   -x                 read the command's last argument from standard input
@@ -169,7 +171,7 @@ func (f *benchFlags) choose(command []string, stdin io.Reader) ([]test, error) {
 	}
 	tests := catalog(payload(f.size), f.keyspace >= 0)
 	if f.tests == "" {
-		return tests, nil
+		return slices.DeleteFunc(tests, func(t test) bool { return t.own }), nil
 	}
 	selected, unknown := selectTests(tests, f.tests)
 	if len(unknown) > 0 {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -212,6 +213,102 @@ func TestCompare(t *testing.T) {
 		if s.FilledRSS < 12<<20 {
 			t.Errorf("%s: %d bytes resident with its keys", s.Name, s.FilledRSS)
 		}
+	}
+}
+
+// With --rate both get the same, and ours says what its collector took.
+func TestCompareAtRate(t *testing.T) {
+	require.Tool(t, "redis")
+	var got struct {
+		Servers []contender
+		Rounds  []figures
+	}
+	out := loadgen(t, "compare", "--json", "--rounds", "1", "-P", "1", "-n", "2000", "-r", "1000", "--rate", "1000")
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Servers) != 2 || got.Servers[0].Collects || !got.Servers[1].Collects {
+		t.Errorf("the servers are %+v", got.Servers)
+	}
+	for _, m := range got.Rounds {
+		if m.Rate > 1001 || m.Rate <= 0 || m.GC < 0 || m.GC > 1 || m.Cycles < 0 {
+			t.Errorf("at 1000 requests a second: %+v", m)
+		}
+	}
+	out = loadgen(t, "compare", "--rounds", "1", "-P", "1", "-n", "2000", "-r", "1000", "--rate", "half")
+	for _, want := range []string{" requests a round, ", " a second\n", "of the CPU time of ours: "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the output lacks %q: %s", want, out)
+		}
+	}
+}
+
+// tableLine is a line of the table: a name and figures.
+var tableLine = regexp.MustCompile(`(?m)^\| [A-Za-z0-9_ ()]+ \| [0-9,]+( MiB|\.\d MiB)? \| [0-9,]+(\.\d MiB)? \| \d+\.\d\d× \|( \d+\.\d\d× \|)?$`)
+
+// Two redis-servers have everything that the table needs, whatever ours has.
+func TestCompareTable(t *testing.T) {
+	require.Tool(t, "redis")
+	doc := filepath.Join(t.TempDir(), "doc.md")
+	if err := os.WriteFile(doc, []byte("before\n"+tableBegin+"old\n"+tableEnd+"behind\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const command = `redis-server --port {port} --save ""`
+	args := []string{"compare", "--table", "--rounds", "1", "-n", "2000", "-r", "2000", "--ours", command}
+	if out := loadgen(t, append(args, "--write", doc, "-t", "get,lpush,rpop,mset,rss_strings")...); out != "" {
+		t.Errorf("with --write it also prints %q", out)
+	}
+	text, err := os.ReadFile(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := string(text)
+	if !strings.HasPrefix(got, "before\n"+tableBegin+"| -P 16, 2,000 keys |") || !strings.HasSuffix(got, ").\n"+tableEnd+"behind\n") || strings.Contains(got, "old") {
+		t.Errorf("the document is\n%s", got)
+	}
+	if lines := tableLine.FindAllString(got, -1); len(lines) != 5 {
+		t.Errorf("%d lines of figures in\n%s", len(lines), got)
+	}
+
+	var result struct {
+		Medians []summary
+		Rounds  []figures
+		Memory  []memoryFigures
+	}
+	out := loadgen(t, append(args, "--rounds", "2", "--json", "-t", "rpop,zrange_100,rss_lists")...)
+	if err := json.Unmarshal([]byte(out), &result); err != nil {
+		t.Fatal(err)
+	}
+	if len(result.Medians) != 4 || len(result.Rounds) != 8 || len(result.Memory) != 2 || result.Memory[0].RSS <= 0 {
+		t.Errorf("got %+v", result)
+	}
+}
+
+// What a line needs is found in the catalog.
+func TestTableRows(t *testing.T) {
+	tb := table{tests: catalog("VXK", true)}
+	for _, row := range speedRows {
+		if got := tb.find(row.test); !strings.HasPrefix(strings.ToLower(got.title), row.test) {
+			t.Errorf("%s finds %q", row.test, got.title)
+		}
+		if row.data != "" && len(tb.find(row.data).command.Args) == 0 {
+			t.Errorf("%s has no data", row.test)
+		}
+	}
+}
+
+// A server that lacks a command is told before anything is measured.
+func TestCompareTableRefused(t *testing.T) {
+	require.Tool(t, "redis")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "compare", "--table", "--against", `redis-server --port {port} --save "" --rename-command HGET ""`)
+	cmd.Env = append(os.Environ(), envMain+"=1")
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "redis-server refuses HGET; its first error: ERR unknown command 'HGET'") || strings.Count(string(out), "\n") != 1 {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

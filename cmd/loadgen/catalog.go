@@ -9,11 +9,12 @@ import (
 )
 
 // test is one of the tests that -t selects. Titles, selecting names, order and
-// commands are redis-benchmark's of Redis 7.0.
+// commands are redis-benchmark's of Redis 7.0, but for the last ones, our own.
 type test struct {
 	title   string
 	names   []string // any of them selects it
 	command load.Command
+	own     bool // not in redis-benchmark: runs only when selected
 }
 
 // catalog lists the tests for a value of the given bytes. With random, ZADD's
@@ -29,22 +30,22 @@ func catalog(value string, random bool) []test {
 		mset = append(mset, "key:"+load.RandInt, value)
 	}
 	tests := []test{
-		{"PING_INLINE", []string{"ping_inline", "ping"}, load.Command{Inline: "PING"}},
-		{"PING_MBULK", []string{"ping_mbulk", "ping"}, args("PING")},
-		{"SET", []string{"set"}, args("SET", "key:"+load.RandInt, value)},
-		{"GET", []string{"get"}, args("GET", "key:"+load.RandInt)},
-		{"INCR", []string{"incr"}, args("INCR", "counter:"+load.RandInt)},
-		{"LPUSH", []string{"lpush"}, args("LPUSH", "mylist", value)},
-		{"RPUSH", []string{"rpush"}, args("RPUSH", "mylist", value)},
-		{"LPOP", []string{"lpop"}, args("LPOP", "mylist")},
-		{"RPOP", []string{"rpop"}, args("RPOP", "mylist")},
-		{"SADD", []string{"sadd"}, args("SADD", "myset", "element:"+load.RandInt)},
-		{"HSET", []string{"hset"}, args("HSET", "myhash", "element:"+load.RandInt, value)},
-		{"SPOP", []string{"spop"}, args("SPOP", "myset")},
-		{"ZADD", []string{"zadd"}, args("ZADD", "myzset", score, "element:"+load.RandInt)},
-		{"ZPOPMIN", []string{"zpopmin"}, args("ZPOPMIN", "myzset")},
+		{"PING_INLINE", []string{"ping_inline", "ping"}, load.Command{Inline: "PING"}, false},
+		{"PING_MBULK", []string{"ping_mbulk", "ping"}, args("PING"), false},
+		{"SET", []string{"set"}, args("SET", "key:"+load.RandInt, value), false},
+		{"GET", []string{"get"}, args("GET", "key:"+load.RandInt), false},
+		{"INCR", []string{"incr"}, args("INCR", "counter:"+load.RandInt), false},
+		{"LPUSH", []string{"lpush"}, args("LPUSH", "mylist", value), false},
+		{"RPUSH", []string{"rpush"}, args("RPUSH", "mylist", value), false},
+		{"LPOP", []string{"lpop"}, args("LPOP", "mylist"), false},
+		{"RPOP", []string{"rpop"}, args("RPOP", "mylist"), false},
+		{"SADD", []string{"sadd"}, args("SADD", "myset", "element:"+load.RandInt), false},
+		{"HSET", []string{"hset"}, args("HSET", "myhash", "element:"+load.RandInt, value), false},
+		{"SPOP", []string{"spop"}, args("SPOP", "myset"), false},
+		{"ZADD", []string{"zadd"}, args("ZADD", "myzset", score, "element:"+load.RandInt), false},
+		{"ZPOPMIN", []string{"zpopmin"}, args("ZPOPMIN", "myzset"), false},
 		{"LPUSH (needed to benchmark LRANGE)", []string{"lrange", "lrange_100", "lrange_300", "lrange_500", "lrange_600"},
-			args("LPUSH", "mylist", value)},
+			args("LPUSH", "mylist", value), false},
 	}
 	for _, n := range []int{100, 300, 500, 600} {
 		name := "lrange_" + strconv.Itoa(n)
@@ -52,9 +53,17 @@ func catalog(value string, random bool) []test {
 			strings.ToUpper(name) + " (first " + strconv.Itoa(n) + " elements)",
 			[]string{"lrange", name},
 			args("LRANGE", "mylist", "0", strconv.Itoa(n-1)),
+			false,
 		})
 	}
-	return append(tests, test{"MSET (10 keys)", []string{"mset"}, args(mset...)})
+	return append(tests,
+		test{"MSET (10 keys)", []string{"mset"}, args(mset...), false},
+		test{"HSET (needed to benchmark HGET)", []string{"hget"}, args("HSET", "myhash", "element:"+load.RandInt, value), true},
+		test{"HGET", []string{"hget"}, args("HGET", "myhash", "element:"+load.RandInt), true},
+		test{"ZADD (needed to benchmark ZRANGE)", []string{"zrange_100"}, args("ZADD", "myzset", score, "element:"+load.RandInt), true},
+		test{"ZRANGE_100 (first 100 elements)", []string{"zrange_100"}, args("ZRANGE", "myzset", "0", "99"), true},
+		test{"SETBIT", []string{"setbit"}, args("SETBIT", "bits:"+load.RandInt, "100", "1"), true},
+	)
 }
 
 // selectTests returns the tests that a comma-separated list names, in the

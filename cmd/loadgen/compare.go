@@ -1,12 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -40,8 +41,20 @@ server. All servers run the whole time, one is loaded at a time.
   -d BYTES           size of the values (3)
   -r KEYSPACE        random keys below KEYSPACE, all of which are set before the
                      first round (1000000); -1: one key, nothing set before
+  --rate R           R requests per second are due, as for the benchmark; half:
+                     half of what the first server answers without a limit
   --threads N        generator threads (1)
+  --table            instead: the table of all types, see below
+  --write FILE       put the table into FILE, between the lines <!-- compare -->
+                     and <!-- /compare -->, not on standard output
   --json             the whole result as JSON on standard output
+
+With --table, two servers are compared in thirteen commands at -P 16, with -n
+1000000 requests a round (fewer where one does more), and in the memory of a
+million keys of each type. Each line begins with empty servers. The result is
+in Markdown; it takes about ten minutes. -t chooses lines: get, set, incr, lpush, rpop,
+lrange_100, sadd, hset, hget, zadd, zrange_100, mset, setbit, rss_strings,
+rss_hashes, rss_zsets, rss_intsets, rss_lists.
 
 In each COMMAND, {port} is replaced by a free port of 127.0.0.1.
 
@@ -49,6 +62,9 @@ Examples:
   loadgen compare
   loadgen compare --rounds 9 -t set,get -P 16 -n 2000000
   loadgen compare --server plain='self' --server traced='self --trace-sample 0.01' -P 16
+  loadgen compare -t get,set -P 1 -n 1000000 -r 10000000 --rate half --rounds 3
+  loadgen compare --table --write README.md
+  loadgen compare --table -t get,set,rss_strings
   loadgen compare --server redis='redis-server --port {port} --save ""' \
                   --server valkey='valkey-server --port {port} --save ""'
 `
@@ -61,7 +77,9 @@ type contender struct {
 	// FilledRSS is the resident memory in bytes when all keys had been set and
 	// no round had begun.
 	FilledRSS int64 `json:"rss_filled_bytes"`
-	server    *child.Server
+	// Collects says that the server tells what its garbage collector takes.
+	Collects bool `json:"collects_garbage"`
+	server   *child.Server
 }
 
 // contenders is the flag --server.
@@ -94,6 +112,8 @@ type compareFlags struct {
 	keyspace   int64
 	threads    int
 	json       bool
+	write      string
+	rate       string // "", "half" or a number
 }
 
 // figures is one measurement: one server, one test, one pipeline, one round.
@@ -115,6 +135,10 @@ type figures struct {
 	// it is the generator that was measured.
 	GeneratorCPU float64 `json:"generator_cpu"`
 	Errors       int64   `json:"errors"`
+	// GC is the CPU time of the server's garbage collector as a share of all its
+	// CPU time, and Cycles how often it ran; 0 where the server tells neither.
+	GC     float64 `json:"gc_cpu_share"`
+	Cycles int64   `json:"gc_cycles"`
 }
 
 // summary is the medians over the rounds, and the medians of the ratios to the
@@ -140,19 +164,23 @@ type metrics struct {
 func compareMain(args []string) int {
 	var f compareFlags
 	var against, ours string
+	var table bool
 	fs := flag.NewFlagSet("compare --help", flag.ContinueOnError)
 	fs.Var(&f.contenders, "server", "")
 	fs.StringVar(&against, "against", `redis-server --port {port} --save ""`, "")
 	fs.StringVar(&ours, "ours", "self", "")
 	fs.IntVar(&f.rounds, "rounds", 5, "")
-	fs.StringVar(&f.tests, "t", "set", "")
-	fs.StringVar(&f.pipelines, "P", "1,16,128", "")
-	fs.StringVar(&f.requests, "n", "200000,1000000,2000000", "")
+	fs.StringVar(&f.tests, "t", "", "")
+	fs.StringVar(&f.pipelines, "P", "", "")
+	fs.StringVar(&f.requests, "n", "", "")
 	fs.IntVar(&f.clients, "c", 50, "")
 	fs.IntVar(&f.size, "d", 3, "")
 	fs.Int64Var(&f.keyspace, "r", 1000000, "")
 	fs.IntVar(&f.threads, "threads", 1, "")
 	fs.BoolVar(&f.json, "json", false, "")
+	fs.BoolVar(&table, "table", false, "")
+	fs.StringVar(&f.write, "write", "", "")
+	fs.StringVar(&f.rate, "rate", "", "")
 	if status, done := parse(fs, args, compareHelp); done {
 		return status
 	}
@@ -161,8 +189,25 @@ func compareMain(args []string) int {
 	}
 	if len(f.contenders) == 0 {
 		f.contenders = contenders{{Name: "against", Command: against}, {Name: "ours", Command: ours}}
+		if table {
+			f.contenders[0].Name, f.contenders[1].Name = "redis-server", "redscope"
+		}
 	}
-	if err := f.run(); err != nil {
+	run := f.run
+	rate, err := strconv.ParseFloat(f.rate, 64)
+	switch {
+	case f.rate != "" && f.rate != "half" && (err != nil || math.IsInf(rate, 0) || !(rate > 0)):
+		return fail(usagef("--rate must be a number of requests per second, or half"))
+	case f.rate != "" && table:
+		return fail(usagef("--rate does not go with --table"))
+	case f.rounds < 1 || f.clients < 1 || f.size < 1 || f.threads < 1:
+		return fail(usagef("--rounds, -c, -d and --threads must be at least 1"))
+	case table:
+		run = f.runTable
+	case f.write != "":
+		return fail(usagef("--write goes with --table"))
+	}
+	if err := run(); err != nil {
 		return fail(err)
 	}
 	return exitDone
@@ -182,23 +227,20 @@ func numbers(flag, list string) ([]int64, error) {
 }
 
 func (f *compareFlags) run() error {
-	pipelines, err := numbers("-P", f.pipelines)
+	pipelines, err := numbers("-P", cmp.Or(f.pipelines, "1,16,128"))
 	if err != nil {
 		return err
 	}
-	requests, err := numbers("-n", f.requests)
+	requests, err := numbers("-n", cmp.Or(f.requests, "200000,1000000,2000000"))
 	if err != nil {
 		return err
 	}
 	if len(requests) != 1 && len(requests) < len(pipelines) {
 		return usagef("-n names %d numbers for %d pipelines: give one, or one for each", len(requests), len(pipelines))
 	}
-	tests, unknown := selectTests(catalog(payload(max(f.size, 1)), f.keyspace >= 0), f.tests)
+	tests, unknown := selectTests(catalog(payload(f.size), f.keyspace >= 0), cmp.Or(f.tests, "set"))
 	if len(unknown) > 0 {
 		return usagef("-t: there is no test called %s", strings.Join(unknown, ", "))
-	}
-	if f.rounds < 1 || f.clients < 1 || f.size < 1 || f.threads < 1 {
-		return usagef("--rounds, -c, -d and --threads must be at least 1")
 	}
 
 	ctx, stop := interruptible(func() {}) // the servers die with this process
@@ -218,15 +260,28 @@ func (f *compareFlags) run() error {
 	for _, t := range tests {
 		for i, pipeline := range pipelines {
 			n := requests[min(i, len(requests)-1)]
+			rate, _ := strconv.ParseFloat(f.rate, 64) // checked above; 0 for "half"
+			if f.rate == "half" {
+				seed++
+				m, err := f.measure(ctx, f.contenders[0], t, int(pipeline), n, seed, 0)
+				if err != nil {
+					return fmt.Errorf("%s: %w", f.contenders[0].Name, err)
+				}
+				rate = m.Rate / 2
+			}
 			if !f.json {
-				fmt.Printf("\n%s, pipeline %d, %s requests a round\n", t.title, pipeline, thousands(n))
+				fmt.Printf("\n%s, pipeline %d, %s requests a round", t.title, pipeline, thousands(n))
+				if rate > 0 {
+					fmt.Printf(", %s a second", thousands(int64(rate)))
+				}
+				fmt.Println()
 				printHeader(os.Stdout)
 			}
 			var group []figures
 			for round := 1; round <= f.rounds; round++ {
 				seed++ // the same keys in the same order for all servers of a round
 				for _, c := range f.contenders {
-					m, err := f.measure(ctx, c, t, int(pipeline), n, seed)
+					m, err := f.measure(ctx, c, t, int(pipeline), n, seed, rate)
 					if err != nil {
 						return fmt.Errorf("%s: %w", c.Name, err)
 					}
@@ -254,20 +309,7 @@ func (f *compareFlags) run() error {
 		f.printFilled()
 		return nil
 	}
-	var summaries []summary
-	for group := range slices.Chunk(all, f.rounds*len(f.contenders)) {
-		summaries = append(summaries, f.summarize(group)...)
-	}
-	e := json.NewEncoder(os.Stdout)
-	e.SetIndent("", "  ")
-	return e.Encode(struct {
-		Loadgen string     `json:"loadgen_version"`
-		Machine machine    `json:"machine"`
-		Clients int        `json:"clients"`
-		Servers contenders `json:"servers"`
-		Medians []summary  `json:"medians"`
-		Rounds  []figures  `json:"rounds"`
-	}{version(), thisMachine(), f.clients, f.contenders, summaries, all})
+	return f.printJSON(f.summaries(all), all, nil)
 }
 
 func (c *contender) start(ctx context.Context) error {
@@ -297,7 +339,36 @@ func (c *contender) start(ctx context.Context) error {
 		return err
 	}
 	c.Version = info["redis_version"]
-	return nil
+	_, _, c.Collects, err = collections(q)
+	return err
+}
+
+// collections reads from INFO how often the server's garbage collector ran, and
+// how much CPU time it took. A server that has none does not tell.
+func collections(q *query.Conn) (cycles int64, cpu time.Duration, told bool, err error) {
+	info, err := q.Info("redscope")
+	if err != nil || info["go_gc_cpu_seconds"] == "" {
+		return 0, 0, false, err
+	}
+	seconds, err := strconv.ParseFloat(info["go_gc_cpu_seconds"], 64)
+	if err == nil {
+		cycles, err = strconv.ParseInt(info["go_gc_cycles"], 10, 64)
+	}
+	return cycles, time.Duration(seconds * 1e9), true, err
+}
+
+// collections asks the server of a contender that collects garbage.
+func (c *contender) collections() (cycles int64, cpu time.Duration, err error) {
+	if !c.Collects {
+		return 0, 0, nil
+	}
+	q, err := query.Dial(child.Host, c.server.Port)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer q.Close()
+	cycles, cpu, _, err = collections(q)
+	return cycles, cpu, err
 }
 
 // stopAll stops the servers. How one ends after its measurements is no result.
@@ -350,14 +421,20 @@ func (c *contender) explain(ctx context.Context, err error) error {
 	}
 }
 
-func (f *compareFlags) measure(ctx context.Context, c *contender, t test, pipeline int, n int64, seed uint64) (figures, error) {
+// measure loads one server with n requests, rate of them per second, or as many
+// as it answers when rate is 0.
+func (f *compareFlags) measure(ctx context.Context, c *contender, t test, pipeline int, n int64, seed uint64, rate float64) (figures, error) {
+	cyclesBefore, gcBefore, err := c.collections()
+	if err != nil {
+		return figures{}, err
+	}
 	before, err := f.cpuTimes()
 	if err != nil {
 		return figures{}, err
 	}
 	res, err := load.Run(ctx, load.Options{
 		Target: load.Target{Host: child.Host, Port: c.server.Port}, Command: t.command, Requests: n, Clients: f.clients,
-		Pipeline: pipeline, Threads: f.threads, Keyspace: f.keyspace, SeqStart: "0", Seed: seed,
+		Pipeline: pipeline, Threads: f.threads, Keyspace: f.keyspace, SeqStart: "0", Seed: seed, Rate: rate,
 	})
 	if err != nil {
 		return figures{}, c.explain(ctx, err)
@@ -366,6 +443,10 @@ func (f *compareFlags) measure(ctx context.Context, c *contender, t test, pipeli
 		return figures{}, fmt.Errorf("%s of %s requests were answered by an error, the first: %s", thousands(res.Errors), thousands(n), res.FirstError)
 	}
 	after, err := f.cpuTimes()
+	if err != nil {
+		return figures{}, err
+	}
+	cycles, gc, err := c.collections()
 	if err != nil {
 		return figures{}, err
 	}
@@ -378,6 +459,7 @@ func (f *compareFlags) measure(ctx context.Context, c *contender, t test, pipeli
 		used := after[i] - before[i]
 		if other == c {
 			m.CPU = float64(used) / 1e3 / float64(res.Requests)
+			m.Cycles, m.GC = cycles-cyclesBefore, float64(gc-gcBefore)/float64(used)
 		} else {
 			m.IdleCPU += used.Seconds() / res.Elapsed.Seconds()
 		}
@@ -427,6 +509,15 @@ func (f *compareFlags) summarize(group []figures) []summary {
 	return out
 }
 
+// summaries summarizes what was measured in all groups, one after the other.
+func (f *compareFlags) summaries(all []figures) []summary {
+	var out []summary
+	for group := range slices.Chunk(all, f.rounds*len(f.contenders)) {
+		out = append(out, f.summarize(group)...)
+	}
+	return out
+}
+
 func median(v []float64) float64 {
 	slices.Sort(v)
 	if n := len(v); n%2 == 0 {
@@ -456,6 +547,17 @@ func (f *compareFlags) notes(group []figures) {
 	for _, m := range group {
 		idle = append(idle, 100*m.IdleCPU)
 		generator = append(generator, 100*m.GeneratorCPU)
+	}
+	for i, c := range f.contenders {
+		if !c.Collects {
+			continue
+		}
+		share, cycles := 0.0, int64(0)
+		for round := range slices.Chunk(group, len(f.contenders)) {
+			share += round[i].GC / float64(f.rounds)
+			cycles += round[i].Cycles
+		}
+		fmt.Printf("garbage collection took %.2f %% of the CPU time of %s: %d cycles in %d rounds\n", 100*share, c.Name, cycles, f.rounds)
 	}
 	fmt.Printf("servers not loaded used %.1f %% of a CPU, the generator %.0f %% of its %d thread(s) (medians)\n", median(idle), median(generator), f.threads)
 }

@@ -505,6 +505,16 @@ func TestUsage(t *testing.T) {
 		{"run -n 0", 2, "must be at least 1"},
 		{"compare --server nonsense", 2, "want NAME=COMMAND"},
 		{"compare -P 1,2 -n 1,2,x", 2, `"x" is not a number`},
+		{"compare --rate fast", 2, "--rate must be a number of requests per second, or half"},
+		{"compare --rate 5 --table", 2, "does not go with --table"},
+		{"compare --rounds 0", 2, "must be at least 1"},
+		{"compare --write README.md", 2, "--write goes with --table"},
+		{"compare --table -P 1,16", 2, "one pipeline"},
+		{"compare --table -r -1", 2, "-r of at least 1"},
+		{"compare --table --server a=b", 2, "two servers, not 1"},
+		{"compare --table -t get,ping", 2, "no line called ping"},
+		{"compare --table --json --write x", 2, "not --json"},
+		{"compare --table --write /dev/null", 1, "no line <!-- compare -->"},
 		{"-p 1 -n 1 PING", 1, "cannot connect to 127.0.0.1:1: connection refused"},
 	} {
 		cmd := exec.Command(self, strings.Fields(c.args)...)

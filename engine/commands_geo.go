@@ -1,0 +1,346 @@
+package engine
+
+func geoRows() []*command {
+	return []*command{
+		{
+			name: "geoadd", proc: geoaddCommand, arity: -5,
+			flags:    cmdWrite | cmdDenyOOM,
+			acl:      aclGeo,
+			keySpecs: []keySpec{{flags: keyRW | keyUpdate, index: 1, keyStep: 1}},
+			summary:  "Add one or more geospatial items in the geospatial index represented using a sorted set",
+			since:    "3.2.0", group: groupGeo,
+			complexity: "O(log(N)) for each item added, where N is the number of elements in the sorted set.",
+			history: []historyEntry{
+				{since: "6.2.0", change: "Added the `CH`, `NX` and `XX` options."},
+			},
+			args: []commandArg{
+				{name: "key", typ: argKey},
+				{name: "condition", typ: argOneOf, since: "6.2.0", flags: argOptional, args: []commandArg{
+					{name: "nx", typ: argPureToken, token: "NX"},
+					{name: "xx", typ: argPureToken, token: "XX"},
+				}},
+				{name: "change", typ: argPureToken, token: "CH", since: "6.2.0", flags: argOptional},
+				{name: "longitude_latitude_member", typ: argBlock, flags: argMultiple, args: []commandArg{
+					{name: "longitude", typ: argDouble},
+					{name: "latitude", typ: argDouble},
+					{name: "member", typ: argString},
+				}},
+			},
+		},
+		{
+			name: "geodist", proc: geodistCommand, arity: -4,
+			flags:    cmdReadonly,
+			acl:      aclGeo,
+			keySpecs: []keySpec{{flags: keyRO | keyAccess, index: 1, keyStep: 1}},
+			summary:  "Returns the distance between two members of a geospatial index",
+			since:    "3.2.0", group: groupGeo, complexity: "O(log(N))",
+			args: []commandArg{
+				{name: "key", typ: argKey},
+				{name: "member1", typ: argString},
+				{name: "member2", typ: argString},
+				{name: "unit", typ: argOneOf, flags: argOptional, args: []commandArg{
+					{name: "m", typ: argPureToken, token: "M"},
+					{name: "km", typ: argPureToken, token: "KM"},
+					{name: "ft", typ: argPureToken, token: "FT"},
+					{name: "mi", typ: argPureToken, token: "MI"},
+				}},
+			},
+		},
+		{
+			name: "geohash", proc: geohashCommand, arity: -2,
+			flags:    cmdReadonly,
+			acl:      aclGeo,
+			keySpecs: []keySpec{{flags: keyRO | keyAccess, index: 1, keyStep: 1}},
+			summary:  "Returns members of a geospatial index as standard geohash strings",
+			since:    "3.2.0", group: groupGeo,
+			complexity: "O(log(N)) for each member requested, where N is the number of elements in the sorted set.",
+			args: []commandArg{
+				{name: "key", typ: argKey},
+				{name: "member", typ: argString, flags: argMultiple},
+			},
+		},
+		{
+			name: "geopos", proc: geoposCommand, arity: -2,
+			flags:    cmdReadonly,
+			acl:      aclGeo,
+			keySpecs: []keySpec{{flags: keyRO | keyAccess, index: 1, keyStep: 1}},
+			summary:  "Returns longitude and latitude of members of a geospatial index",
+			since:    "3.2.0", group: groupGeo,
+			complexity: "O(N) where N is the number of members requested.",
+			args: []commandArg{
+				{name: "key", typ: argKey},
+				{name: "member", typ: argString, flags: argMultiple},
+			},
+		},
+		{
+			name: "georadius", proc: georadiusCommand, arity: -6,
+			flags: cmdWrite | cmdDenyOOM,
+			acl:   aclGeo,
+			keySpecs: []keySpec{
+				{flags: keyRO | keyAccess, index: 1, keyStep: 1},
+				{flags: keyOW | keyUpdate, keyword: "STORE", index: 6, keyStep: 1},
+				{flags: keyOW | keyUpdate, keyword: "STOREDIST", index: 6, keyStep: 1},
+			},
+			summary: "Query a sorted set representing a geospatial index to fetch members matching a given maximum distance from a point",
+			since:   "3.2.0", group: groupGeo,
+			complexity:      "O(N+log(M)) where N is the number of elements inside the bounding box of the circular area delimited by center and radius and M is the number of items inside the index.",
+			doc:             docDeprecated,
+			deprecatedSince: "6.2.0",
+			replacedBy:      "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` argument",
+			history: []historyEntry{
+				{since: "6.2.0", change: "Added the `ANY` option for `COUNT`."},
+				{since: "7.0.0", change: "Added support for uppercase unit names."},
+			},
+			args: []commandArg{
+				{name: "key", typ: argKey},
+				{name: "longitude", typ: argDouble},
+				{name: "latitude", typ: argDouble},
+				{name: "radius", typ: argDouble},
+				{name: "unit", typ: argOneOf, args: []commandArg{
+					{name: "m", typ: argPureToken, token: "M"},
+					{name: "km", typ: argPureToken, token: "KM"},
+					{name: "ft", typ: argPureToken, token: "FT"},
+					{name: "mi", typ: argPureToken, token: "MI"},
+				}},
+				{name: "withcoord", typ: argPureToken, token: "WITHCOORD", flags: argOptional},
+				{name: "withdist", typ: argPureToken, token: "WITHDIST", flags: argOptional},
+				{name: "withhash", typ: argPureToken, token: "WITHHASH", flags: argOptional},
+				{name: "count", typ: argBlock, flags: argOptional, args: []commandArg{
+					{name: "count", typ: argInteger, token: "COUNT"},
+					{name: "any", typ: argPureToken, token: "ANY", since: "6.2.0", flags: argOptional},
+				}},
+				{name: "order", typ: argOneOf, flags: argOptional, args: []commandArg{
+					{name: "asc", typ: argPureToken, token: "ASC"},
+					{name: "desc", typ: argPureToken, token: "DESC"},
+				}},
+				{name: "key", typ: argKey, keySpec: 1, token: "STORE", flags: argOptional},
+				{name: "key", typ: argKey, keySpec: 2, token: "STOREDIST", flags: argOptional},
+			},
+		},
+		{
+			name: "georadius_ro", proc: georadiusroCommand, arity: -6,
+			flags:    cmdReadonly,
+			acl:      aclGeo,
+			keySpecs: []keySpec{{flags: keyRO | keyAccess, index: 1, keyStep: 1}},
+			summary:  "A read-only variant for GEORADIUS",
+			since:    "3.2.10", group: groupGeo,
+			complexity:      "O(N+log(M)) where N is the number of elements inside the bounding box of the circular area delimited by center and radius and M is the number of items inside the index.",
+			doc:             docDeprecated,
+			deprecatedSince: "6.2.0",
+			replacedBy:      "`GEOSEARCH` with the `BYRADIUS` argument",
+			history: []historyEntry{
+				{since: "6.2.0", change: "Added the `ANY` option for `COUNT`."},
+			},
+			args: []commandArg{
+				{name: "key", typ: argKey},
+				{name: "longitude", typ: argDouble},
+				{name: "latitude", typ: argDouble},
+				{name: "radius", typ: argDouble},
+				{name: "unit", typ: argOneOf, args: []commandArg{
+					{name: "m", typ: argPureToken, token: "M"},
+					{name: "km", typ: argPureToken, token: "KM"},
+					{name: "ft", typ: argPureToken, token: "FT"},
+					{name: "mi", typ: argPureToken, token: "MI"},
+				}},
+				{name: "withcoord", typ: argPureToken, token: "WITHCOORD", flags: argOptional},
+				{name: "withdist", typ: argPureToken, token: "WITHDIST", flags: argOptional},
+				{name: "withhash", typ: argPureToken, token: "WITHHASH", flags: argOptional},
+				{name: "count", typ: argBlock, flags: argOptional, args: []commandArg{
+					{name: "count", typ: argInteger, token: "COUNT"},
+					{name: "any", typ: argPureToken, token: "ANY", since: "6.2.0", flags: argOptional},
+				}},
+				{name: "order", typ: argOneOf, flags: argOptional, args: []commandArg{
+					{name: "asc", typ: argPureToken, token: "ASC"},
+					{name: "desc", typ: argPureToken, token: "DESC"},
+				}},
+			},
+		},
+		{
+			name: "georadiusbymember", proc: georadiusbymemberCommand, arity: -5,
+			flags: cmdWrite | cmdDenyOOM,
+			acl:   aclGeo,
+			keySpecs: []keySpec{
+				{flags: keyRO | keyAccess, index: 1, keyStep: 1},
+				{flags: keyOW | keyUpdate, keyword: "STORE", index: 5, keyStep: 1},
+				{flags: keyOW | keyUpdate, keyword: "STOREDIST", index: 5, keyStep: 1},
+			},
+			summary: "Query a sorted set representing a geospatial index to fetch members matching a given maximum distance from a member",
+			since:   "3.2.0", group: groupGeo,
+			complexity:      "O(N+log(M)) where N is the number of elements inside the bounding box of the circular area delimited by center and radius and M is the number of items inside the index.",
+			doc:             docDeprecated,
+			deprecatedSince: "6.2.0",
+			replacedBy:      "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` and `FROMMEMBER` arguments",
+			history: []historyEntry{
+				{since: "7.0.0", change: "Added support for uppercase unit names."},
+			},
+			args: []commandArg{
+				{name: "key", typ: argKey},
+				{name: "member", typ: argString},
+				{name: "radius", typ: argDouble},
+				{name: "unit", typ: argOneOf, args: []commandArg{
+					{name: "m", typ: argPureToken, token: "M"},
+					{name: "km", typ: argPureToken, token: "KM"},
+					{name: "ft", typ: argPureToken, token: "FT"},
+					{name: "mi", typ: argPureToken, token: "MI"},
+				}},
+				{name: "withcoord", typ: argPureToken, token: "WITHCOORD", flags: argOptional},
+				{name: "withdist", typ: argPureToken, token: "WITHDIST", flags: argOptional},
+				{name: "withhash", typ: argPureToken, token: "WITHHASH", flags: argOptional},
+				{name: "count", typ: argBlock, flags: argOptional, args: []commandArg{
+					{name: "count", typ: argInteger, token: "COUNT"},
+					{name: "any", typ: argPureToken, token: "ANY", flags: argOptional},
+				}},
+				{name: "order", typ: argOneOf, flags: argOptional, args: []commandArg{
+					{name: "asc", typ: argPureToken, token: "ASC"},
+					{name: "desc", typ: argPureToken, token: "DESC"},
+				}},
+				{name: "key", typ: argKey, keySpec: 1, token: "STORE", flags: argOptional},
+				{name: "key", typ: argKey, keySpec: 2, token: "STOREDIST", flags: argOptional},
+			},
+		},
+		{
+			name: "georadiusbymember_ro", proc: georadiusbymemberroCommand, arity: -5,
+			flags:    cmdReadonly,
+			acl:      aclGeo,
+			keySpecs: []keySpec{{flags: keyRO | keyAccess, index: 1, keyStep: 1}},
+			summary:  "A read-only variant for GEORADIUSBYMEMBER",
+			since:    "3.2.10", group: groupGeo,
+			complexity:      "O(N+log(M)) where N is the number of elements inside the bounding box of the circular area delimited by center and radius and M is the number of items inside the index.",
+			doc:             docDeprecated,
+			deprecatedSince: "6.2.0",
+			replacedBy:      "`GEOSEARCH` with the `BYRADIUS` and `FROMMEMBER` arguments",
+			args: []commandArg{
+				{name: "key", typ: argKey},
+				{name: "member", typ: argString},
+				{name: "radius", typ: argDouble},
+				{name: "unit", typ: argOneOf, args: []commandArg{
+					{name: "m", typ: argPureToken, token: "M"},
+					{name: "km", typ: argPureToken, token: "KM"},
+					{name: "ft", typ: argPureToken, token: "FT"},
+					{name: "mi", typ: argPureToken, token: "MI"},
+				}},
+				{name: "withcoord", typ: argPureToken, token: "WITHCOORD", flags: argOptional},
+				{name: "withdist", typ: argPureToken, token: "WITHDIST", flags: argOptional},
+				{name: "withhash", typ: argPureToken, token: "WITHHASH", flags: argOptional},
+				{name: "count", typ: argBlock, flags: argOptional, args: []commandArg{
+					{name: "count", typ: argInteger, token: "COUNT"},
+					{name: "any", typ: argPureToken, token: "ANY", flags: argOptional},
+				}},
+				{name: "order", typ: argOneOf, flags: argOptional, args: []commandArg{
+					{name: "asc", typ: argPureToken, token: "ASC"},
+					{name: "desc", typ: argPureToken, token: "DESC"},
+				}},
+			},
+		},
+		{
+			name: "geosearch", proc: geosearchCommand, arity: -7,
+			flags:    cmdReadonly,
+			acl:      aclGeo,
+			keySpecs: []keySpec{{flags: keyRO | keyAccess, index: 1, keyStep: 1}},
+			summary:  "Query a sorted set representing a geospatial index to fetch members inside an area of a box or a circle.",
+			since:    "6.2.0", group: groupGeo,
+			complexity: "O(N+log(M)) where N is the number of elements in the grid-aligned bounding box area around the shape provided as the filter and M is the number of items inside the shape",
+			history: []historyEntry{
+				{since: "7.0.0", change: "Added support for uppercase unit names."},
+			},
+			args: []commandArg{
+				{name: "key", typ: argKey},
+				{name: "from", typ: argOneOf, args: []commandArg{
+					{name: "member", typ: argString, token: "FROMMEMBER"},
+					{name: "longitude_latitude", typ: argBlock, token: "FROMLONLAT", args: []commandArg{
+						{name: "longitude", typ: argDouble},
+						{name: "latitude", typ: argDouble},
+					}},
+				}},
+				{name: "by", typ: argOneOf, args: []commandArg{
+					{name: "circle", typ: argBlock, args: []commandArg{
+						{name: "radius", typ: argDouble, token: "BYRADIUS"},
+						{name: "unit", typ: argOneOf, args: []commandArg{
+							{name: "m", typ: argPureToken, token: "M"},
+							{name: "km", typ: argPureToken, token: "KM"},
+							{name: "ft", typ: argPureToken, token: "FT"},
+							{name: "mi", typ: argPureToken, token: "MI"},
+						}},
+					}},
+					{name: "box", typ: argBlock, args: []commandArg{
+						{name: "width", typ: argDouble, token: "BYBOX"},
+						{name: "height", typ: argDouble},
+						{name: "unit", typ: argOneOf, args: []commandArg{
+							{name: "m", typ: argPureToken, token: "M"},
+							{name: "km", typ: argPureToken, token: "KM"},
+							{name: "ft", typ: argPureToken, token: "FT"},
+							{name: "mi", typ: argPureToken, token: "MI"},
+						}},
+					}},
+				}},
+				{name: "order", typ: argOneOf, flags: argOptional, args: []commandArg{
+					{name: "asc", typ: argPureToken, token: "ASC"},
+					{name: "desc", typ: argPureToken, token: "DESC"},
+				}},
+				{name: "count", typ: argBlock, flags: argOptional, args: []commandArg{
+					{name: "count", typ: argInteger, token: "COUNT"},
+					{name: "any", typ: argPureToken, token: "ANY", flags: argOptional},
+				}},
+				{name: "withcoord", typ: argPureToken, token: "WITHCOORD", flags: argOptional},
+				{name: "withdist", typ: argPureToken, token: "WITHDIST", flags: argOptional},
+				{name: "withhash", typ: argPureToken, token: "WITHHASH", flags: argOptional},
+			},
+		},
+		{
+			name: "geosearchstore", proc: geosearchstoreCommand, arity: -8,
+			flags: cmdWrite | cmdDenyOOM,
+			acl:   aclGeo,
+			keySpecs: []keySpec{
+				{flags: keyOW | keyUpdate, index: 1, keyStep: 1},
+				{flags: keyRO | keyAccess, index: 2, keyStep: 1},
+			},
+			summary: "Query a sorted set representing a geospatial index to fetch members inside an area of a box or a circle, and store the result in another key.",
+			since:   "6.2.0", group: groupGeo,
+			complexity: "O(N+log(M)) where N is the number of elements in the grid-aligned bounding box area around the shape provided as the filter and M is the number of items inside the shape",
+			history: []historyEntry{
+				{since: "7.0.0", change: "Added support for uppercase unit names."},
+			},
+			args: []commandArg{
+				{name: "destination", typ: argKey},
+				{name: "source", typ: argKey, keySpec: 1},
+				{name: "from", typ: argOneOf, args: []commandArg{
+					{name: "member", typ: argString, token: "FROMMEMBER"},
+					{name: "longitude_latitude", typ: argBlock, token: "FROMLONLAT", args: []commandArg{
+						{name: "longitude", typ: argDouble},
+						{name: "latitude", typ: argDouble},
+					}},
+				}},
+				{name: "by", typ: argOneOf, args: []commandArg{
+					{name: "circle", typ: argBlock, args: []commandArg{
+						{name: "radius", typ: argDouble, token: "BYRADIUS"},
+						{name: "unit", typ: argOneOf, args: []commandArg{
+							{name: "m", typ: argPureToken, token: "M"},
+							{name: "km", typ: argPureToken, token: "KM"},
+							{name: "ft", typ: argPureToken, token: "FT"},
+							{name: "mi", typ: argPureToken, token: "MI"},
+						}},
+					}},
+					{name: "box", typ: argBlock, args: []commandArg{
+						{name: "width", typ: argDouble, token: "BYBOX"},
+						{name: "height", typ: argDouble},
+						{name: "unit", typ: argOneOf, args: []commandArg{
+							{name: "m", typ: argPureToken, token: "M"},
+							{name: "km", typ: argPureToken, token: "KM"},
+							{name: "ft", typ: argPureToken, token: "FT"},
+							{name: "mi", typ: argPureToken, token: "MI"},
+						}},
+					}},
+				}},
+				{name: "order", typ: argOneOf, flags: argOptional, args: []commandArg{
+					{name: "asc", typ: argPureToken, token: "ASC"},
+					{name: "desc", typ: argPureToken, token: "DESC"},
+				}},
+				{name: "count", typ: argBlock, flags: argOptional, args: []commandArg{
+					{name: "count", typ: argInteger, token: "COUNT"},
+					{name: "any", typ: argPureToken, token: "ANY", flags: argOptional},
+				}},
+				{name: "storedist", typ: argPureToken, token: "STOREDIST", flags: argOptional},
+			},
+		},
+	}
+}
