@@ -42,8 +42,8 @@ import _ "unsafe" // for go:linkname
 
 // What commands are made of.
 
-//go:linkname blockingGenericZpopCommand blockingGenericZpopCommand
 //go:linkname bitfieldGeneric bitfieldGeneric
+//go:linkname blockingGenericZpopCommand blockingGenericZpopCommand
 //go:linkname checkStringLength checkStringLength
 //go:linkname createDumpPayload createDumpPayload
 //go:linkname dbDelete dbDelete
@@ -54,8 +54,6 @@ import _ "unsafe" // for go:linkname
 //go:linkname estimateObjectIdleTime estimateObjectIdleTime
 //go:linkname expireGenericCommand expireGenericCommand
 //go:linkname expireIfNeeded expireIfNeeded
-//go:linkname genericHgetallCommand genericHgetallCommand
-//go:linkname genericZpopCommand genericZpopCommand
 //go:linkname extractBoxOrReply extractBoxOrReply
 //go:linkname extractDistanceOrReply extractDistanceOrReply
 //go:linkname extractLongLatOrReply extractLongLatOrReply
@@ -76,8 +74,8 @@ import _ "unsafe" // for go:linkname
 //go:linkname hrandfieldWithCountCommand hrandfieldWithCountCommand
 //go:linkname incrDecrCommand incrDecrCommand
 //go:linkname lookupKey lookupKey
-//go:linkname membersOfAllNeighbors membersOfAllNeighbors
 //go:linkname lookupStringForBitCommand lookupStringForBitCommand
+//go:linkname membersOfAllNeighbors membersOfAllNeighbors
 //go:linkname msetGenericCommand msetGenericCommand
 //go:linkname parseExtendedExpireArgumentsOrReply parseExtendedExpireArgumentsOrReply
 //go:linkname parseExtendedStringArgumentsOrReply parseExtendedStringArgumentsOrReply
@@ -135,14 +133,14 @@ import _ "unsafe" // for go:linkname
 
 //go:linkname appendCommand appendCommand
 //go:linkname authCommand authCommand
-//go:linkname bzmpopCommand bzmpopCommand
-//go:linkname bzpopmaxCommand bzpopmaxCommand
-//go:linkname bzpopminCommand bzpopminCommand
 //go:linkname bitcountCommand bitcountCommand
 //go:linkname bitfieldCommand bitfieldCommand
 //go:linkname bitfieldroCommand bitfieldroCommand
 //go:linkname bitopCommand bitopCommand
 //go:linkname bitposCommand bitposCommand
+//go:linkname bzmpopCommand bzmpopCommand
+//go:linkname bzpopmaxCommand bzpopmaxCommand
+//go:linkname bzpopminCommand bzpopminCommand
 //go:linkname clientCommand clientCommand
 //go:linkname commandCommand commandCommand
 //go:linkname commandCountCommand commandCountCommand
