@@ -828,9 +828,10 @@ var shared = struct {
 	resp3True:  []byte("#t\r\n"),
 	resp3False: []byte("#f\r\n"),
 
-	emptyMap:  []byte("%0\r\n"),
-	emptySet:  []byte("~0\r\n"),
-	emptyScan: []byte("*2\r\n$1\r\n0\r\n*0\r\n"),
+	emptyArray: []byte("*0\r\n"),
+	emptyMap:   []byte("%0\r\n"),
+	emptySet:   []byte("~0\r\n"),
+	emptyScan:  []byte("*2\r\n$1\r\n0\r\n*0\r\n"),
 
 	syntaxerr:      []byte("-ERR syntax error\r\n"),
 	nokeyerr:       []byte("-ERR no such key\r\n"),
