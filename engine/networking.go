@@ -816,6 +816,7 @@ var shared = struct {
 	syntaxerr, nokeyerr, wrongtypeerr, noautherr, sameobjecterr []byte
 	noautherrHello, wrongpasserr, noprotoerr                    []byte
 	notinterr, notfloaterr, overflowerr, oomerr, busykeyerr     []byte
+	outofrangeerr                                               []byte
 }{
 	ok:         []byte("+OK\r\n"),
 	pong:       []byte("+PONG\r\n"),
@@ -824,11 +825,10 @@ var shared = struct {
 	cone:       []byte(":1\r\n"),
 	nullBulk:   []byte("$-1\r\n"),
 	nullArray:  []byte("*-1\r\n"),
+	emptyArray: []byte("*0\r\n"),
 	null:       []byte("_\r\n"),
 	resp3True:  []byte("#t\r\n"),
 	resp3False: []byte("#f\r\n"),
-
-	emptyArray: []byte("*0\r\n"),
 	emptyMap:   []byte("%0\r\n"),
 	emptySet:   []byte("~0\r\n"),
 	emptyScan:  []byte("*2\r\n$1\r\n0\r\n*0\r\n"),
@@ -845,6 +845,7 @@ var shared = struct {
 	notfloaterr:    []byte("-ERR value is not a valid float\r\n"),
 	overflowerr:    []byte("-ERR increment or decrement would overflow\r\n"),
 	busykeyerr:     []byte("-BUSYKEY Target key name already exists.\r\n"),
+	outofrangeerr:  []byte("-ERR index out of range\r\n"),
 	oomerr:         []byte("-OOM command not allowed when used memory > 'maxmemory'.\r\n"),
 }
 
