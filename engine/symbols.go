@@ -224,6 +224,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname incrbyfloatCommand incrbyfloatCommand
 //go:linkname infoCommand infoCommand
 //go:linkname keysCommand keysCommand
+//go:linkname memoryCommand memoryCommand
 //go:linkname lcsCommand lcsCommand
 //go:linkname lindexCommand lindexCommand
 //go:linkname linsertCommand linsertCommand
