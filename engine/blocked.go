@@ -295,8 +295,7 @@ func timeoutArgument(c *client, arg []byte) (until int64, ok bool) {
 	}
 	ms, fits := seconds.ceilMilliseconds()
 	if !fits {
-		addReplyError(c, "timeout is out of range")
-		return 0, false
+		ms = math.MinInt64 // as C converts it
 	}
 	return timeoutAt(c, ms)
 }

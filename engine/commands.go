@@ -229,6 +229,8 @@ func commandRows() []*command {
 		genericRows(),
 		geoRows(),
 		hashRows(),
+		hyperLogLogRows(),
+		listRows(),
 		serverRows(),
 		setRows(),
 		sortedSetRows(),

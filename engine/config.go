@@ -38,12 +38,18 @@ type Config struct {
 	ActiveExpire           bool // DEBUG SET-ACTIVE-EXPIRE
 	ActiveExpireEffort     int  // 1 to 10
 	ProtoMaxBulkLen        int64
+	HLLSparseMaxBytes      int64 // a HyperLogLog that would be longer becomes dense
+	MaxmemoryPolicy        maxmemoryPolicy
+	LFULogFactor           int
+	LFUDecayTime           int // min; 0: never
 	ZsetMaxListpackEntries int64
 	ZsetMaxListpackValue   int64 // bytes of a member
 	QueryBufferLimit       int64
 	RDBCompression         bool // DUMP compresses strings
 	SanitizeDumpPayload    sanitizeMode
 	OutputBufferLimits     [3]outputBufferLimit
+	ListMaxListpackSize    int   // elements in a node of a list, or a limit of bytes from -1 (4 KiB) to -5 (64 KiB)
+	ListCompressDepth      int   // nodes at each end of a list that are not compressed; 0: none is
 	HashMaxListpackEntries int64 // fields
 	HashMaxListpackValue   int64 // bytes of the longest field or value
 	SetMaxIntsetEntries    int64 // members

@@ -9,6 +9,7 @@ import (
 	"github.com/redscope/redscope/engine/internal/dict"
 	"github.com/redscope/redscope/engine/internal/intset"
 	"github.com/redscope/redscope/engine/internal/listpack"
+	"github.com/redscope/redscope/engine/internal/quicklist"
 	"github.com/redscope/redscope/engine/internal/slab"
 )
 
@@ -18,8 +19,9 @@ type redisDb struct {
 	dict    *dict.Dict
 	arena   *slab.Arena  // the dict's, and what its values own
 	objects *objectTable // of all databases
-	avgTTL  int64        // running mean over the entries that activeExpireCycle saw, ms
-	cursor  uint64       // where activeExpireCycle goes on, see expireSome
+	lists   *quicklist.Space
+	avgTTL  int64  // running mean over the entries that activeExpireCycle saw, ms
+	cursor  uint64 // where activeExpireCycle goes on, see expireSome
 
 	blocking map[string][]*client // who is blocked on a key, first come first
 	ready    map[string]bool      // the keys of this database in Server.blocked.ready
@@ -53,7 +55,11 @@ func lookupKeyHash(c *client, db *redisDb, hash uint64, key []byte, flags lookup
 	}
 	if r != 0 && flags&lookupNoTouch == 0 {
 		d := db.dict
-		d.SetMeta(r, d.Meta(r)&0xff|s.loopClock.lru<<8)
+		mark := s.loopClock.lru
+		if s.config.MaxmemoryPolicy.isLFU() {
+			mark = updateLFU(s, metaLRU(d.Meta(r)))
+		}
+		d.SetMeta(r, d.Meta(r)&0xff|mark<<8)
 	}
 	if flags&(lookupNoStats|lookupWrite) == 0 {
 		if r != 0 {
@@ -153,6 +159,9 @@ func setKey(c *client, db *redisDb, hash uint64, key []byte, r dict.Ref, value [
 		}
 		replyNoMemory(c, err)
 		return 0, false
+	}
+	if c.srv.config.MaxmemoryPolicy.isLFU() && metaLRU(meta) == c.srv.loopClock.lru {
+		meta = meta&0xff | oldMeta&^0xff // a new value under a key that is used as before
 	}
 	d.SetMeta(r, meta)
 	if when == noExpire && before != noExpire {
@@ -626,9 +635,11 @@ func renameGenericCommand(c *client, nx bool) {
 		return
 	}
 	d := c.db.dict
-	if _, ok := setKey(c, c.db, toHash, to, over, d.Value(r), d.Meta(r), getExpire(c.db, r)); !ok {
+	moved, ok := setKey(c, c.db, toHash, to, over, d.Value(r), d.Meta(r), getExpire(c.db, r))
+	if !ok {
 		return
 	}
+	d.SetMeta(moved, d.Meta(r))
 	if metaType(d.Meta(r)) == typeStream {
 		signalDeletedKeyAsReady(c.srv, c.db, key)
 	}

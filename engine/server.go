@@ -13,6 +13,7 @@ import (
 	"github.com/redscope/redscope/engine/internal/ae"
 	"github.com/redscope/redscope/engine/internal/dict"
 	"github.com/redscope/redscope/engine/internal/monotonic"
+	"github.com/redscope/redscope/engine/internal/quicklist"
 	"github.com/redscope/redscope/engine/internal/slab"
 	"github.com/redscope/redscope/engine/probe"
 )
@@ -41,16 +42,18 @@ type Server struct {
 	arena   *slab.Arena // the memory of all keys and short values
 	db      []*redisDb
 	objects objectTable // what entries of the databases refer to by number
-	scratch []byte      // see keepScratch
-	refs    []dict.Ref  // for who has to collect entries or positions
-	sets    []setType   // see lookupSets
-	scores  []float64   // of the ZADD under way
-	payload []byte      // of the last DUMP, to be used again
+	lists   *quicklist.Space
+	scratch []byte     // see keepScratch
+	refs    []dict.Ref // for who has to collect entries or positions
+	sets    []setType  // see lookupSets
+	scores  []float64  // of the ZADD under way
+	payload []byte     // of the last DUMP, to be used again
 
 	commands  commandTable
 	clients   clients
 	batch     commandBatch
 	bits      bitScratch
+	hll       hllScratch
 	stat      stats
 	cron      cron
 	expire    expireCycle
@@ -62,6 +65,7 @@ type Server struct {
 	collector collector
 	memory    struct { // bytes
 		startup, peak int64
+		purging       atomic.Bool // purgeMemory is at work on the heap
 	}
 
 	dirty         int64  // changes to the key space since the start
@@ -81,7 +85,7 @@ type Server struct {
 type loopClock struct {
 	ticks  int64  // of package monotonic
 	unixMs int64  // Unix time, ms
-	lru    uint32 // the low 24 bits of the Unix time in seconds (LRU_CLOCK_RESOLUTION)
+	lru    uint32 // what a new value is marked with, see evict.go
 }
 
 // stats are the counters that INFO reports and CONFIG RESETSTAT clears.
@@ -129,9 +133,10 @@ func New(cfg *Config, hooks *Hooks) (*Server, error) {
 	if s.arena, err = slab.New(arenaLimit); err != nil {
 		return nil, fmt.Errorf("reserving address space for the keys: %w", err)
 	}
+	s.lists = quicklist.NewSpace(s.arena)
 	s.db = make([]*redisDb, cfg.Databases)
 	for i := range s.db {
-		s.db[i] = &redisDb{id: i, dict: dict.New(s.arena), arena: s.arena, objects: &s.objects}
+		s.db[i] = &redisDb{id: i, dict: dict.New(s.arena), arena: s.arena, objects: &s.objects, lists: s.lists}
 	}
 	if s.el, err = ae.New(cfg.MaxClients + reservedDescriptors); err != nil {
 		s.Close()
@@ -235,7 +240,7 @@ func (s *Server) updateCachedTime() { s.setCachedTime(monotonic.Ticks()) }
 func (s *Server) setCachedTime(ticks int64) {
 	s.loopClock.ticks = ticks
 	s.loopClock.unixMs = monotonic.Unix(ticks) / 1e6
-	s.loopClock.lru = uint32(s.loopClock.unixMs/1000) & lruMask
+	s.loopClock.lru = s.newValueMark()
 }
 
 // beforeSleep runs before the loop asks for events: what the turn has left over

@@ -18,6 +18,7 @@ package quicklist
 import (
 	"encoding/binary"
 	"math"
+	"strconv"
 
 	"github.com/redscope/redscope/engine/internal/listpack"
 	"github.com/redscope/redscope/engine/internal/slab"
@@ -56,6 +57,7 @@ type Space struct {
 	PackedThreshold int
 
 	raw []byte // a compressed node that is read; see view
+	end []byte // what End returned, or Rotate moves, where it is no view
 	out []byte // what is put together before it gets a slot
 }
 
@@ -100,7 +102,8 @@ func (l List) Nodes() int { return int(binary.LittleEndian.Uint32(l.h[8:])) }
 
 func (l List) addNodes(n int) { binary.LittleEndian.PutUint32(l.h[8:], uint32(l.Nodes()+n)) }
 
-func (l List) fill() int { return int(int16(binary.LittleEndian.Uint16(l.h[12:]))) }
+// Fill is the list's list-max-listpack-size.
+func (l List) Fill() int { return int(int16(binary.LittleEndian.Uint16(l.h[12:]))) }
 
 // Depth returns how many nodes at each end stay uncompressed, 0 when all do.
 func (l List) Depth() int { return int(binary.LittleEndian.Uint16(l.h[14:])) }
@@ -134,7 +137,7 @@ func (l List) allowsInsert(r slab.Ref, n int) bool {
 	if x.meta&flagPlain != 0 || l.s.isLarge(n) {
 		return false
 	}
-	size, fill := int(x.size)+n+estimatedOverhead, l.fill()
+	size, fill := int(x.size)+n+estimatedOverhead, l.Fill()
 	return sizeAllowed(size, fill) || size <= sizeSafetyLimit && x.count() < fill
 }
 
@@ -147,7 +150,7 @@ func (l List) allowsMerge(r, other slab.Ref) bool {
 	if (a.meta|b.meta)&flagPlain != 0 {
 		return false
 	}
-	size, fill := int(a.size)+int(b.size)-mergeSaves, l.fill()
+	size, fill := int(a.size)+int(b.size)-mergeSaves, l.Fill()
 	return sizeAllowed(size, fill) || size <= sizeSafetyLimit && a.count()+b.count() <= fill
 }
 
@@ -198,10 +201,15 @@ func (l List) add(r slab.Ref, v []byte, head bool) bool {
 }
 
 // End returns the first or the last element of a list that has one, as a view that
-// is valid until the next operation: a string, or an integer.
+// is valid until this list changes or End is called again: a string, or an integer.
 func (l List) End(head bool) (v []byte, n int64, isInt bool) {
 	r := l.end(head)
-	data := l.view(r)
+	data := l.stored(r)
+	if l.node(r).meta&flagCompressed != 0 {
+		// Memory was out when it should have been opened.
+		data = append(l.s.end[:0], l.view(r)...)
+		l.s.end = data
+	}
 	if l.node(r).meta&flagPlain != 0 {
 		return data, 0, false
 	}
@@ -240,6 +248,25 @@ func (l List) Drop(head bool) bool {
 		l.compress(r)
 	}
 	return true
+}
+
+// Rotate moves the first, or else the last, element of a list that has one to the
+// head, or else to the tail, of the same list.
+func (l List) Rotate(fromHead, toHead bool) bool {
+	v, n, isInt := l.End(fromHead)
+	if isInt {
+		v = strconv.AppendInt(l.s.end[:0], n, 10)
+	} else {
+		v = append(l.s.end[:0], v...)
+	}
+	if cap(v) <= keptScratch {
+		l.s.end = v
+	}
+	// Once it is dropped there is no way back.
+	if room := 2*(len(v)+int(l.node(l.end(toHead)).size)) + slab.MaxSlot; !l.s.arena.HasRoom(int64(room)) {
+		return false
+	}
+	return l.Drop(fromHead) && l.Push(v, toHead)
 }
 
 // Insert puts v before or after the element at at, which is void afterwards.
