@@ -65,6 +65,7 @@ type Server struct {
 	collector collector
 	memory    struct { // bytes
 		startup, peak int64
+		purging       atomic.Bool // purgeMemory is at work on the heap
 	}
 
 	dirty         int64  // changes to the key space since the start

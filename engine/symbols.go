@@ -117,6 +117,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname streamReplyWithRange streamReplyWithRange
 //go:linkname streamReplyWithRangeFromConsumerPEL streamReplyWithRangeFromConsumerPEL
 //go:linkname streamTrim streamTrim
+//go:linkname streamValidateListpackIntegrity streamValidateListpackIntegrity
 //go:linkname string2ull string2ull
 //go:linkname stringmatchlen stringmatchlen
 //go:linkname sunionDiffGenericCommand sunionDiffGenericCommand
@@ -237,6 +238,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname lremCommand lremCommand
 //go:linkname lsetCommand lsetCommand
 //go:linkname ltrimCommand ltrimCommand
+//go:linkname memoryCommand memoryCommand
 //go:linkname mgetCommand mgetCommand
 //go:linkname moveCommand moveCommand
 //go:linkname msetCommand msetCommand
