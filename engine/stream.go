@@ -309,12 +309,14 @@ func (si *streamIterator) next() (id streamID, fields int, ok bool) {
 		}
 		si.value = p
 		switch {
+		case flags&entryDeleted != 0:
+			// It says nothing of those behind it: after an XSETID there may be some
+			// with smaller IDs.
 		case si.reverse && id.before(si.start), !si.reverse && si.end.before(id):
 			return id, 0, false
-		case flags&entryDeleted != 0, id.before(si.start), si.end.before(id):
-			continue
+		case !id.before(si.start) && !si.end.before(id):
+			return id, fields, true
 		}
-		return id, fields, true
 	}
 }
 
