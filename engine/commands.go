@@ -229,6 +229,7 @@ func commandRows() []*command {
 		genericRows(),
 		geoRows(),
 		hashRows(),
+		listRows(),
 		serverRows(),
 		setRows(),
 		sortedSetRows(),

@@ -44,6 +44,8 @@ type Config struct {
 	RDBCompression         bool // DUMP compresses strings
 	SanitizeDumpPayload    sanitizeMode
 	OutputBufferLimits     [3]outputBufferLimit
+	ListMaxListpackSize    int   // elements in a node of a list, or a limit of bytes from -1 (4 KiB) to -5 (64 KiB)
+	ListCompressDepth      int   // nodes at each end of a list that are not compressed; 0: none is
 	HashMaxListpackEntries int64 // fields
 	HashMaxListpackValue   int64 // bytes of the longest field or value
 	SetMaxIntsetEntries    int64 // members

@@ -9,6 +9,7 @@ import (
 	"github.com/redscope/redscope/engine/internal/dict"
 	"github.com/redscope/redscope/engine/internal/intset"
 	"github.com/redscope/redscope/engine/internal/listpack"
+	"github.com/redscope/redscope/engine/internal/quicklist"
 	"github.com/redscope/redscope/engine/internal/slab"
 )
 
@@ -18,8 +19,9 @@ type redisDb struct {
 	dict    *dict.Dict
 	arena   *slab.Arena  // the dict's, and what its values own
 	objects *objectTable // of all databases
-	avgTTL  int64        // running mean over the entries that activeExpireCycle saw, ms
-	cursor  uint64       // where activeExpireCycle goes on, see expireSome
+	lists   *quicklist.Space
+	avgTTL  int64  // running mean over the entries that activeExpireCycle saw, ms
+	cursor  uint64 // where activeExpireCycle goes on, see expireSome
 
 	blocking map[string][]*client // who is blocked on a key, first come first
 	ready    map[string]bool      // the keys of this database in Server.blocked.ready

@@ -108,6 +108,8 @@ const ownsMaxSize = 64
 // releaseValue frees what a value of the given encoding owns beside its bytes.
 func (db *redisDb) releaseValue(e encoding, value []byte) {
 	switch {
+	case e == encodingQuicklist:
+		db.lists.At(value).Free()
 	case e.isObject():
 		db.objects.at(value).free()
 		db.objects.remove(value)
@@ -119,6 +121,8 @@ func (db *redisDb) releaseValue(e encoding, value []byte) {
 func (db *redisDb) dupValue(r dict.Ref, scratch *[ownsMaxSize]byte) ([]byte, error) {
 	value := db.dict.Value(r)
 	switch e := metaEncoding(db.dict.Meta(r)); {
+	case e == encodingQuicklist:
+		return listTypeDup(db, value, scratch)
 	case e.isObject():
 		o, err := db.objects.at(value).dup()
 		if err != nil {
@@ -134,6 +138,8 @@ func (db *redisDb) dupValue(r dict.Ref, scratch *[ownsMaxSize]byte) ([]byte, err
 func (db *redisDb) valueMemory(r dict.Ref) int64 {
 	n := db.dict.MemoryUsage(r)
 	switch e := metaEncoding(db.dict.Meta(r)); {
+	case e == encodingQuicklist:
+		n += listAt(db, r).Memory()
 	case e.isObject():
 		n += db.objectAt(r).memory()
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/redscope/redscope/engine/internal/ae"
 	"github.com/redscope/redscope/engine/internal/dict"
 	"github.com/redscope/redscope/engine/internal/monotonic"
+	"github.com/redscope/redscope/engine/internal/quicklist"
 	"github.com/redscope/redscope/engine/internal/slab"
 	"github.com/redscope/redscope/engine/probe"
 )
@@ -41,11 +42,12 @@ type Server struct {
 	arena   *slab.Arena // the memory of all keys and short values
 	db      []*redisDb
 	objects objectTable // what entries of the databases refer to by number
-	scratch []byte      // see keepScratch
-	refs    []dict.Ref  // for who has to collect entries or positions
-	sets    []setType   // see lookupSets
-	scores  []float64   // of the ZADD under way
-	payload []byte      // of the last DUMP, to be used again
+	lists   *quicklist.Space
+	scratch []byte     // see keepScratch
+	refs    []dict.Ref // for who has to collect entries or positions
+	sets    []setType  // see lookupSets
+	scores  []float64  // of the ZADD under way
+	payload []byte     // of the last DUMP, to be used again
 
 	commands  commandTable
 	clients   clients
@@ -129,9 +131,10 @@ func New(cfg *Config, hooks *Hooks) (*Server, error) {
 	if s.arena, err = slab.New(arenaLimit); err != nil {
 		return nil, fmt.Errorf("reserving address space for the keys: %w", err)
 	}
+	s.lists = quicklist.NewSpace(s.arena)
 	s.db = make([]*redisDb, cfg.Databases)
 	for i := range s.db {
-		s.db[i] = &redisDb{id: i, dict: dict.New(s.arena), arena: s.arena, objects: &s.objects}
+		s.db[i] = &redisDb{id: i, dict: dict.New(s.arena), arena: s.arena, objects: &s.objects, lists: s.lists}
 	}
 	if s.el, err = ae.New(cfg.MaxClients + reservedDescriptors); err != nil {
 		s.Close()

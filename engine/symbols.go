@@ -42,8 +42,11 @@ import _ "unsafe" // for go:linkname
 
 // What commands are made of.
 
+//go:linkname addListRangeReply addListRangeReply
 //go:linkname bitfieldGeneric bitfieldGeneric
+//go:linkname blmoveGenericCommand blmoveGenericCommand
 //go:linkname blockingGenericZpopCommand blockingGenericZpopCommand
+//go:linkname blockingPopGenericCommand blockingPopGenericCommand
 //go:linkname checkStringLength checkStringLength
 //go:linkname createDumpPayload createDumpPayload
 //go:linkname dbDelete dbDelete
@@ -67,12 +70,18 @@ import _ "unsafe" // for go:linkname
 //go:linkname getExpireMillisecondsOrReply getExpireMillisecondsOrReply
 //go:linkname getFlushCommandFlags getFlushCommandFlags
 //go:linkname getGenericCommand getGenericCommand
+//go:linkname getListPositionFromObjectOrReply getListPositionFromObjectOrReply
 //go:linkname hashTypeConvert hashTypeConvert
 //go:linkname hashTypeDelete hashTypeDelete
 //go:linkname hashTypeLookupWriteOrCreate hashTypeLookupWriteOrCreate
 //go:linkname hashTypeSet hashTypeSet
 //go:linkname hrandfieldWithCountCommand hrandfieldWithCountCommand
 //go:linkname incrDecrCommand incrDecrCommand
+//go:linkname listElementsRemoved listElementsRemoved
+//go:linkname listPopRangeAndReplyWithKey listPopRangeAndReplyWithKey
+//go:linkname listTypeDup listTypeDup
+//go:linkname lmoveGenericCommand lmoveGenericCommand
+//go:linkname lmpopGenericCommand lmpopGenericCommand
 //go:linkname lookupKey lookupKey
 //go:linkname lookupStringForBitCommand lookupStringForBitCommand
 //go:linkname membersOfAllNeighbors membersOfAllNeighbors
@@ -80,6 +89,8 @@ import _ "unsafe" // for go:linkname
 //go:linkname parseExtendedExpireArgumentsOrReply parseExtendedExpireArgumentsOrReply
 //go:linkname parseExtendedStringArgumentsOrReply parseExtendedStringArgumentsOrReply
 //go:linkname parseScanCursorOrReply parseScanCursorOrReply
+//go:linkname popGenericCommand popGenericCommand
+//go:linkname pushGenericCommand pushGenericCommand
 //go:linkname rdbLoadObject rdbLoadObject
 //go:linkname rdbSaveObject rdbSaveObject
 //go:linkname renameGenericCommand renameGenericCommand
@@ -137,6 +148,11 @@ import _ "unsafe" // for go:linkname
 //go:linkname bitfieldroCommand bitfieldroCommand
 //go:linkname bitopCommand bitopCommand
 //go:linkname bitposCommand bitposCommand
+//go:linkname blmoveCommand blmoveCommand
+//go:linkname blmpopCommand blmpopCommand
+//go:linkname blpopCommand blpopCommand
+//go:linkname brpopCommand brpopCommand
+//go:linkname brpoplpushCommand brpoplpushCommand
 //go:linkname bzmpopCommand bzmpopCommand
 //go:linkname bzpopmaxCommand bzpopmaxCommand
 //go:linkname bzpopminCommand bzpopminCommand
@@ -205,6 +221,19 @@ import _ "unsafe" // for go:linkname
 //go:linkname incrbyfloatCommand incrbyfloatCommand
 //go:linkname infoCommand infoCommand
 //go:linkname keysCommand keysCommand
+//go:linkname lindexCommand lindexCommand
+//go:linkname linsertCommand linsertCommand
+//go:linkname llenCommand llenCommand
+//go:linkname lmoveCommand lmoveCommand
+//go:linkname lmpopCommand lmpopCommand
+//go:linkname lpopCommand lpopCommand
+//go:linkname lposCommand lposCommand
+//go:linkname lpushCommand lpushCommand
+//go:linkname lpushxCommand lpushxCommand
+//go:linkname lrangeCommand lrangeCommand
+//go:linkname lremCommand lremCommand
+//go:linkname lsetCommand lsetCommand
+//go:linkname ltrimCommand ltrimCommand
 //go:linkname mgetCommand mgetCommand
 //go:linkname moveCommand moveCommand
 //go:linkname msetCommand msetCommand
@@ -223,6 +252,10 @@ import _ "unsafe" // for go:linkname
 //go:linkname renamenxCommand renamenxCommand
 //go:linkname resetCommand resetCommand
 //go:linkname restoreCommand restoreCommand
+//go:linkname rpopCommand rpopCommand
+//go:linkname rpoplpushCommand rpoplpushCommand
+//go:linkname rpushCommand rpushCommand
+//go:linkname rpushxCommand rpushxCommand
 //go:linkname saddCommand saddCommand
 //go:linkname scanCommand scanCommand
 //go:linkname scardCommand scardCommand

@@ -49,6 +49,7 @@ func TestSymbols(t *testing.T) {
 	for name := range listed {
 		if strings.HasSuffix(name, "Command") && !procs[name] && !slices.Contains([]string{
 			"call", "processCommand", "incrDecrCommand", "delGenericCommand", "expireGenericCommand", "getGenericCommand",
+			"msetGenericCommand", "renameGenericCommand", "scanGenericCommand", "blmoveGenericCommand", "blockingPopGenericCommand", "lmoveGenericCommand", "lmpopGenericCommand", "popGenericCommand", "pushGenericCommand", "setGenericCommand", "ttlGenericCommand", "securityWarningCommand",
 			"msetGenericCommand", "renameGenericCommand", "scanGenericCommand", "setGenericCommand", "ttlGenericCommand", "securityWarningCommand",
 			"blockingGenericZpopCommand", "genericZpopCommand", "zaddGenericCommand", "zmpopGenericCommand", "zpopMinMaxCommand", "zrandmemberWithCountCommand", "zrangeGenericCommand", "zrankGenericCommand", "zremrangeGenericCommand", "zunionInterDiffGenericCommand",
 			"genericHgetallCommand", "hrandfieldWithCountCommand", "sinterGenericCommand", "spopWithCountCommand", "srandmemberWithCountCommand", "sunionDiffGenericCommand",

@@ -18,6 +18,7 @@ package quicklist
 import (
 	"encoding/binary"
 	"math"
+	"strconv"
 
 	"github.com/redscope/redscope/engine/internal/listpack"
 	"github.com/redscope/redscope/engine/internal/slab"
@@ -56,6 +57,7 @@ type Space struct {
 	PackedThreshold int
 
 	raw []byte // a compressed node that is read; see view
+	end []byte // what End returned, or Rotate moves, where it is no view
 	out []byte // what is put together before it gets a slot
 }
 
@@ -198,10 +200,15 @@ func (l List) add(r slab.Ref, v []byte, head bool) bool {
 }
 
 // End returns the first or the last element of a list that has one, as a view that
-// is valid until the next operation: a string, or an integer.
+// is valid until this list changes or End is called again: a string, or an integer.
 func (l List) End(head bool) (v []byte, n int64, isInt bool) {
 	r := l.end(head)
-	data := l.view(r)
+	data := l.stored(r)
+	if l.node(r).meta&flagCompressed != 0 {
+		// Memory was out when it should have been opened.
+		data = append(l.s.end[:0], l.view(r)...)
+		l.s.end = data
+	}
 	if l.node(r).meta&flagPlain != 0 {
 		return data, 0, false
 	}
@@ -240,6 +247,25 @@ func (l List) Drop(head bool) bool {
 		l.compress(r)
 	}
 	return true
+}
+
+// Rotate moves the first, or else the last, element of a list that has one to the
+// head, or else to the tail, of the same list.
+func (l List) Rotate(fromHead, toHead bool) bool {
+	v, n, isInt := l.End(fromHead)
+	if isInt {
+		v = strconv.AppendInt(l.s.end[:0], n, 10)
+	} else {
+		v = append(l.s.end[:0], v...)
+	}
+	if cap(v) <= keptScratch {
+		l.s.end = v
+	}
+	// Once it is dropped there is no way back.
+	if room := 2*(len(v)+int(l.node(l.end(toHead)).size)) + slab.MaxSlot; !l.s.arena.HasRoom(int64(room)) {
+		return false
+	}
+	return l.Drop(fromHead) && l.Push(v, toHead)
 }
 
 // Insert puts v before or after the element at at, which is void afterwards.

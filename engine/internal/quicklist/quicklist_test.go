@@ -104,6 +104,18 @@ func step(r *rand.Rand, l List, m []string) (model []string, command []string, o
 			index++
 		}
 		return slices.Insert(m, index, v), command, l.Insert(&it, b, after)
+	case op < 16:
+		fromHead, toHead := r.IntN(2) == 0, r.IntN(2) == 0
+		side := map[bool]string{true: "LEFT", false: "RIGHT"}
+		command = []string{"LMOVE", "l", "l", side[fromHead], side[toHead]}
+		v, rest := m[len(m)-1], m[:len(m)-1:len(m)-1]
+		if fromHead {
+			v, rest = m[0], m[1:]
+		}
+		if toHead {
+			return append([]string{v}, rest...), command, l.Rotate(fromHead, toHead)
+		}
+		return append(rest, v), command, l.Rotate(fromHead, toHead)
 	case op < 18:
 		backwards := r.IntN(2) == 0
 		it := l.From(int64(index), backwards)
