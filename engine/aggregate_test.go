@@ -40,6 +40,17 @@ var aggregateCommands = []struct {
 	{"SISMEMBER-intset", smallSet, func(i int) []string { return []string{"SISMEMBER", "s" + strconv.Itoa(i), "77"} }},
 	{"SADD-large", largeSet, func(i int) []string { return []string{"SADD", "s", "member:" + strconv.Itoa(i)} }},
 	{"SISMEMBER-large", largeSet, func(i int) []string { return []string{"SISMEMBER", "s", "member:" + strconv.Itoa(i)} }},
+	{"ZADD-small", smallZset, func(i int) []string { return []string{"ZADD", "z" + strconv.Itoa(i), strconv.Itoa(i), "b"} }},
+	{"ZINCRBY-small", smallZset, func(i int) []string { return []string{"ZINCRBY", "z" + strconv.Itoa(i), "0.5", "c"} }},
+	{"ZRANGE-small", smallZset, func(i int) []string { return []string{"ZRANGE", "z" + strconv.Itoa(i), "0", "-1", "WITHSCORES"} }},
+	{"ZADD-large", largeZset, func(i int) []string {
+		return []string{"ZADD", "z", strconv.Itoa(i * 7919 % 1009), "member:" + strconv.Itoa(i)}
+	}},
+	{"ZSCORE-large", largeZset, func(i int) []string { return []string{"ZSCORE", "z", "member:" + strconv.Itoa(i)} }},
+	{"ZRANK-large", largeZset, func(i int) []string { return []string{"ZRANK", "z", "member:" + strconv.Itoa(i)} }},
+	{"ZRANGEBYSCORE-large", largeZset, func(i int) []string {
+		return []string{"ZRANGEBYSCORE", "z", strconv.Itoa(i), "inf", "LIMIT", "1", "10"}
+	}},
 }
 
 func smallHash(i int) []string {
@@ -50,6 +61,12 @@ func smallSet(i int) []string {
 	return []string{"SADD", "s" + strconv.Itoa(i), "1", "20000", "77", "-5", "12"}
 }
 func largeSet(i int) []string { return []string{"SADD", "s", "member:" + strconv.Itoa(i)} }
+func smallZset(i int) []string {
+	return []string{"ZADD", "z" + strconv.Itoa(i), "1", "a", "2.5", "b", "-3", "c", "7", "d", "100000", "last"}
+}
+func largeZset(i int) []string {
+	return []string{"ZADD", "z", strconv.Itoa(i), "member:" + strconv.Itoa(i)}
+}
 
 // aggregateReads returns a client of a server that was given size commands before,
 // and reads of 16 commands each.
