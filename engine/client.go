@@ -759,6 +759,8 @@ func debugCommand(c *client) {
 			"    Write <message> to the server log.",
 			"HTSTATS <dbid>",
 			"    Return hash table statistics of the specified Redis database.",
+			"OBJECT <key>",
+			"    Show low level info about <key> and associated value.",
 			"QUICKLIST-PACKED-THRESHOLD <size>",
 			"    Sets the threshold for elements to be inserted as plain vs packed nodes",
 			"    Default value is 1GB, allows values up to 4GB. Setting to 0 restores to default.",
@@ -792,6 +794,8 @@ func debugCommand(c *client) {
 	case sub == "log" && argc == 3:
 		s.log.warning("DEBUG LOG: %s", c.argv[2])
 		addReply(c, shared.ok)
+	case sub == "object" && argc == 3:
+		debugObject(c)
 	case sub == "htstats" && argc == 3:
 		debugHashTables(c)
 	default:

@@ -97,6 +97,10 @@ func TestNoAllocations(t *testing.T) {
 	s.do("SET", "raw", strings.Repeat("x", 200))
 	s.do("SET", "long", strings.Repeat("x", 50000))
 	s.do("RPUSH", "list", "a", "b", "c", "1", "2", "3")
+	s.do("PFADD", "sparse", "a")
+	for i := range 3000 {
+		s.do("PFADD", "dense", fmt.Sprint(i))
+	}
 	key := []byte("new:000000000000")
 	next := func() { // keys that were not there before
 		for i := len(key) - 1; ; i-- {
@@ -160,6 +164,11 @@ func TestNoAllocations(t *testing.T) {
 		{"LMOVE list list LEFT RIGHT", nil},
 		{"LMOVE list other LEFT LEFT", nil},
 		{"BLPOP list 5", nil},
+		{"PFADD sparse a b c", nil},
+		{"PFADD dense $", next},
+		{"PFCOUNT dense", nil},
+		{"PFCOUNT sparse dense", nil},
+		{"PFMERGE merged sparse dense", nil},
 		{"EXPIRE key:000000000000 1000", nil},
 		{"TTL key:000000000000", nil},
 		{"TTL absent", nil},
@@ -220,6 +229,7 @@ func TestOutOfMemory(t *testing.T) {
 		"SETBIT new 1 1", "SETBIT new 900000 1", "SETBIT short 1000 1", "SETBIT short 900000 1", "SETBIT longdying 900000 1",
 		"BITFIELD new SET u8 #5000 255", "BITFIELD short INCRBY u8 #5000 300 OVERFLOW FAIL SET u1 0 2",
 		"BITOP OR new short long", "BITOP NOT new long", "BITOP XOR short n short long", "BITOP AND n long", "BITOP OR dying dying long", "BITOP NOT dying longdying",
+		"PFADD new a", "PFADD sparse a b c d e f g h i j k l m n o p q r s t u v w x y z", "PFMERGE sparse dense", "PFMERGE new sparse dense",
 		"INCR new", "INCRBYFLOAT n 1e300", "INCRBYFLOAT new 1e4000",
 		"RENAME long new", "RENAME dying new", "RENAME longdying short", "RENAME longdying new",
 		"LPUSH new x", "RPUSH new a $ b", "LPUSH list x $ 1 $", "RPUSHX list $", "LINSERT list BEFORE b $", "LINSERT list AFTER e x", "LINSERT nodes AFTER 7 $",
@@ -236,6 +246,10 @@ func TestOutOfMemory(t *testing.T) {
 			s.do("RPUSH", "list", "a", "b", "c", "d", "e")
 			for i := range 2000 {
 				s.do("RPUSH", "nodes", strconv.Itoa(i), "some text")
+			}
+			s.do("PFADD", "sparse", "0")
+			for i := range 1500 {
+				s.do("PFADD", "dense", fmt.Sprint(i))
 			}
 			failures := 0
 			for room := int64(0); ; room = max(room+1, room*17/16) {
