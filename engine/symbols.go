@@ -224,7 +224,6 @@ import _ "unsafe" // for go:linkname
 //go:linkname incrbyfloatCommand incrbyfloatCommand
 //go:linkname infoCommand infoCommand
 //go:linkname keysCommand keysCommand
-//go:linkname memoryCommand memoryCommand
 //go:linkname lcsCommand lcsCommand
 //go:linkname lindexCommand lindexCommand
 //go:linkname linsertCommand linsertCommand
@@ -239,6 +238,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname lremCommand lremCommand
 //go:linkname lsetCommand lsetCommand
 //go:linkname ltrimCommand ltrimCommand
+//go:linkname memoryCommand memoryCommand
 //go:linkname mgetCommand mgetCommand
 //go:linkname moveCommand moveCommand
 //go:linkname msetCommand msetCommand
