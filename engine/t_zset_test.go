@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// execute runs commands that arrive in one read.
-func (c *client) execute(read []byte) {
+// executeRead runs commands that arrive in one read.
+func (c *client) executeRead(read []byte) {
 	c.query, c.pos = read, 0
 	processInputBuffer(c)
 	c.buf = c.buf[:0]
@@ -53,7 +53,7 @@ func BenchmarkZset(b *testing.B) {
 			before := cpuTime()
 			n := 0
 			for b.Loop() {
-				c.execute(reads[n%len(reads)])
+				c.executeRead(reads[n%len(reads)])
 				n++
 			}
 			b.ReportMetric(float64(cpuTime()-before)/float64(n*16), "cpu-ns/command")
