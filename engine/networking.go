@@ -609,8 +609,14 @@ func addReplyBulkString(c *client, s string) {
 
 func addReplyBulkLongLong(c *client, n int64) {
 	if c.prepareClientToWrite() {
-		c.buf = redcon.AppendBulkInt(c.buf, n)
+		c.buf = appendBulkInt(c.buf, n)
 	}
+}
+
+// appendBulkInt appends an integer as a bulk; redcon's codec allocates for it.
+func appendBulkInt(b []byte, n int64) []byte {
+	var digits [20]byte
+	return redcon.AppendBulk(b, strconv.AppendInt(digits[:0], n, 10))
 }
 
 func addReplyLongLong(c *client, n int64) {
@@ -863,10 +869,10 @@ var shared = struct {
 	cone:       []byte(":1\r\n"),
 	nullBulk:   []byte("$-1\r\n"),
 	nullArray:  []byte("*-1\r\n"),
-	emptyArray: []byte("*0\r\n"),
 	null:       []byte("_\r\n"),
 	resp3True:  []byte("#t\r\n"),
 	resp3False: []byte("#f\r\n"),
+	emptyArray: []byte("*0\r\n"),
 	emptyMap:   []byte("%0\r\n"),
 	emptySet:   []byte("~0\r\n"),
 	emptyScan:  []byte("*2\r\n$1\r\n0\r\n*0\r\n"),

@@ -454,6 +454,22 @@ func Valid(b []byte, deep bool) bool {
 	}
 }
 
+// ValidNext is Next for a listpack of which only Valid without deep is known: it
+// returns false when the element at p is not sound. A p of -1 stands before the first.
+func ValidNext(b []byte, p int) (next int, ok bool) {
+	next, ok = headerSize, true
+	if p >= 0 {
+		next, ok = validNext(b, p)
+	}
+	if !ok {
+		return -1, false
+	}
+	if b[next] == end {
+		return -1, next == len(b)-1
+	}
+	return next, true
+}
+
 // validNext checks one element and returns where the next begins, which is in b.
 func validNext(b []byte, p int) (int, bool) {
 	fixed := 1 // bytes that tell the size of the rest
