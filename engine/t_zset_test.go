@@ -7,16 +7,6 @@ import (
 	"testing"
 )
 
-<<<<<<< HEAD
-=======
-// executeRead runs commands that arrive in one read.
-func (c *client) executeRead(read []byte) {
-	c.query, c.pos = read, 0
-	processInputBuffer(c)
-	c.buf = c.buf[:0]
-}
-
->>>>>>> list
 // benchmarkZset makes a sorted set of n members with random scores.
 func benchmarkZset(b testing.TB, n int) (*Server, *client) {
 	s, c := benchmarkServer(b)
@@ -57,13 +47,9 @@ func BenchmarkZset(b *testing.B) {
 			before := cpuTime()
 			n := 0
 			for b.Loop() {
-<<<<<<< HEAD
 				c.query, c.pos = reads[n%len(reads)], 0
 				processInputBuffer(c)
 				c.buf = c.buf[:0]
-=======
-				c.executeRead(reads[n%len(reads)])
->>>>>>> list
 				n++
 			}
 			b.ReportMetric(float64(cpuTime()-before)/float64(n*16), "cpu-ns/command")
@@ -101,14 +87,14 @@ func TestZsetGivesBack(t *testing.T) {
 			{"GEOSEARCHSTORE y z FROMLONLAT -179 -85 BYRADIUS 100 km", "GEORADIUS z 0 0 1 km STORE z", "DEL z y"},
 			{"CONFIG SET zset-max-listpack-entries 0", "ZADD z 1 one", "DEL z", "CONFIG SET zset-max-listpack-entries 128"},
 		} {
-			c.execute(zaddMembers("z", n, numbered))
+			c.replyTo(zaddMembers("z", n, numbered))
 			for _, command := range ways {
-				if reply := c.execute(strings.Fields(command)); reply[0] == '-' {
+				if reply := c.replyTo(strings.Fields(command)); reply[0] == '-' {
 					t.Fatalf("%s: %s", command, reply)
 				}
 			}
 			if used := s.arena.Used(); used != 0 {
-				t.Fatalf("%q of %d members leave %d bytes; keys left: %q", ways, n, used, c.execute([]string{"KEYS", "*"}))
+				t.Fatalf("%q of %d members leave %d bytes; keys left: %q", ways, n, used, c.replyTo([]string{"KEYS", "*"}))
 			}
 			for i, o := range s.objects.objects {
 				if o != nil {
@@ -124,7 +110,7 @@ func TestZsetOutOfMemory(t *testing.T) {
 	s, c := benchmarkServer(t)
 	long := strings.Repeat("x", 100)
 	state := func() string {
-		return c.execute([]string{"ZRANGE", "z", "0", "-1", "WITHSCORES"}, []string{"OBJECT", "ENCODING", "z"},
+		return c.replyTo([]string{"ZRANGE", "z", "0", "-1", "WITHSCORES"}, []string{"OBJECT", "ENCODING", "z"},
 			[]string{"ZRANGE", "y", "0", "-1", "WITHSCORES"}, []string{"OBJECT", "ENCODING", "y"})
 	}
 	refused := 0
@@ -138,13 +124,13 @@ func TestZsetOutOfMemory(t *testing.T) {
 		} {
 			for room := int64(0); room < 100_000; room = room*2 + 8 {
 				s.arena.SetLimit(0)
-				c.execute([]string{"FLUSHALL"}, zaddMembers("y", 5, numbered))
+				c.replyTo([]string{"FLUSHALL"}, zaddMembers("y", 5, numbered))
 				if n > 0 {
-					c.execute(zaddMembers("z", n, numbered))
+					c.replyTo(zaddMembers("z", n, numbered))
 				}
 				before := state()
 				s.arena.SetLimit(s.arena.Used() + room)
-				reply := c.execute(write)
+				reply := c.replyTo(write)
 				s.arena.SetLimit(0)
 				if strings.HasPrefix(reply, "-OOM") {
 					refused++
@@ -154,7 +140,7 @@ func TestZsetOutOfMemory(t *testing.T) {
 				} else if reply[0] == '-' {
 					t.Fatalf("%.80q: %s", write, reply)
 				}
-				c.execute([]string{"DEL", "z", "y"})
+				c.replyTo([]string{"DEL", "z", "y"})
 				if used := s.arena.Used(); used != 0 {
 					t.Fatalf("%.80q with %d members and %d bytes left: %d bytes leaked", write, n, room, used)
 				}
