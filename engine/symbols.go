@@ -43,10 +43,10 @@ import _ "unsafe" // for go:linkname
 // What commands are made of.
 
 //go:linkname addListRangeReply addListRangeReply
-//go:linkname blmoveGenericCommand blmoveGenericCommand
-//go:linkname blockingPopGenericCommand blockingPopGenericCommand
 //go:linkname bitfieldGeneric bitfieldGeneric
+//go:linkname blmoveGenericCommand blmoveGenericCommand
 //go:linkname blockingGenericZpopCommand blockingGenericZpopCommand
+//go:linkname blockingPopGenericCommand blockingPopGenericCommand
 //go:linkname checkStringLength checkStringLength
 //go:linkname createDumpPayload createDumpPayload
 //go:linkname dbDelete dbDelete
@@ -84,6 +84,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname lmoveGenericCommand lmoveGenericCommand
 //go:linkname lmpopGenericCommand lmpopGenericCommand
 //go:linkname lookupKey lookupKey
+//go:linkname lookupKeyByPattern lookupKeyByPattern
 //go:linkname lookupStringForBitCommand lookupStringForBitCommand
 //go:linkname membersOfAllNeighbors membersOfAllNeighbors
 //go:linkname msetGenericCommand msetGenericCommand
@@ -107,6 +108,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname signalDeletedKeyAsReady signalDeletedKeyAsReady
 //go:linkname signalKeyAsReady signalKeyAsReady
 //go:linkname sinterGenericCommand sinterGenericCommand
+//go:linkname sortCommandGeneric sortCommandGeneric
 //go:linkname spopWithCountCommand spopWithCountCommand
 //go:linkname srandmemberWithCountCommand srandmemberWithCountCommand
 //go:linkname streamEstimateDistanceFromFirstEverEntry streamEstimateDistanceFromFirstEverEntry
@@ -145,16 +147,16 @@ import _ "unsafe" // for go:linkname
 
 //go:linkname appendCommand appendCommand
 //go:linkname authCommand authCommand
-//go:linkname blmoveCommand blmoveCommand
-//go:linkname blmpopCommand blmpopCommand
-//go:linkname blpopCommand blpopCommand
-//go:linkname brpopCommand brpopCommand
-//go:linkname brpoplpushCommand brpoplpushCommand
 //go:linkname bitcountCommand bitcountCommand
 //go:linkname bitfieldCommand bitfieldCommand
 //go:linkname bitfieldroCommand bitfieldroCommand
 //go:linkname bitopCommand bitopCommand
 //go:linkname bitposCommand bitposCommand
+//go:linkname blmoveCommand blmoveCommand
+//go:linkname blmpopCommand blmpopCommand
+//go:linkname blpopCommand blpopCommand
+//go:linkname brpopCommand brpopCommand
+//go:linkname brpoplpushCommand brpoplpushCommand
 //go:linkname bzmpopCommand bzmpopCommand
 //go:linkname bzpopmaxCommand bzpopmaxCommand
 //go:linkname bzpopminCommand bzpopminCommand
@@ -258,11 +260,11 @@ import _ "unsafe" // for go:linkname
 //go:linkname renameCommand renameCommand
 //go:linkname renamenxCommand renamenxCommand
 //go:linkname resetCommand resetCommand
+//go:linkname restoreCommand restoreCommand
 //go:linkname rpopCommand rpopCommand
 //go:linkname rpoplpushCommand rpoplpushCommand
 //go:linkname rpushCommand rpushCommand
 //go:linkname rpushxCommand rpushxCommand
-//go:linkname restoreCommand restoreCommand
 //go:linkname saddCommand saddCommand
 //go:linkname scanCommand scanCommand
 //go:linkname scardCommand scardCommand
@@ -282,6 +284,8 @@ import _ "unsafe" // for go:linkname
 //go:linkname sismemberCommand sismemberCommand
 //go:linkname smismemberCommand smismemberCommand
 //go:linkname smoveCommand smoveCommand
+//go:linkname sortCommand sortCommand
+//go:linkname sortroCommand sortroCommand
 //go:linkname spopCommand spopCommand
 //go:linkname srandmemberCommand srandmemberCommand
 //go:linkname sremCommand sremCommand
