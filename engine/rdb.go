@@ -2,10 +2,12 @@ package engine
 
 import (
 	"errors"
+	"strconv"
 
 	"github.com/redscope/redscope/engine/internal/dict"
 	"github.com/redscope/redscope/engine/internal/intset"
 	"github.com/redscope/redscope/engine/internal/listpack"
+	"github.com/redscope/redscope/engine/internal/quicklist"
 	"github.com/redscope/redscope/engine/internal/rdb"
 )
 
@@ -46,6 +48,10 @@ func rdbObjectType(db *redisDb, r dict.Ref) rdb.Type {
 			return rdb.TypeHashListpack
 		}
 		return rdb.TypeHash
+	case typeList:
+		return rdb.TypeListQuicklist2
+	case typeStream:
+		return rdb.TypeStreamListpacks2
 	}
 	panic("engine: a value of unknown type")
 }
@@ -61,10 +67,14 @@ func rdbSaveObject(s *Server, db *redisDb, r dict.Ref, b []byte) []byte {
 		return rdb.AppendInt(b, intValue(value))
 	case !e.ownsMore():
 		return rdb.AppendString(b, value, compress)
+	case e == encodingQuicklist:
+		return rdbSaveList(b, db.lists.At(value), compress)
 	}
 	switch o := db.objectAt(r).(type) {
 	case *zset:
 		return rdbSaveZset(b, o, compress)
+	case *stream:
+		return rdbSaveStream(b, o, compress)
 	case *setTable:
 		b = rdb.AppendLen(b, uint64(o.Len()))
 		it := o.UnsafeIterator()
@@ -81,6 +91,24 @@ func rdbSaveObject(s *Server, db *redisDb, r dict.Ref, b []byte) []byte {
 		}
 		it.Release()
 	}
+	return b
+}
+
+func rdbSaveList(b []byte, l quicklist.List, compress bool) []byte {
+	b = rdb.AppendLen(b, uint64(l.Nodes()))
+	l.EachNode(func(n quicklist.Node) bool {
+		container := uint64(rdb.NodePacked)
+		if n.Plain {
+			container = rdb.NodePlain
+		}
+		b = rdb.AppendLen(b, container)
+		if n.Compressed {
+			b = rdb.AppendCompressed(b, n.Data, n.Size)
+		} else {
+			b = rdb.AppendString(b, n.Data, compress)
+		}
+		return true
+	})
 	return b
 }
 
@@ -121,6 +149,7 @@ type rdbLoader struct {
 
 	field, value []byte // scratch for strings
 	number       [8]byte
+	header       [quicklist.HeaderSize]byte
 }
 
 // rdbLoadObject reads a value of type t. It returns errBadFormat when there is none
@@ -155,6 +184,10 @@ func rdbLoadObject(s *Server, db *redisDb, t rdb.Type, r *rdb.Reader) (loadedVal
 		return l.hashOf(lp, err)
 	case rdb.TypeHashZipmap:
 		return l.loadHashZipmap()
+	case rdb.TypeList, rdb.TypeListZiplist, rdb.TypeListQuicklist, rdb.TypeListQuicklist2:
+		return l.loadList(t)
+	case rdb.TypeStreamListpacks, rdb.TypeStreamListpacks2:
+		return l.loadStream(t == rdb.TypeStreamListpacks)
 	}
 	return loadedValue{}, errBadFormat
 }
@@ -250,6 +283,100 @@ func (l *rdbLoader) zsetOf(lp []byte, err error) (loadedValue, error) {
 		return loadedValue{}, err
 	}
 	return l.object(typeZset, encodingSkiplist, v.z), nil
+}
+
+// loadList reads a list of any form.
+func (l *rdbLoader) loadList(t rdb.Type) (loadedValue, error) {
+	list := createList(l.s, &l.header)
+	var err error
+	switch t {
+	case rdb.TypeList:
+		err = l.readElements(list)
+	case rdb.TypeListZiplist:
+		err = l.readZiplist(list)
+	default:
+		err = l.readNodes(list, t == rdb.TypeListQuicklist)
+	}
+	if err == nil && list.Len() == 0 {
+		err = errBadFormat
+	}
+	if err != nil {
+		list.Free()
+		return loadedValue{}, err
+	}
+	return loadedValue{typeList, encodingQuicklist, l.header[:]}, nil
+}
+
+func (l *rdbLoader) readElements(list quicklist.List) error {
+	n := l.Len()
+	if n == rdb.LenError {
+		return errBadFormat
+	}
+	for ; n > 0; n-- {
+		v, ok := l.String(&l.value)
+		if !ok {
+			return errBadFormat
+		}
+		if !list.Push(v, listTail) {
+			return dict.ErrOutOfMemory
+		}
+	}
+	return nil
+}
+
+func (l *rdbLoader) readZiplist(list quicklist.List) (err error) {
+	zl, ok := l.String(&l.value)
+	if !ok || !rdb.Ziplist(zl, func(s []byte, n int64, isInt bool) bool {
+		if isInt {
+			l.field = strconv.AppendInt(l.field[:0], n, 10)
+			s = l.field
+		}
+		if !list.Push(s, listTail) {
+			err = dict.ErrOutOfMemory
+		}
+		return err == nil
+	}) && err == nil {
+		return errBadFormat
+	}
+	return err
+}
+
+// readNodes reads nodes; old says that they are ziplists. Empty ones are left out.
+func (l *rdbLoader) readNodes(list quicklist.List, old bool) error {
+	n := l.Len()
+	if n == rdb.LenError {
+		return errBadFormat
+	}
+	for ; n > 0; n-- {
+		container := uint64(rdb.NodePacked)
+		if !old {
+			if container = l.Len(); container != rdb.NodePacked && container != rdb.NodePlain {
+				return errBadFormat
+			}
+		}
+		data, ok := l.String(&l.value)
+		if !ok || len(data) == 0 {
+			return errBadFormat
+		}
+		switch {
+		case old:
+			l.field, ok = appendZiplist(listpack.AppendNew(l.field[:0]), data)
+			data = l.field
+		case container == rdb.NodePacked:
+			l.countSanitization()
+			ok = listpack.Valid(data, true)
+		}
+		if !ok {
+			return errBadFormat
+		}
+		if container == rdb.NodePacked && listpack.Len(data) == 0 {
+			continue
+		}
+		if !list.AppendNode(data, container == rdb.NodePlain) {
+			return dict.ErrOutOfMemory
+		}
+	}
+	return nil
 }
 
 // loadSet reads members one by one.

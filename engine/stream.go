@@ -631,9 +631,9 @@ func (s *stream) hasEntry(si *streamIterator, id streamID) bool {
 }
 
 // hasTombstones reports whether, as far as is known, an entry from start on has
-// been deleted.
+// been deleted by XDEL, and what is before it has not all gone.
 func (s *stream) hasTombstones(start streamID) bool {
-	return s.length != 0 && s.maxDeletedID != streamID{} && !s.maxDeletedID.before(start)
+	return s.length != 0 && s.maxDeletedID != streamID{} && !s.maxDeletedID.before(s.firstID) && !s.maxDeletedID.before(start)
 }
 
 // streamEstimateDistanceFromFirstEverEntry returns how many entries were added up to the one with this ID, or

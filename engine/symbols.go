@@ -119,6 +119,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname streamReplyWithRange streamReplyWithRange
 //go:linkname streamReplyWithRangeFromConsumerPEL streamReplyWithRangeFromConsumerPEL
 //go:linkname streamTrim streamTrim
+//go:linkname streamValidateListpackIntegrity streamValidateListpackIntegrity
 //go:linkname string2ull string2ull
 //go:linkname stringmatchlen stringmatchlen
 //go:linkname sunionDiffGenericCommand sunionDiffGenericCommand

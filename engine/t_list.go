@@ -451,7 +451,7 @@ func lposCommand(c *client) {
 				}
 				addReplyLongLong(c, at)
 				found++
-				if !counted || int64(found) == count {
+				if !counted || count != 0 && matches-rank+1 >= count { // the least rank overflows
 					break
 				}
 			}

@@ -17,6 +17,15 @@ type streamScratch struct {
 	ids     []streamID
 }
 
+// release forgets the stream that a command was about, lest it be kept when its key
+// is gone.
+func (scratch *streamScratch) release() {
+	si := &scratch.entries
+	si.it.Release()
+	si.s, si.lp = nil, nil
+	scratch.pel.Release()
+}
+
 // streamOf returns the stream at r, nil if r is 0.
 func streamOf(db *redisDb, r dict.Ref) *stream {
 	if r == 0 {
@@ -367,6 +376,7 @@ options:
 }
 
 func xaddCommand(c *client) {
+	defer c.srv.streams.release()
 	var o streamOptions
 	i, ok := streamParseAddOrTrimArgsOrReply(c, &o, true)
 	if !ok {
@@ -431,6 +441,7 @@ func xaddCommand(c *client) {
 }
 
 func xtrimCommand(c *client) {
+	defer c.srv.streams.release()
 	var o streamOptions
 	if _, ok := streamParseAddOrTrimArgsOrReply(c, &o, false); !ok {
 		return
@@ -458,6 +469,7 @@ func xrevrangeCommand(c *client) { xrangeGenericCommand(c, c.argv[3], c.argv[2],
 //
 //go:noinline
 func xrangeGenericCommand(c *client, first, last []byte, reverse bool) {
+	defer c.srv.streams.release()
 	start, end, ok := streamParseIntervalOrReply(c, first, last)
 	if !ok {
 		return
@@ -485,6 +497,7 @@ func xrangeGenericCommand(c *client, first, last []byte, reverse bool) {
 }
 
 func xdelCommand(c *client) {
+	defer c.srv.streams.release()
 	s := lookupStreamOrReply(c, c.argv[1], lookupWrite, shared.czero)
 	if s == nil {
 		return
@@ -517,6 +530,7 @@ func xdelCommand(c *client) {
 }
 
 func xsetidCommand(c *client) {
+	defer c.srv.streams.release()
 	id, ok := streamParseStrictIDOrReply(c, c.argv[2], 0)
 	if !ok {
 		return
@@ -547,10 +561,6 @@ func xsetidCommand(c *client) {
 	}
 	s := lookupStreamOrReply(c, c.argv[1], lookupWrite, shared.nokeyerr)
 	if s == nil {
-		return
-	}
-	if id.before(s.maxDeletedID) {
-		addReplyError(c, "The ID specified in XSETID is smaller than current max_deleted_entry_id")
 		return
 	}
 	if s.length > 0 {
@@ -587,7 +597,6 @@ type streamRead struct {
 // blocked is not sent more at once.
 const blockedReadCount = 1000
 
-// xreadCommand is XREAD and XREADGROUP.
 func xreadCommand(c *client) { xreadGenericCommand(c, false) }
 
 func xreadgroupCommand(c *client) { xreadGenericCommand(c, true) }
@@ -596,6 +605,7 @@ func xreadgroupCommand(c *client) { xreadGenericCommand(c, true) }
 //
 //go:noinline
 func xreadGenericCommand(c *client, grouped bool) {
+	defer c.srv.streams.release()
 	var read streamRead
 	until, blocks := int64(0), false
 	streams := 0 // index of the first key
@@ -619,11 +629,7 @@ options:
 		case more > 0 && equalFoldC(opt, "streams"):
 			streams = i + 1
 			if more%2 != 0 {
-				symbol := '$'
-				if grouped {
-					symbol = '>'
-				}
-				addReplyErrorFormat(c, "Unbalanced '%s' list of streams: for each stream key an ID or '%c' must be specified.", c.cmd.fullName, symbol)
+				addReplyError(c, "Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.")
 				return
 			}
 			break options
@@ -781,6 +787,7 @@ func (read *streamRead) block(c *client, keys [][]byte, until int64) {
 
 // serveBlocked replies with what is new in a stream, if anything is.
 func (read *streamRead) serveBlocked(c *client, db *redisDb, key []byte) bool {
+	defer c.srv.streams.release()
 	s := streamOf(db, lookupKey(c, db, key, lookupNoTouch|lookupNoStats))
 	var reader groupRead
 	var after streamID
@@ -868,6 +875,7 @@ func xackCommand(c *client) {
 }
 
 func xpendingCommand(c *client) {
+	defer c.srv.streams.release()
 	argc := len(c.argv)
 	if argc != 3 && (argc < 6 || argc > 9) {
 		addReplyErrorObject(c, shared.syntaxerr)
@@ -1051,6 +1059,7 @@ func addReplyClaimed(c *client, s *stream, id streamID, justID bool) {
 }
 
 func xclaimCommand(c *client) {
+	defer c.srv.streams.release()
 	s, g := streamGroupOrReply(c, c.argv[1], c.argv[2])
 	if g == nil {
 		return
@@ -1077,7 +1086,7 @@ func xclaimCommand(c *client) {
 		g.lastID = o.lastID
 		keyModified(c)
 	}
-	k := consumerSeen(c, g, c.argv[3])
+	var k *streamConsumer // is made by what it claims
 	now := c.srv.loopClock.unixMs
 	head, n := addReplyDeferredLen(c), 0
 	for _, id := range ids {
@@ -1098,6 +1107,9 @@ func xclaimCommand(c *client) {
 			nack = streamNACKNow(c, nil)
 			g.addPending(key[:], nack)
 		}
+		if k == nil {
+			k = consumerSeen(c, g, c.argv[3])
+		}
 		k.claim(key[:], nack, o.deliveryTime, o.justID)
 		if o.retryCount >= 0 {
 			nack.deliveryCount = uint64(o.retryCount)
@@ -1114,6 +1126,7 @@ func xclaimCommand(c *client) {
 const autoclaimAttempts = 10
 
 func xautoclaimCommand(c *client) {
+	defer c.srv.streams.release()
 	idle, ok := claimArgument(c, c.argv[4], "Invalid min-idle-time argument for XAUTOCLAIM")
 	if !ok {
 		return
@@ -1148,7 +1161,7 @@ func xautoclaimCommand(c *client) {
 	if g == nil {
 		return
 	}
-	k := consumerSeen(c, g, c.argv[3])
+	var k *streamConsumer // is made by what it claims
 	now, attempts := c.srv.loopClock.unixMs, count*autoclaimAttempts
 	deleted := c.srv.streams.ids[:0]
 	head, n := addReplyDeferredLen(c), 0
@@ -1167,6 +1180,9 @@ func xautoclaimCommand(c *client) {
 			continue
 		}
 		if idle <= 0 || now-nack.deliveryTime >= idle {
+			if k == nil {
+				k = consumerSeen(c, g, c.argv[3])
+			}
 			k.claim(key[:], nack, now, justID)
 			addReplyClaimed(c, s, id, justID)
 			keyModified(c)
@@ -1417,6 +1433,7 @@ func addReplyGroupProgress(c *client, s *stream, g *streamCG) {
 //
 //go:noinline
 func xinfoReplyWithStreamInfo(c *client, s *stream) {
+	defer c.srv.streams.release()
 	full, count := len(c.argv) > 3, int64(10)
 	switch opts := c.argv[3:]; {
 	case !full:

@@ -204,9 +204,9 @@ XGROUP DELCONSUMER x group consumer #3
 XREADGROUP GROUP group consumer {COUNT count|NOACK} STREAMS x (>|id) #30
 XACK x group (id)+
 XPENDING x group
-XPENDING x group {IDLE count} rangeid rangeid count [consumer]
+XPENDING x group {IDLE zero} rangeid rangeid count [consumer]
 XCLAIM x group consumer 0 (id)+ {JUSTID|RETRYCOUNT count|FORCE|LASTID id|junk} #20
-XAUTOCLAIM x group consumer 0 id [COUNT count] [JUSTID]
+XAUTOCLAIM x group consumer 0 id [COUNT few] [JUSTID]
 XSETID x id {ENTRIESADDED count|MAXDELETEDID id}
 XINFO STREAM x
 XINFO STREAM x FULL [COUNT count]

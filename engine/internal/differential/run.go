@@ -212,13 +212,14 @@ func (m *maker) make(rec recipe) unit {
 // spoil makes a command that is probably wrong.
 func (m *maker) spoil(c Command) Command {
 	i := 1 + m.IntN(len(c))
-	switch m.IntN(3) {
-	case 0:
+	// Another argument of one that blocks might become the time to wait.
+	blocks := strings.HasPrefix(strings.ToUpper(c[0]), "B")
+	switch n := m.IntN(3); {
+	case n == 0:
 		return c[:i]
-	case 1:
+	case n == 1 && !blocks:
 		return append(c, m.member())
-	}
-	if i < len(c) && !strings.HasPrefix(strings.ToUpper(c[0]), "B") && strings.ToUpper(c[0]) != "SORT" {
+	case n == 2 && i < len(c) && !blocks:
 		c[i] = m.member()
 	}
 	return c

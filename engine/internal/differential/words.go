@@ -53,6 +53,8 @@ func init() {
 		"value": (*maker).value, "member": (*maker).member, "field": (*maker).member,
 		"int": (*maker).integer, "float": (*maker).float, "score": (*maker).score, "index": (*maker).index,
 		"count": func(m *maker) string { return m.rarely((*maker).integer, strconv.Itoa(m.IntN(8))) },
+		// A COUNT that Redis allocates for.
+		"few": func(m *maker) string { return pick(m, "1", "2", "5", "10", "0", "-1", "x") },
 		"scount": func(m *maker) string { // a negative one may ask for as many random elements
 			return m.rarely(func(m *maker) string {
 				return pick(m, "9223372036854775807", "-9223372036854775808", "9223372036854775808", "x", "", "1.0")

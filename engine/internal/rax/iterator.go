@@ -28,6 +28,12 @@ func (it *Iterator[V]) Reset(t *Tree[V]) {
 	it.n = nil
 }
 
+// Release has the iterator forget its tree, which could not be collected otherwise.
+func (it *Iterator[V]) Release() {
+	clear(it.up[:cap(it.up)])
+	it.t, it.n, it.up = nil, nil, it.up[:0]
+}
+
 func (it *Iterator[V]) rewind() {
 	it.n, it.up, it.key = it.t.head, it.up[:0], it.key[:0]
 }

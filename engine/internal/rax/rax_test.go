@@ -253,6 +253,7 @@ func TestNoAllocations(t *testing.T) {
 			v, _ := tree.Find(it.Key())
 			sum += v
 		}
+		it.Release()
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
