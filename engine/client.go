@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 	"unsafe"
+
+	"github.com/redscope/redscope/engine/internal/quicklist"
 )
 
 // What a client takes beside its buffers, in bytes.
@@ -757,6 +759,11 @@ func debugCommand(c *client) {
 			"    Write <message> to the server log.",
 			"HTSTATS <dbid>",
 			"    Return hash table statistics of the specified Redis database.",
+			"OBJECT <key>",
+			"    Show low level info about <key> and associated value.",
+			"QUICKLIST-PACKED-THRESHOLD <size>",
+			"    Sets the threshold for elements to be inserted as plain vs packed nodes",
+			"    Default value is 1GB, allows values up to 4GB. Setting to 0 restores to default.",
 			"SET-ACTIVE-EXPIRE <0|1>",
 			"    Setting it to 0 disables expiring keys in background when they are not",
 			"    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
@@ -771,11 +778,24 @@ func debugCommand(c *client) {
 		n, _ := strconv.Atoi(string(c.argv[2]))
 		s.config.ActiveExpire = n != 0
 		addReply(c, shared.ok)
+	case sub == "quicklist-packed-threshold" && argc == 3:
+		n, ok := parseMemory(string(c.argv[2]))
+		if !ok || n < 0 || n > 4<<30-1<<20 {
+			addReplyError(c, "argument must be a memory value bigger than 1 and smaller than 4gb")
+			return
+		}
+		if n == 0 {
+			n = quicklist.DefaultPackedThreshold
+		}
+		s.lists.PackedThreshold = int(n)
+		addReply(c, shared.ok)
 	case sub == "error" && argc == 3:
 		addReplyErrorFormat(c, "%s", "-"+string(c.argv[2]))
 	case sub == "log" && argc == 3:
 		s.log.warning("DEBUG LOG: %s", c.argv[2])
 		addReply(c, shared.ok)
+	case sub == "object" && argc == 3:
+		debugObject(c)
 	case sub == "htstats" && argc == 3:
 		debugHashTables(c)
 	default:

@@ -328,13 +328,7 @@ func objectCommand(c *client) {
 	case "encoding":
 		addReplyBulkString(c, encodingNames[e])
 	case "refcount":
-		if e == encodingInt {
-			if n := intValue(d.Value(r)); n >= 0 && n < sharedIntegers {
-				addReplyLongLong(c, math.MaxInt32)
-				return
-			}
-		}
-		addReply(c, shared.cone)
+		addReplyLongLong(c, objectRefcount(e, d.Value(r)))
 	case "idletime":
 		if c.srv.config.MaxmemoryPolicy.isLFU() {
 			addReplyError(c, "An LFU maxmemory policy is selected, idle time not tracked."+switchingPolicies)

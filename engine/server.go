@@ -66,6 +66,7 @@ type Server struct {
 	collector collector
 	memory    struct { // bytes
 		startup, peak int64
+		purging       atomic.Bool // purgeMemory is at work on the heap
 	}
 
 	dirty         int64  // changes to the key space since the start
@@ -256,6 +257,9 @@ func beforeSleep(el *ae.EventLoop) {
 	}
 	if s.config.ActiveExpire {
 		activeExpireCycle(s, expireCycleFast)
+	}
+	if len(s.blocked.ready) > 0 { // a stream has expired
+		handleClientsBlockedOnKeys(s)
 	}
 	if len(s.clients.postponed) > 0 {
 		resumePostponedClients(s)

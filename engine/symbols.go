@@ -240,6 +240,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname lremCommand lremCommand
 //go:linkname lsetCommand lsetCommand
 //go:linkname ltrimCommand ltrimCommand
+//go:linkname memoryCommand memoryCommand
 //go:linkname mgetCommand mgetCommand
 //go:linkname moveCommand moveCommand
 //go:linkname msetCommand msetCommand
