@@ -230,6 +230,7 @@ func TestOutOfMemory(t *testing.T) {
 		"BITFIELD new SET u8 #5000 255", "BITFIELD short INCRBY u8 #5000 300 OVERFLOW FAIL SET u1 0 2",
 		"BITOP OR new short long", "BITOP NOT new long", "BITOP XOR short n short long", "BITOP AND n long", "BITOP OR dying dying long", "BITOP NOT dying longdying",
 		"PFADD new a", "PFADD sparse a b c d e f g h i j k l m n o p q r s t u v w x y z", "PFMERGE sparse dense", "PFMERGE new sparse dense",
+		"SORT elements STORE new", "SORT elements STORE short", "SORT elements ALPHA STORE elements", "SORT elements GET # GET long STORE longdying", "SORT ranked ALPHA",
 		"INCR new", "INCRBYFLOAT n 1e300", "INCRBYFLOAT new 1e4000",
 		"RENAME long new", "RENAME dying new", "RENAME longdying short", "RENAME longdying new",
 		"LPUSH new x", "RPUSH new a $ b", "LPUSH list x $ 1 $", "RPUSHX list $", "LINSERT list BEFORE b $", "LINSERT list AFTER e x", "LINSERT nodes AFTER 7 $",
@@ -248,6 +249,10 @@ func TestOutOfMemory(t *testing.T) {
 				s.do("RPUSH", "nodes", strconv.Itoa(i), "some text")
 			}
 			s.do("PFADD", "sparse", "0")
+			for i := range 50 {
+				s.do("RPUSH", "elements", fmt.Sprint(100-i))
+				s.do("ZADD", "ranked", fmt.Sprint(i), fmt.Sprint(100-i))
+			}
 			for i := range 1500 {
 				s.do("PFADD", "dense", fmt.Sprint(i))
 			}
