@@ -18,6 +18,9 @@ var (
 // inOrder sorts what has no order.
 func inOrder(args []string, v reply) reply {
 	name := strings.ToUpper(args[0])
+	if name == "DUMP" && v.text != "" && (v.text[0] == 2 || v.text[0] == 4) {
+		v.text = v.text[:1] // a table, of a set or a hash
+	}
 	items := &v.items
 	if strings.HasSuffix(name, "SCAN") && len(v.items) == 2 {
 		items = &v.items[1].items
@@ -113,7 +116,9 @@ func (m commandMaker) aggregate() []string {
 	case 34:
 		args := several([]string{"SINTERCARD", "2", set()}, 2, set)
 		return append(args, pick(m, []string{}, []string{"LIMIT", m.integer()})...)
-	case 35, 36, 37:
+	case 35:
+		return []string{"DUMP", pick(m, hash(), set())}
+	case 36, 37:
 		return []string{"OBJECT", "ENCODING", pick(m, hash(), set())}
 	case 38:
 		k, to := hash(), hash()

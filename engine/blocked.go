@@ -319,8 +319,7 @@ func timeoutAt(c *client, ms int64) (until int64, ok bool) {
 	case ms == 0:
 		return 0, true
 	case ms > math.MaxInt64-now:
-		addReplyError(c, "timeout is out of range")
-		return 0, false
+		return 0, true // nobody will see the end of it
 	}
 	return now + ms, true
 }

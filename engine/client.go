@@ -757,6 +757,8 @@ func debugCommand(c *client) {
 			"    Write <message> to the server log.",
 			"HTSTATS <dbid>",
 			"    Return hash table statistics of the specified Redis database.",
+			"OBJECT <key>",
+			"    Show low level info about <key> and associated value.",
 			"SET-ACTIVE-EXPIRE <0|1>",
 			"    Setting it to 0 disables expiring keys in background when they are not",
 			"    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
@@ -776,6 +778,8 @@ func debugCommand(c *client) {
 	case sub == "log" && argc == 3:
 		s.log.warning("DEBUG LOG: %s", c.argv[2])
 		addReply(c, shared.ok)
+	case sub == "object" && argc == 3:
+		debugObject(c)
 	case sub == "htstats" && argc == 3:
 		debugHashTables(c)
 	default:

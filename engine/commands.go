@@ -229,6 +229,7 @@ func commandRows() []*command {
 		genericRows(),
 		geoRows(),
 		hashRows(),
+		hyperLogLogRows(),
 		listRows(),
 		serverRows(),
 		setRows(),

@@ -211,6 +211,57 @@ func serverRows() []*command {
 			},
 		},
 		{
+			name: "memory", arity: -2,
+			summary: "A container for memory diagnostics commands",
+			since:   "4.0.0", group: groupServer, complexity: "Depends on subcommand.",
+			subcommands: []*command{
+				{
+					name: "doctor", proc: memoryCommand, arity: 2,
+					tips:    []string{"nondeterministic_output", "request_policy:all_shards", "response_policy:special"},
+					summary: "Outputs memory problems report",
+					since:   "4.0.0", group: groupServer, complexity: "O(1)",
+				},
+				{
+					name: "help", proc: memoryCommand, arity: 2,
+					flags:   cmdLoading | cmdStale,
+					summary: "Show helpful text about the different subcommands",
+					since:   "4.0.0", group: groupServer, complexity: "O(1)",
+				},
+				{
+					name: "malloc-stats", proc: memoryCommand, arity: 2,
+					tips:    []string{"nondeterministic_output", "request_policy:all_shards", "response_policy:special"},
+					summary: "Show allocator internal stats",
+					since:   "4.0.0", group: groupServer,
+					complexity: "Depends on how much memory is allocated, could be slow",
+				},
+				{
+					name: "purge", proc: memoryCommand, arity: 2,
+					tips:    []string{"request_policy:all_shards", "response_policy:all_succeeded"},
+					summary: "Ask the allocator to release memory",
+					since:   "4.0.0", group: groupServer,
+					complexity: "Depends on how much memory is allocated, could be slow",
+				},
+				{
+					name: "stats", proc: memoryCommand, arity: 2,
+					tips:    []string{"nondeterministic_output", "request_policy:all_shards", "response_policy:special"},
+					summary: "Show memory usage details",
+					since:   "4.0.0", group: groupServer, complexity: "O(1)",
+				},
+				{
+					name: "usage", proc: memoryCommand, arity: -3,
+					flags:    cmdReadonly,
+					keySpecs: []keySpec{{flags: keyRO, index: 2, keyStep: 1}},
+					summary:  "Estimate the memory usage of a key",
+					since:    "4.0.0", group: groupServer,
+					complexity: "O(N) where N is the number of samples.",
+					args: []commandArg{
+						{name: "key", typ: argKey},
+						{name: "count", typ: argInteger, token: "SAMPLES", flags: argOptional},
+					},
+				},
+			},
+		},
+		{
 			name: "shutdown", proc: shutdownCommand, arity: -1,
 			flags:   cmdAdmin | cmdNoScript | cmdLoading | cmdStale | cmdNoMulti | cmdAllowBusy,
 			summary: "Synchronously save the dataset to disk and then shut down the server",

@@ -143,6 +143,23 @@ func stringRows() []*command {
 			},
 		},
 		{
+			name: "lcs", proc: lcsCommand, arity: -3,
+			flags:    cmdReadonly,
+			acl:      aclString,
+			keySpecs: []keySpec{{flags: keyRO | keyAccess, index: 1, lastKey: 1, keyStep: 1}},
+			summary:  "Find longest common substring",
+			since:    "7.0.0", group: groupString,
+			complexity: "O(N*M) where N and M are the lengths of s1 and s2, respectively",
+			args: []commandArg{
+				{name: "key1", typ: argKey},
+				{name: "key2", typ: argKey},
+				{name: "len", typ: argPureToken, token: "LEN", flags: argOptional},
+				{name: "idx", typ: argPureToken, token: "IDX", flags: argOptional},
+				{name: "len", typ: argInteger, token: "MINMATCHLEN", flags: argOptional},
+				{name: "withmatchlen", typ: argPureToken, token: "WITHMATCHLEN", flags: argOptional},
+			},
+		},
+		{
 			name: "mget", proc: mgetCommand, arity: -2,
 			flags:    cmdReadonly | cmdFast,
 			acl:      aclString,

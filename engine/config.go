@@ -38,6 +38,10 @@ type Config struct {
 	ActiveExpire           bool // DEBUG SET-ACTIVE-EXPIRE
 	ActiveExpireEffort     int  // 1 to 10
 	ProtoMaxBulkLen        int64
+	HLLSparseMaxBytes      int64 // a HyperLogLog that would be longer becomes dense
+	MaxmemoryPolicy        maxmemoryPolicy
+	LFULogFactor           int
+	LFUDecayTime           int // min; 0: never
 	ZsetMaxListpackEntries int64
 	ZsetMaxListpackValue   int64 // bytes of a member
 	QueryBufferLimit       int64

@@ -55,7 +55,11 @@ func lookupKeyHash(c *client, db *redisDb, hash uint64, key []byte, flags lookup
 	}
 	if r != 0 && flags&lookupNoTouch == 0 {
 		d := db.dict
-		d.SetMeta(r, d.Meta(r)&0xff|s.loopClock.lru<<8)
+		mark := s.loopClock.lru
+		if s.config.MaxmemoryPolicy.isLFU() {
+			mark = updateLFU(s, metaLRU(d.Meta(r)))
+		}
+		d.SetMeta(r, d.Meta(r)&0xff|mark<<8)
 	}
 	if flags&(lookupNoStats|lookupWrite) == 0 {
 		if r != 0 {
@@ -155,6 +159,9 @@ func setKey(c *client, db *redisDb, hash uint64, key []byte, r dict.Ref, value [
 		}
 		replyNoMemory(c, err)
 		return 0, false
+	}
+	if c.srv.config.MaxmemoryPolicy.isLFU() && metaLRU(meta) == c.srv.loopClock.lru {
+		meta = meta&0xff | oldMeta&^0xff // a new value under a key that is used as before
 	}
 	d.SetMeta(r, meta)
 	if when == noExpire && before != noExpire {
@@ -628,9 +635,11 @@ func renameGenericCommand(c *client, nx bool) {
 		return
 	}
 	d := c.db.dict
-	if _, ok := setKey(c, c.db, toHash, to, over, d.Value(r), d.Meta(r), getExpire(c.db, r)); !ok {
+	moved, ok := setKey(c, c.db, toHash, to, over, d.Value(r), d.Meta(r), getExpire(c.db, r))
+	if !ok {
 		return
 	}
+	d.SetMeta(moved, d.Meta(r))
 	if metaType(d.Meta(r)) == typeStream {
 		signalDeletedKeyAsReady(c.srv, c.db, key)
 	}

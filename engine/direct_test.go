@@ -91,6 +91,10 @@ func TestNoAllocations(t *testing.T) {
 	s.do("SET", "e", "xxx", "EX", "1000")
 	s.do("SET", "raw", strings.Repeat("x", 200))
 	s.do("SET", "long", strings.Repeat("x", 50000))
+	s.do("PFADD", "sparse", "a")
+	for i := range 3000 {
+		s.do("PFADD", "dense", fmt.Sprint(i))
+	}
 	key := []byte("new:000000000000")
 	next := func() { // keys that were not there before
 		for i := len(key) - 1; ; i-- {
@@ -135,6 +139,11 @@ func TestNoAllocations(t *testing.T) {
 		{"BITOP NOT long long", nil},
 		{"BITFIELD raw INCRBY u5 #3 7 OVERFLOW SAT GET i64 1 SET u8 0 1", nil},
 		{"BITFIELD_RO n GET u5 #3", nil},
+		{"PFADD sparse a b c", nil},
+		{"PFADD dense $", next},
+		{"PFCOUNT dense", nil},
+		{"PFCOUNT sparse dense", nil},
+		{"PFMERGE merged sparse dense", nil},
 		{"EXPIRE key:000000000000 1000", nil},
 		{"TTL key:000000000000", nil},
 		{"TTL absent", nil},
@@ -195,6 +204,7 @@ func TestOutOfMemory(t *testing.T) {
 		"SETBIT new 1 1", "SETBIT new 900000 1", "SETBIT short 1000 1", "SETBIT short 900000 1", "SETBIT longdying 900000 1",
 		"BITFIELD new SET u8 #5000 255", "BITFIELD short INCRBY u8 #5000 300 OVERFLOW FAIL SET u1 0 2",
 		"BITOP OR new short long", "BITOP NOT new long", "BITOP XOR short n short long", "BITOP AND n long", "BITOP OR dying dying long", "BITOP NOT dying longdying",
+		"PFADD new a", "PFADD sparse a b c d e f g h i j k l m n o p q r s t u v w x y z", "PFMERGE sparse dense", "PFMERGE new sparse dense",
 		"INCR new", "INCRBYFLOAT n 1e300", "INCRBYFLOAT new 1e4000",
 		"RENAME long new", "RENAME dying new", "RENAME longdying short", "RENAME longdying new",
 		"MOVE long 1", "MOVE longdying 1", "COPY longdying short REPLACE", "COPY longdying n DB 1",
@@ -205,6 +215,10 @@ func TestOutOfMemory(t *testing.T) {
 			s.do("MSET", "short", "x", "n", "12", "long", long)
 			s.do("SET", "dying", "x", "PXAT", "9000000000000")
 			s.do("SET", "longdying", long, "PXAT", "9000000000000")
+			s.do("PFADD", "sparse", "0")
+			for i := range 1500 {
+				s.do("PFADD", "dense", fmt.Sprint(i))
+			}
 			failures := 0
 			for room := int64(0); ; room = max(room+1, room*17/16) {
 				s.arena.SetLimit(s.arena.Used() + room)

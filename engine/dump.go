@@ -125,13 +125,19 @@ func restoreCommand(c *client) {
 		}
 	}
 	lru := s.loopClock.lru
-	if o.idle >= 0 {
+	switch lfu := s.config.MaxmemoryPolicy.isLFU(); {
+	case lfu && o.freq >= 0:
+		lru = lru&^lfuCounter | uint32(o.freq)
+	case !lfu && o.idle >= 0:
 		lru = (lru - uint32(o.idle)) & lruMask
 	}
-	if _, ok := setKey(c, db, hash, key, old, value.bytes, makeMeta(value.t, value.e, lru), when); !ok {
+	meta := makeMeta(value.t, value.e, lru)
+	restored, ok := setKey(c, db, hash, key, old, value.bytes, meta, when)
+	if !ok {
 		db.dropLoaded(value)
 		return
 	}
+	db.dict.SetMeta(restored, meta)
 	keyModified(c)
 	addReply(c, shared.ok)
 }

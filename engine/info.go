@@ -140,7 +140,7 @@ func (s *Server) infoServer(t *infoText) {
 	t.add("uptime_in_days", uptime/86400)
 	t.add("hz", s.cron.hz)
 	t.add("configured_hz", s.config.Hz)
-	t.add("lru_clock", s.loopClock.lru)
+	t.add("lru_clock", s.lruClock())
 	t.add("executable", executable)
 	t.add("config_file", s.config.File)
 	t.add("io_threads_active", 0)
@@ -198,34 +198,21 @@ func residentMemory() int64 {
 }
 
 func (s *Server) infoMemory(t *infoText) {
-	used, unused := s.usedMemory()
-	s.memory.peak = max(s.memory.peak, used)
-	peak, startup := s.memory.peak, s.memory.startup
-	rss := residentMemory()
-	var clients int64
-	for _, c := range s.clients.list {
-		clients += c.memory()
-	}
-	overhead := min(used, startup+clients)
-	dataset := used - overhead
-	active := used + unused + s.arena.Stats().Idle
-	var system unix.Sysinfo_t
-	unix.Sysinfo(&system)
-	total := int64(system.Totalram) * int64(system.Unit)
-	ratio := func(a, b int64) float64 { return float64(a) / float64(max(1, b)) }
+	o := s.memoryOverhead()
+	used, active, rss := o.used, o.active, o.resident
 
 	t.memory("used_memory", used)
 	t.memory("used_memory_rss", rss)
-	t.memory("used_memory_peak", peak)
-	fmt.Fprintf(t, "used_memory_peak_perc:%.2f%%\r\n", 100*ratio(used, peak))
-	t.add("used_memory_overhead", overhead)
-	t.add("used_memory_startup", startup)
-	t.add("used_memory_dataset", dataset)
-	fmt.Fprintf(t, "used_memory_dataset_perc:%.2f%%\r\n", 100*ratio(dataset, used-startup))
+	t.memory("used_memory_peak", o.peak)
+	fmt.Fprintf(t, "used_memory_peak_perc:%.2f%%\r\n", 100*ratio(used, o.peak))
+	t.add("used_memory_overhead", o.overhead)
+	t.add("used_memory_startup", o.startup)
+	t.add("used_memory_dataset", o.dataset)
+	fmt.Fprintf(t, "used_memory_dataset_perc:%.2f%%\r\n", 100*ratio(o.dataset, o.sinceStartup()))
 	t.add("allocator_allocated", used)
 	t.add("allocator_active", active)
 	t.add("allocator_resident", rss)
-	t.memory("total_system_memory", total)
+	t.memory("total_system_memory", systemMemory())
 	t.zeros("used_memory_lua", "used_memory_vm_eval")
 	t.add("used_memory_lua_human", humanBytes(0))
 	t.zeros("used_memory_scripts_eval", "number_of_cached_scripts", "number_of_functions", "number_of_libraries", "used_memory_vm_functions")
@@ -244,7 +231,7 @@ func (s *Server) infoMemory(t *infoText) {
 	t.fraction("mem_fragmentation_ratio", ratio(rss, used), 2)
 	t.add("mem_fragmentation_bytes", rss-used)
 	t.zeros("mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers", "mem_clients_slaves")
-	t.add("mem_clients_normal", clients)
+	t.add("mem_clients_normal", o.clients)
 	t.zeros("mem_cluster_links", "mem_aof_buffer")
 	t.add("mem_allocator", allocatorName)
 	t.zeros("active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects")

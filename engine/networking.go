@@ -38,9 +38,10 @@ type client struct {
 	peak  int // most bytes that spare was used for since clientsCron looked
 
 	// buf holds the reply, of which sent bytes have gone to the socket.
-	buf    []byte
-	sent   int
-	queued bool // in clients.pendingWrite
+	buf       []byte
+	sent      int
+	queued    bool // in clients.pendingWrite
+	replyNeed int  // bytes of the last reply
 
 	flags         clientFlags
 	resp          int // protocol version, 2 or 3
@@ -86,8 +87,13 @@ type clients struct {
 	// input is what sockets are read into. A client whose command has come in
 	// whole needs no buffer of its own.
 	input []byte
-	// spare are reply buffers of replySize bytes that no client needs now.
-	spare [][]byte
+	// spare are reply buffers of replySize bytes that no client needs now, large
+	// are bigger ones, of largeBytes together. largeUnused of them have not been
+	// needed since trimLarge was last called.
+	spare       [][]byte
+	large       [][]byte
+	largeBytes  int
+	largeUnused int
 }
 
 const (
@@ -97,6 +103,10 @@ const (
 	inputSize = 64 * 1024
 	// replySize is PROTO_REPLY_CHUNK_BYTES: a reply buffer's first size.
 	replySize = 16 * 1024
+	// maxLarge bounds the bytes of a reply buffer that is kept, and maxLargeBytes
+	// those of all of them.
+	maxLarge      = 1 << 20
+	maxLargeBytes = 16 << 20
 	// maxWritesPerEvent is NET_MAX_WRITES_PER_EVENT: after this many bytes the
 	// other clients have their turn.
 	maxWritesPerEvent = 64 * 1024
@@ -463,8 +473,20 @@ func writeToClient(c *client) bool {
 	return true
 }
 
-// takeBuffer gives a client a reply buffer.
+// takeBuffer gives a client a reply buffer, of the size that its last reply needed:
+// who asks for a hundred elements will mostly do so again.
 func (cs *clients) takeBuffer(c *client) {
+	if c.replyNeed > replySize {
+		if last := len(cs.large) - 1; last >= 0 {
+			c.buf, cs.large[last] = cs.large[last], nil
+			cs.large = cs.large[:last]
+			cs.largeBytes -= cap(c.buf)
+			cs.largeUnused = min(cs.largeUnused, last)
+		} else {
+			c.buf = make([]byte, 0, min(2*c.replyNeed, maxLarge))
+		}
+		return
+	}
 	if n := len(cs.spare); n > 0 {
 		c.buf = cs.spare[n-1]
 		cs.spare = cs.spare[:n-1]
@@ -473,13 +495,29 @@ func (cs *clients) takeBuffer(c *client) {
 	c.buf = make([]byte, 0, replySize)
 }
 
-// giveBack takes a client's reply buffer away. One that has grown is left to
-// the collector.
+// giveBack takes a client's reply buffer away. One that is out of proportion is
+// left to the collector.
 func (cs *clients) giveBack(c *client) {
-	if cap(c.buf) == replySize && len(cs.spare) < 1024 {
+	size := cap(c.buf)
+	switch {
+	case size == replySize && len(cs.spare) < 1024:
 		cs.spare = append(cs.spare, c.buf[:0])
+	case size > replySize && size <= maxLarge && cs.largeBytes+size <= maxLargeBytes:
+		cs.large = append(cs.large, c.buf[:0])
+		cs.largeBytes += size
 	}
+	c.replyNeed = len(c.buf)
 	c.buf, c.sent = nil, 0
+}
+
+// trimLarge lets go of the large buffers that were not needed since it was last
+// called.
+func (cs *clients) trimLarge() {
+	for _, b := range cs.large[:cs.largeUnused] {
+		cs.largeBytes -= cap(b)
+	}
+	cs.large = slices.Delete(cs.large, 0, cs.largeUnused)
+	cs.largeUnused = len(cs.large)
 }
 
 // prepareClientToWrite must come before anything is appended to c.buf. It
@@ -825,10 +863,10 @@ var shared = struct {
 	cone:       []byte(":1\r\n"),
 	nullBulk:   []byte("$-1\r\n"),
 	nullArray:  []byte("*-1\r\n"),
-	emptyArray: []byte("*0\r\n"),
 	null:       []byte("_\r\n"),
 	resp3True:  []byte("#t\r\n"),
 	resp3False: []byte("#f\r\n"),
+	emptyArray: []byte("*0\r\n"),
 	emptyMap:   []byte("%0\r\n"),
 	emptySet:   []byte("~0\r\n"),
 	emptyScan:  []byte("*2\r\n$1\r\n0\r\n*0\r\n"),
@@ -918,6 +956,9 @@ func securityWarningCommand(c *client) {
 //go:noinline
 func clientsCron(s *Server) {
 	cs := &s.clients
+	if s.cron.loops%int64(s.cron.hz) == 0 {
+		cs.trimLarge()
+	}
 	if len(cs.list) == 0 {
 		return
 	}
@@ -927,7 +968,7 @@ func clientsCron(s *Server) {
 		cs.checked++
 		c := cs.list[cs.checked%len(cs.list)]
 		idle := s.loopClock.unixMs - c.lastActive
-		if s.config.Timeout > 0 && c.flags&clientPostponed == 0 && idle > int64(s.config.Timeout)*1000 {
+		if s.config.Timeout > 0 && c.flags&(clientPostponed|clientBlocked) == 0 && idle > int64(s.config.Timeout)*1000 {
 			s.log.verbose("Closing idle client")
 			freeClientAsync(c)
 			continue

@@ -295,14 +295,6 @@ func equalFoldC(b []byte, lower string) bool {
 // from 0 up to it, whose reference count is the largest there is.
 const sharedIntegers = 10000
 
-// estimateObjectIdleTime returns the seconds since the value at r was last used.
-// The clock that it is counted in wraps every 194 days.
-//
-//go:noinline
-func estimateObjectIdleTime(s *Server, d *dict.Dict, r dict.Ref) int64 {
-	return int64((s.loopClock.lru - metaLRU(d.Meta(r))) & lruMask)
-}
-
 var objectHelp = []string{
 	"ENCODING <key>",
 	"    Return the kind of internal representation used in order to store the value",
@@ -317,6 +309,8 @@ var objectHelp = []string{
 	"    Return the number of references of the value associated with the specified",
 	"    <key>.",
 }
+
+const switchingPolicies = " Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
 
 func objectCommand(c *client) {
 	if c.cmd.name == "help" {
@@ -334,16 +328,19 @@ func objectCommand(c *client) {
 	case "encoding":
 		addReplyBulkString(c, encodingNames[e])
 	case "refcount":
-		if e == encodingInt {
-			if n := intValue(d.Value(r)); n >= 0 && n < sharedIntegers {
-				addReplyLongLong(c, math.MaxInt32)
-				return
-			}
-		}
-		addReply(c, shared.cone)
+		addReplyLongLong(c, objectRefcount(e, d.Value(r)))
 	case "idletime":
+		if c.srv.config.MaxmemoryPolicy.isLFU() {
+			addReplyError(c, "An LFU maxmemory policy is selected, idle time not tracked."+switchingPolicies)
+			return
+		}
 		addReplyLongLong(c, estimateObjectIdleTime(c.srv, d, r))
 	case "freq":
-		addReplyError(c, "An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.")
+		if !c.srv.config.MaxmemoryPolicy.isLFU() {
+			addReplyError(c, "An LFU maxmemory policy is not selected, access frequency not tracked."+switchingPolicies)
+			return
+		}
+		_, n := lfuDecrAndReturn(c.srv, metaLRU(d.Meta(r)))
+		addReplyLongLong(c, int64(n))
 	}
 }

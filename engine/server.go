@@ -53,6 +53,7 @@ type Server struct {
 	clients   clients
 	batch     commandBatch
 	bits      bitScratch
+	hll       hllScratch
 	stat      stats
 	cron      cron
 	expire    expireCycle
@@ -64,6 +65,7 @@ type Server struct {
 	collector collector
 	memory    struct { // bytes
 		startup, peak int64
+		purging       atomic.Bool // purgeMemory is at work on the heap
 	}
 
 	dirty         int64  // changes to the key space since the start
@@ -83,7 +85,7 @@ type Server struct {
 type loopClock struct {
 	ticks  int64  // of package monotonic
 	unixMs int64  // Unix time, ms
-	lru    uint32 // the low 24 bits of the Unix time in seconds (LRU_CLOCK_RESOLUTION)
+	lru    uint32 // what a new value is marked with, see evict.go
 }
 
 // stats are the counters that INFO reports and CONFIG RESETSTAT clears.
@@ -238,7 +240,7 @@ func (s *Server) updateCachedTime() { s.setCachedTime(monotonic.Ticks()) }
 func (s *Server) setCachedTime(ticks int64) {
 	s.loopClock.ticks = ticks
 	s.loopClock.unixMs = monotonic.Unix(ticks) / 1e6
-	s.loopClock.lru = uint32(s.loopClock.unixMs/1000) & lruMask
+	s.loopClock.lru = s.newValueMark()
 }
 
 // beforeSleep runs before the loop asks for events: what the turn has left over
@@ -254,6 +256,9 @@ func beforeSleep(el *ae.EventLoop) {
 	}
 	if s.config.ActiveExpire {
 		activeExpireCycle(s, expireCycleFast)
+	}
+	if len(s.blocked.ready) > 0 { // a stream has expired
+		handleClientsBlockedOnKeys(s)
 	}
 	if len(s.clients.postponed) > 0 {
 		resumePostponedClients(s)

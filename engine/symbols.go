@@ -77,6 +77,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname hashTypeSet hashTypeSet
 //go:linkname hrandfieldWithCountCommand hrandfieldWithCountCommand
 //go:linkname incrDecrCommand incrDecrCommand
+//go:linkname isHLLObjectOrReply isHLLObjectOrReply
 //go:linkname listElementsRemoved listElementsRemoved
 //go:linkname listPopRangeAndReplyWithKey listPopRangeAndReplyWithKey
 //go:linkname listTypeDup listTypeDup
@@ -121,6 +122,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname stringmatchlen stringmatchlen
 //go:linkname sunionDiffGenericCommand sunionDiffGenericCommand
 //go:linkname ttlGenericCommand ttlGenericCommand
+//go:linkname updateLFU updateLFU
 //go:linkname xinfoReplyWithStreamInfo xinfoReplyWithStreamInfo
 //go:linkname xrangeGenericCommand xrangeGenericCommand
 //go:linkname xreadGenericCommand xreadGenericCommand
@@ -222,6 +224,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname incrbyfloatCommand incrbyfloatCommand
 //go:linkname infoCommand infoCommand
 //go:linkname keysCommand keysCommand
+//go:linkname lcsCommand lcsCommand
 //go:linkname lindexCommand lindexCommand
 //go:linkname linsertCommand linsertCommand
 //go:linkname llenCommand llenCommand
@@ -235,6 +238,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname lremCommand lremCommand
 //go:linkname lsetCommand lsetCommand
 //go:linkname ltrimCommand ltrimCommand
+//go:linkname memoryCommand memoryCommand
 //go:linkname mgetCommand mgetCommand
 //go:linkname moveCommand moveCommand
 //go:linkname msetCommand msetCommand
@@ -244,6 +248,10 @@ import _ "unsafe" // for go:linkname
 //go:linkname pexpireCommand pexpireCommand
 //go:linkname pexpireatCommand pexpireatCommand
 //go:linkname pexpiretimeCommand pexpiretimeCommand
+//go:linkname pfaddCommand pfaddCommand
+//go:linkname pfcountCommand pfcountCommand
+//go:linkname pfmergeCommand pfmergeCommand
+//go:linkname pfselftestCommand pfselftestCommand
 //go:linkname pingCommand pingCommand
 //go:linkname psetexCommand psetexCommand
 //go:linkname pttlCommand pttlCommand

@@ -414,11 +414,11 @@ func xaddCommand(c *client) {
 	case !o.given:
 		id, _ = s.nextID(c.srv.loopClock.unixMs)
 	case o.auto && id.ms == s.lastID.ms:
-		// One that has no next in this ms stays as it is: equal.
-		id = s.lastID
-		if id.seq < math.MaxUint64 {
-			id.seq++
+		if s.lastID.seq == math.MaxUint64 {
+			addReplyError(c, "Elements are too large to be stored") // for want of a better text
+			return
 		}
+		id.seq = s.lastID.seq + 1
 	}
 	if !s.lastID.before(id) {
 		addReplyError(c, "The ID specified in XADD is equal or smaller than the target stream top item")

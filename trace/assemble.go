@@ -109,7 +109,11 @@ func newAssembler(ids *ids, finish func(*assembly), late func()) *assembler {
 
 // add takes one event, at the time now.
 func (as *assembler) add(r *record, now time.Time) {
-	a := as.reads[r.read]
+	// Events of one read mostly follow one another.
+	a := as.newest
+	if a == nil || a.read != r.read {
+		a = as.reads[r.read]
+	}
 	if a == nil {
 		if r.kind == writeEvent {
 			as.late()
@@ -121,19 +125,22 @@ func (as *assembler) add(r *record, now time.Time) {
 	as.held++
 	switch r.kind {
 	case commandEvent:
-		c := command{record: *r, span: as.ids.newSpan()}
+		a.commands = grow(a.commands)
+		c := &a.commands[len(a.commands)-1]
+		r.copyTo(&c.record)
+		c.span, c.behind = as.ids.newSpan(), spanRef{}
 		if as.loop == r.loop {
 			c.behind = as.last
 		}
 		as.loop = r.loop
 		as.last = spanRef{a.trace, c.span}
-		a.commands = append(a.commands, c)
 		a.replies += r.bytes
 	case readEvent:
 		a.done = *r
 		a.haveDone = true
 	case writeEvent:
-		a.writes = append(a.writes, *r)
+		a.writes = grow(a.writes)
+		r.copyTo(&a.writes[len(a.writes)-1])
 		a.written += r.bytes
 		a.failed = a.failed || r.failed
 	}
@@ -143,6 +150,16 @@ func (as *assembler) add(r *record, now time.Time) {
 		// Down to half, because this walks over all of them.
 		as.expire(func(*assembly) bool { return as.held > maxHeld/2 })
 	}
+}
+
+// grow returns s with one more element, which may hold anything: large elements
+// are filled where they are rather than copied there.
+func grow[T any](s []T) []T {
+	if len(s) < cap(s) {
+		return s[:len(s)+1]
+	}
+	var zero T
+	return append(s, zero)
 }
 
 func (as *assembler) begin(read uint64) *assembly {
@@ -210,7 +227,7 @@ func (as *assembler) expireAll() {
 
 // ids makes trace and span ids, for one goroutine.
 type ids struct {
-	random *rand.ChaCha8
+	random *rand.PCG
 	bound  uint64 // upper bound of the 63 bits that a ratio sampler looks at
 }
 
@@ -222,7 +239,7 @@ type ids struct {
 // too: the ids are uniform below p·2⁶³ there. So a second sampler of ratio q
 // behind ours keeps q/p of the traces, as the specification of consistent
 // sampling has it, not q of them.
-func newIDs(p float64, random *rand.ChaCha8) *ids {
+func newIDs(p float64, random *rand.PCG) *ids {
 	i := &ids{random: random, bound: 1 << 63}
 	if p < 1 {
 		i.bound = max(1, uint64(p*(1<<63)))

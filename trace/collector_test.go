@@ -130,6 +130,7 @@ func TestDestinations(t *testing.T) {
 		{"traces endpoint variable", "", map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://HTTP/x", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, "/x"},
 		{"JSON", "http://HTTP", map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "/v1/traces"},
 		{"gzip", "http://HTTP", map[string]string{"OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}, "/v1/traces"},
+		{"gzip, grpc", "GRPC", map[string]string{"OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}, ""},
 		{"exporter none, but an option", "http://HTTP", map[string]string{"OTEL_TRACES_EXPORTER": "none"}, "/v1/traces"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

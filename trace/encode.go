@@ -1,7 +1,7 @@
 package trace
 
 import (
-	"encoding/hex"
+	"encoding/binary"
 	"encoding/json"
 	"strconv"
 
@@ -61,18 +61,30 @@ const (
 // links to, is known not to be remote.
 const flags = uint32(trace.FlagsSampled) | uint32(tracepb.SpanFlags_SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK)
 
+var (
+	flagsJSON = strconv.FormatUint(uint64(flags), 10)
+	linkEnd   = `","flags":` + flagsJSON + "}]"
+)
+
 // readEventName is the name of a root's event.
 const readEventName = "read"
 
-// A name is the name of a span in both encodings.
+// A name is the name of spans in both encodings, with what always goes with it:
+// their kind and flags.
 type name struct {
-	proto string // the field of Span
-	json  string // the string, in quotes
+	proto string // fields of Span
+	json  string // from the end of the ids to the value of startTimeUnixNano
 }
 
-func newName(s string) name {
-	b := protowire.AppendString([]byte{nameTag}, s)
-	return name{string(b), string(appendString(nil, []byte(s)))}
+func newName(s string, kind tracepb.Span_SpanKind) name {
+	p := protowire.AppendString([]byte{nameTag}, s)
+	p = append(p, kindTag, byte(kind))
+	p = protowire.AppendVarint(p, flagsTag)
+	p = protowire.AppendFixed32(p, flags)
+	j := append([]byte(`","flags":`+flagsJSON+`,"name":`), appendString(nil, []byte(s))...)
+	j = append(j, `,"kind":`...)
+	j = strconv.AppendUint(j, uint64(kind), 10)
+	return name{string(p), string(j) + `,"startTimeUnixNano":"`}
 }
 
 // A key is the key of an attribute in both encodings.
@@ -92,7 +104,7 @@ type rendered struct {
 	json  string // objects with commas between
 }
 
-func render(kv ...attribute.KeyValue) rendered {
+func render(kv ...attribute.KeyValue) *rendered {
 	var p, j []byte
 	for i, kv := range kv {
 		a := attr{key: newKey(kv.Key)}
@@ -108,7 +120,7 @@ func render(kv ...attribute.KeyValue) rendered {
 		}
 		p, j = a.appendProto(p), a.appendJSON(j)
 	}
-	return rendered{string(p), string(j)}
+	return &rendered{string(p), string(j)}
 }
 
 // An attr is an attribute with a text, if that is not nil, or a number; or,
@@ -117,7 +129,7 @@ type attr struct {
 	key    *key
 	number int64
 	text   []byte // UTF-8
-	whole  rendered
+	whole  *rendered
 }
 
 func (a *attr) appendProto(b []byte) []byte {
@@ -158,14 +170,6 @@ func (a *attr) appendJSON(b []byte) []byte {
 	return append(b, `"}}`...)
 }
 
-// kind returns the span's kind: whoever is called from outside is a server.
-func (s *span) kind() byte {
-	if !s.parent.IsValid() {
-		return byte(tracepb.Span_SPAN_KIND_SERVER)
-	}
-	return byte(tracepb.Span_SPAN_KIND_INTERNAL)
-}
-
 // appendProto appends s as a field of ScopeSpans.
 func (s *span) appendProto(b []byte) []byte {
 	b = append(b, spansTag, 0, 0) // the length: two bytes for all but the shortest
@@ -179,7 +183,7 @@ func (s *span) appendProto(b []byte) []byte {
 		b = append(b, s.parent[:]...)
 	}
 	b = append(b, s.name.proto...)
-	b = append(b, kindTag, s.kind(), startTag)
+	b = append(b, startTag)
 	b = protowire.AppendFixed64(b, unixNano(s.start))
 	b = append(b, endTag)
 	b = protowire.AppendFixed64(b, unixNano(s.end))
@@ -211,8 +215,6 @@ func (s *span) appendProto(b []byte) []byte {
 		}
 		b = append(b, codeTag, byte(tracepb.Status_STATUS_CODE_ERROR))
 	}
-	b = protowire.AppendVarint(b, flagsTag)
-	b = protowire.AppendFixed32(b, flags)
 	return setLength(b, from)
 }
 
@@ -232,26 +234,26 @@ func setLength(b []byte, from int) []byte {
 	return b[:from-2+size+n]
 }
 
+// appendOpening appends what begins the object of every span of a trace, up to
+// the value of spanId.
+func appendOpening(b []byte, id *trace.TraceID) []byte {
+	b = append(b, `{"traceId":"`...)
+	b = appendTraceID(b, id)
+	return append(b, `","spanId":"`...)
+}
+
 // appendJSON appends s as an object.
 func (s *span) appendJSON(b []byte) []byte {
-	b = append(b, `{"traceId":"`...)
-	b = append(b, s.traceHex[:]...)
-	b = append(b, `","spanId":"`...)
-	b = hex.AppendEncode(b, s.id[:])
+	b = append(b, s.opening...)
+	b = appendSpanID(b, &s.id)
 	if s.parent.IsValid() {
 		b = append(b, `","parentSpanId":"`...)
-		b = hex.AppendEncode(b, s.parent[:])
+		b = appendSpanID(b, &s.parent)
 	}
-	b = append(b, `","flags":`...)
-	b = strconv.AppendUint(b, uint64(flags), 10)
-	b = append(b, `,"name":`...)
 	b = append(b, s.name.json...)
-	b = append(b, `,"kind":`...)
-	b = append(b, '0'+s.kind())
-	b = append(b, `,"startTimeUnixNano":"`...)
-	b = strconv.AppendUint(b, unixNano(s.start), 10)
+	b = s.times.append(b, s.start)
 	b = append(b, `","endTimeUnixNano":"`...)
-	b = strconv.AppendUint(b, unixNano(s.end), 10)
+	b = s.times.append(b, s.end)
 	b = append(b, '"')
 	for i := range s.attributes {
 		if i == 0 {
@@ -266,17 +268,15 @@ func (s *span) appendJSON(b []byte) []byte {
 	}
 	if s.read != 0 {
 		b = append(b, `,"events":[{"timeUnixNano":"`...)
-		b = strconv.AppendUint(b, unixNano(s.read), 10)
+		b = s.times.append(b, s.read)
 		b = append(b, `","name":"`+readEventName+`"}]`...)
 	}
 	if l := &s.behind; l.span.IsValid() {
 		b = append(b, `,"links":[{"traceId":"`...)
-		b = hex.AppendEncode(b, l.trace[:])
+		b = appendTraceID(b, &l.trace)
 		b = append(b, `","spanId":"`...)
-		b = hex.AppendEncode(b, l.span[:])
-		b = append(b, `","flags":`...)
-		b = strconv.AppendUint(b, uint64(flags), 10)
-		b = append(b, "}]"...)
+		b = appendSpanID(b, &l.span)
+		b = append(b, linkEnd...)
 	}
 	if s.failed {
 		b = append(b, `,"status":{"code":`...)
@@ -292,6 +292,63 @@ func (s *span) appendJSON(b []byte) []byte {
 
 // unixNano makes an unsigned time of ns: 0 for one before the epoch.
 func unixNano(ns int64) uint64 { return uint64(max(0, ns)) }
+
+// timeDigits writes times that are mostly close to each other.
+type timeDigits struct {
+	from int64    // a multiple of 1e8 ns with 19 digits; or 0
+	head [11]byte // its digits but the last eight, which are zeros
+}
+
+// append appends the digits of a time.
+func (t *timeDigits) append(b []byte, ns int64) []byte {
+	if t.from == 0 || ns < t.from || ns-t.from >= 1e8 {
+		if ns < 1e18 { // before 2001
+			return strconv.AppendUint(b, unixNano(ns), 10)
+		}
+		t.from = ns - ns%1e8
+		strconv.AppendInt(t.head[:0], ns/1e8, 10)
+	}
+	b = append(b, t.head[:]...)
+	return binary.LittleEndian.AppendUint64(b, digits(uint64(ns-t.from)))
+}
+
+// digits returns the eight decimal digits of n < 1e8 as ASCII, the first one in
+// the lowest byte. It halves the digits, all parts at once, until each is one
+// byte; the factors are reciprocals, exact for as many digits as they meet.
+func digits(n uint64) uint64 {
+	n = n/10000 | n%10000<<32
+	q := n * 10486 >> 20 & 0x0000007f_0000007f // by 100
+	n = q | (n-q*100)<<16
+	q = n * 103 >> 10 & 0x000f000f_000f000f // by 10
+	n = q | (n-q*10)<<8
+	return n | 0x3030303030303030
+}
+
+func appendTraceID(b []byte, id *trace.TraceID) []byte {
+	high, low := binary.BigEndian.Uint64(id[:8]), binary.BigEndian.Uint64(id[8:])
+	b = appendHex(b, high)
+	return appendHex(b, low)
+}
+
+func appendSpanID(b []byte, id *trace.SpanID) []byte {
+	return appendHex(b, binary.BigEndian.Uint64(id[:]))
+}
+
+// appendHex appends the 16 hexadecimal digits of n.
+func appendHex(b []byte, n uint64) []byte {
+	b = binary.BigEndian.AppendUint64(b, hexDigits(n>>32))
+	return binary.BigEndian.AppendUint64(b, hexDigits(n&0xffffffff))
+}
+
+// hexDigits returns the eight hexadecimal digits of n < 1<<32 as ASCII, the
+// first one in the highest byte.
+func hexDigits(n uint64) uint64 {
+	n = (n | n<<16) & 0x0000ffff_0000ffff
+	n = (n | n<<8) & 0x00ff00ff_00ff00ff
+	n = (n | n<<4) & 0x0f0f0f0f_0f0f0f0f
+	letters := (n + 0x0606060606060606) >> 4 & 0x0101010101010101 // 1 for 10 to 15
+	return n + 0x3030303030303030 + letters*('a'-'0'-10)
+}
 
 // appendString appends s, which is UTF-8, as a JSON string.
 func appendString(b, s []byte) []byte {

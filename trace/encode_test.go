@@ -2,6 +2,8 @@ package trace
 
 import (
 	"context"
+	"encoding/binary"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -47,7 +49,7 @@ func model(a *assembly, r engine.ReadEvent, commands []engine.CommandEvent, writ
 		return &stubs[len(stubs)-1]
 	}
 	var where []attribute.KeyValue
-	where = append(where, semconv.DBSystemNameRedis, transport(r.Peer))
+	where = append(where, semconv.DBSystemNameRedis)
 	where = appendAddress(where, cut(r.Peer), semconv.NetworkPeerAddress, semconv.NetworkPeerPort)
 	where = appendAddress(where, cut(r.Local), semconv.ServerAddress, semconv.ServerPort)
 	with := func(kv ...attribute.KeyValue) []attribute.KeyValue {
@@ -58,7 +60,7 @@ func model(a *assembly, r engine.ReadEvent, commands []engine.CommandEvent, writ
 	for _, w := range writes {
 		last = max(last, w.End)
 	}
-	kv := with(attribute.Int64("redscope.client.id", int64(r.Client)), attribute.Int64("redscope.loop", int64(r.Loop)),
+	kv := with(transport(r.Peer), attribute.Int64("redscope.client.id", int64(r.Client)), attribute.Int64("redscope.loop", int64(r.Loop)),
 		attribute.Int("redscope.read.bytes", r.Bytes), attribute.Int("redscope.read.commands", r.Commands))
 	if r.Commands > 1 {
 		name := "PIPELINE"
@@ -77,9 +79,7 @@ func model(a *assembly, r engine.ReadEvent, commands []engine.CommandEvent, writ
 	root.Events = []sdktrace.Event{{Name: "read", Time: at(r.ReadEnd)}}
 
 	for i, c := range commands {
-		kv := with(semconv.DBNamespace(strconv.Itoa(c.DB)), attribute.Int("redscope.command.arguments", c.Args),
-			attribute.Int64("redscope.command.dirty", c.Dirty), attribute.Int("redscope.reply.size", c.ReplySize),
-			attribute.Int("redscope.batch.position", c.Batch))
+		kv := with(semconv.DBNamespace(strconv.Itoa(c.DB)))
 		name, function := "processCommand", ""
 		if c.Command >= 0 {
 			name = names[c.Command]
@@ -204,7 +204,7 @@ func FuzzEncode(f *testing.F) {
 		b := &builder{deliveries: []*delivery{collect, write}, ids: newIDs(1, testRandom(1)), queryText: true,
 			commandName:  func(i int) string { return names[i] },
 			functionName: func(i int) string { return strings.ToLower(strings.Fields(names[i])[0]) + "Command" },
-			places:       make(map[string]rendered)}
+			places:       make(map[string]*place)}
 		b.build(a)
 		for _, d := range b.deliveries {
 			if err := d.close(); err != nil {
@@ -240,6 +240,23 @@ func FuzzEncode(f *testing.F) {
 	})
 }
 
+func TestDigits(t *testing.T) {
+	var times timeDigits
+	random := rand.New(testRandom(1))
+	for i := range 100_000 {
+		n := random.Uint64N(1e8)
+		if i < 20_000 {
+			n = uint64(i) // all of four digits
+		}
+		equal(t, "digits", string(binary.LittleEndian.AppendUint64(nil, digits(n))), fmt.Sprintf("%08d", n))
+		n = random.Uint64()
+		equal(t, "hex", string(appendHex(nil, n)), fmt.Sprintf("%016x", n))
+		// Next to each other and far apart, before and after there are 19 digits.
+		ns := max(0, []int64{t0, 1e18, math.MaxInt64, 0}[i%8/2]+random.Int64N(1e8)-5e7)
+		equal(t, "time", string(times.append(nil, ns)), strconv.FormatInt(ns, 10))
+	}
+}
+
 // Once its buffers have grown, a tracer allocates nothing per span, and next to
 // nothing per batch.
 func TestSpansDoNotAllocate(t *testing.T) {
@@ -249,7 +266,7 @@ func TestSpansDoNotAllocate(t *testing.T) {
 	}
 	l := limits{batch: 1000, bytes: fileBytes, batches: 2}
 	c, r, w := sampleEvents()
-	b := &builder{ids: newIDs(0.01, testRandom(1)), queryText: true, places: make(map[string]rendered),
+	b := &builder{ids: newIDs(0.01, testRandom(1)), queryText: true, places: make(map[string]*place),
 		commandName: func(int) string { return "SET" }, functionName: func(int) string { return "setCommand" },
 		deliveries: []*delivery{
 			newDelivery(context.Background(), newUploader(&discard{}, false, resource.Empty()), "test", func(string) {}, l),

@@ -189,7 +189,7 @@ func TestFullDisk(t *testing.T) {
 	// With one batch, the second add waits until the one before is written.
 	add := func() {
 		for i := range byte(5) {
-			d.add(&span{trace: trace.TraceID{1}, traceHex: [32]byte([]byte("01000000000000000000000000000000")), id: trace.SpanID{i + 1}, name: rootName, start: t0, end: t0})
+			d.add(&span{opening: appendOpening(nil, &trace.TraceID{1}), id: trace.SpanID{i + 1}, name: &rootName, start: t0, end: t0})
 		}
 		d.filling = <-d.empty
 		d.filling.data = f.begin(d.filling.data[:0])

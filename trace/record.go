@@ -38,13 +38,22 @@ const (
 // amd64, without a pointer, so that the garbage collector never looks at the
 // ring and a copy needs no write barrier. One layout serves all three events;
 // three rings would lose the order between them.
+//
+// The text is in the second half, which most records leave alone: what one
+// processor does not write, and the other does not read, need not travel
+// between them.
 type record struct {
+	header
+	text [128]byte
+}
+
+// A header is all of a record but its text: two cache lines.
+type header struct {
 	kind     kind
 	failed   bool  // writes: write(2) failed
 	textLen  uint8 // bytes of key, or of the peer's address, in text
 	text2Len uint8 // bytes of error prefix, or of the local address
 	keyPos   int32
-	batch    int32
 	command  int32
 	args     int32
 	db       int32
@@ -55,10 +64,8 @@ type record struct {
 	at     [times]int64
 
 	bytes  int64 // reads and writes: bytes; commands: bytes of reply
-	count  int64 // reads: commands; commands: changes to the key space
+	count  int64 // reads: commands
 	keyLen int64 // commands: length of the whole key
-
-	text [128]byte
 }
 
 // putCommand copies e. The key is left out unless a span will show it: that is
@@ -66,7 +73,6 @@ type record struct {
 func (r *record) putCommand(e *engine.CommandEvent, withKey bool) {
 	r.kind = commandEvent
 	r.failed = false
-	r.batch = int32(e.Batch)
 	r.command = int32(e.Command)
 	r.args = int32(e.Args)
 	r.db = int32(e.DB)
@@ -75,7 +81,6 @@ func (r *record) putCommand(e *engine.CommandEvent, withKey bool) {
 	r.loop = e.Loop
 	r.at = [times]int64{e.Parse, e.Process, e.CallStart, e.ProcStart, e.ProcEnd, e.CallEnd, e.End}
 	r.bytes = int64(e.ReplySize)
-	r.count = e.Dirty
 	r.keyLen = int64(e.KeyLen)
 	r.keyPos = int32(e.KeyPos)
 	r.textLen = 0
@@ -104,11 +109,20 @@ func (r *record) putRead(e *engine.ReadEvent) {
 func (r *record) putWrite(e *engine.WriteEvent) {
 	r.kind = writeEvent
 	r.failed = e.Failed
+	r.textLen, r.text2Len = 0, 0
 	r.read = e.Read
 	r.client = e.Client
 	r.loop = e.Loop
 	r.at[start], r.at[end] = e.Start, e.End
 	r.bytes = int64(e.Bytes)
+}
+
+// copyTo makes to equal to r, except for text that r does not have.
+func (r *record) copyTo(to *record) {
+	to.header = r.header
+	if r.textLen|r.text2Len != 0 {
+		to.text = r.text
+	}
 }
 
 // The following are parts of r.

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-func testRandom(seed byte) *rand.ChaCha8 { return rand.NewChaCha8([32]byte{seed}) }
+func testRandom(seed uint64) *rand.PCG { return rand.NewPCG(seed, 0) }
 
 func TestRecordSize(t *testing.T) {
 	if n := unsafe.Sizeof(record{}); n != 256 {
@@ -193,7 +193,7 @@ func TestHeldEventsAreBounded(t *testing.T) {
 	as := newAssembler(newIDs(1, testRandom(3)), func(*assembly) {}, func() {})
 	now := time.Now()
 	for i := range uint64(3 * maxHeld) {
-		r := record{kind: commandEvent, read: i + 1}
+		r := record{header: header{kind: commandEvent, read: i + 1}}
 		as.add(&r, now)
 		if as.held > maxHeld {
 			t.Fatalf("%d events are held", as.held)

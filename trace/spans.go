@@ -2,7 +2,7 @@ package trace
 
 import (
 	"bytes"
-	"encoding/hex"
+	"encoding/binary"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -10,23 +10,19 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 )
 
 // Attributes whose value differs from span to span. For those called redscope,
 // OpenTelemetry's conventions have no name.
 var (
-	clientIDKey      = newKey("redscope.client.id")     // CLIENT ID
-	loopKey          = newKey("redscope.loop")          // turn of the event loop
-	readBytesKey     = newKey("redscope.read.bytes")    // what read(2) returned
-	readCommandsKey  = newKey("redscope.read.commands") // complete commands in it
-	writeBytesKey    = newKey("redscope.write.bytes")   // what write(2) accepted
-	batchPositionKey = newKey("redscope.batch.position")
-	argumentsKey     = newKey("redscope.command.arguments") // its name included
-	dirtyKey         = newKey("redscope.command.dirty")     // changes to the key space
-	replySizeKey     = newKey("redscope.reply.size")        // bytes
+	clientIDKey     = newKey("redscope.client.id")     // CLIENT ID
+	loopKey         = newKey("redscope.loop")          // turn of the event loop
+	readBytesKey    = newKey("redscope.read.bytes")    // what read(2) returned
+	readCommandsKey = newKey("redscope.read.commands") // complete commands in it
+	writeBytesKey   = newKey("redscope.write.bytes")   // what write(2) accepted
 
 	batchSizeKey  = newKey(semconv.DBOperationBatchSizeKey)
-	namespaceKey  = newKey(semconv.DBNamespaceKey)
 	queryTextKey  = newKey(semconv.DBQueryTextKey)
 	statusCodeKey = newKey(semconv.DBResponseStatusCodeKey)
 	errorTypeKey  = newKey(semconv.ErrorTypeKey)
@@ -34,21 +30,21 @@ var (
 
 // Names and attributes that never differ.
 var (
-	rootName     = newName("readQueryFromClient")
-	callName     = newName("call")
-	writeName    = newName("writeToClient")
+	rootName     = newName("readQueryFromClient", tracepb.Span_SPAN_KIND_SERVER)
+	callName     = newName("call", tracepb.Span_SPAN_KIND_INTERNAL)
+	writeName    = newName("writeToClient", tracepb.Span_SPAN_KIND_INTERNAL)
 	mixed        = render(semconv.DBOperationName("PIPELINE"))
 	writeFailure = render(semconv.ErrorTypeOther)
 
-	unknownCommand = commandPieces{name: newName("processCommand")}
+	unknownCommand = commandPieces{name: newName("processCommand", tracepb.Span_SPAN_KIND_INTERNAL)}
 )
 
 // maxQueryText bounds db.query.text, in bytes: an MSET of a thousand keys is
 // two thousand question marks.
 const maxQueryText = 256
 
-// maxPlaces bounds how many connections' addresses are kept in encoded form:
-// half a megabyte.
+// maxPlaces bounds how many places are kept in encoded form: three quarters of
+// a megabyte.
 const maxPlaces = 512
 
 // A span is what the encoders are given. There is one per builder, filled anew
@@ -57,10 +53,11 @@ const maxPlaces = 512
 // the server that is watched.
 type span struct {
 	trace      trace.TraceID
-	traceHex   [2 * len(trace.TraceID{})]byte // the same in hex
+	opening    []byte // what begins the JSON of all spans of the trace
+	times      timeDigits
 	id         trace.SpanID
-	parent     trace.SpanID // not valid: a root, and the only span of kind server
-	name       name
+	parent     trace.SpanID // not valid: a root
+	name       *name
 	start, end int64   // ns since the epoch
 	attributes []attr  //
 	read       int64   // time of the event "read"; 0: there is none
@@ -79,10 +76,17 @@ type builder struct {
 	made         uint64 // spans made
 
 	span     span
-	scratch  []byte // texts that span.attributes refers to
+	scratch  []byte // text that span.attributes refers to
 	commands []commandPieces
-	places   map[string]rendered
-	place    []byte // key of places
+	places   map[string]*place
+	placeKey []byte
+}
+
+// A place is a connection with a database selected.
+type place struct {
+	db      int32
+	root    *rendered // what a root says of it
+	command *rendered // what a command says: the database, too
 }
 
 // commandPieces is what all spans of a command have in common.
@@ -92,8 +96,8 @@ type commandPieces struct {
 	text      string // its name
 	name      name
 	function  name
-	operation rendered
-	pipeline  rendered // operation of a pipeline of this command alone
+	operation *rendered
+	pipeline  *rendered // operation of a pipeline of this command alone
 }
 
 // build makes the spans of a, which is finished:
@@ -106,13 +110,13 @@ type commandPieces struct {
 //	└ writeToClient
 func (b *builder) build(a *assembly) {
 	b.span.trace = a.trace
-	hex.Encode(b.span.traceHex[:], a.trace[:])
-	place := b.placeOf(&a.done)
+	b.span.opening = appendOpening(b.span.opening[:0], &a.trace)
+	place := b.placeOf(&a.done, a.done.db)
 
-	s := b.begin(rootName, trace.SpanID{}, a.root, a.done.at[start], a.end())
+	s := b.begin(&rootName, trace.SpanID{}, a.root, a.done.at[start], a.end())
 	s.read = a.done.at[readEnd]
 	s.attributes = append(s.attributes,
-		attr{whole: place},
+		attr{whole: place.root},
 		attr{key: clientIDKey, number: int64(a.done.client)},
 		attr{key: loopKey, number: int64(a.done.loop)},
 		attr{key: readBytesKey, number: a.done.bytes},
@@ -125,7 +129,11 @@ func (b *builder) build(a *assembly) {
 	}
 	b.end()
 	for i := range a.commands {
-		b.command(a.root, &a.commands[i], place)
+		c := &a.commands[i]
+		if c.db != place.db {
+			place = b.placeOf(&a.done, c.db)
+		}
+		b.command(a.root, c, place.command)
 	}
 	for i := range a.writes {
 		b.write(a.root, &a.writes[i])
@@ -133,7 +141,7 @@ func (b *builder) build(a *assembly) {
 }
 
 // command makes the spans of one command.
-func (b *builder) command(root trace.SpanID, c *command, place rendered) {
+func (b *builder) command(root trace.SpanID, c *command, place *rendered) {
 	// A command that does not exist has no name of its own: its text would be
 	// whatever a client sends.
 	pieces := &unknownCommand
@@ -141,23 +149,14 @@ func (b *builder) command(root trace.SpanID, c *command, place rendered) {
 	if exists {
 		pieces = b.pieces(int(c.record.command))
 	}
-	s := b.begin(pieces.name, root, c.span, c.at[process], c.at[end])
+	s := b.begin(&pieces.name, root, c.span, c.at[process], c.at[end])
 	s.behind = c.behind
-	b.scratch = strconv.AppendInt(b.scratch[:0], int64(c.db), 10)
-	s.attributes = append(s.attributes,
-		attr{whole: place},
-		attr{key: namespaceKey, text: b.scratch},
-		attr{key: argumentsKey, number: int64(c.args)},
-		attr{key: dirtyKey, number: c.count},
-		attr{key: replySizeKey, number: c.bytes},
-		attr{key: batchPositionKey, number: int64(c.batch)},
-	)
+	s.attributes = append(s.attributes, attr{whole: place})
 	if exists {
 		s.attributes = append(s.attributes, attr{whole: pieces.operation})
 		if b.queryText {
-			from := len(b.scratch)
-			b.scratch = appendQueryText(b.scratch, pieces, &c.record)
-			s.attributes = append(s.attributes, attr{key: queryTextKey, text: b.scratch[from:]})
+			b.scratch = appendQueryText(b.scratch[:0], pieces, &c.record)
+			s.attributes = append(s.attributes, attr{key: queryTextKey, text: b.scratch})
 		}
 	}
 	if code := validUTF8(c.error()); len(code) > 0 {
@@ -167,15 +166,15 @@ func (b *builder) command(root trace.SpanID, c *command, place rendered) {
 	b.end()
 	if c.at[callStart] != 0 {
 		call := b.ids.newSpan()
-		b.begin(callName, c.span, call, c.at[callStart], c.at[callEnd])
+		b.begin(&callName, c.span, call, c.at[callStart], c.at[callEnd])
 		b.end()
-		b.begin(pieces.function, call, b.ids.newSpan(), c.at[procStart], c.at[procEnd])
+		b.begin(&pieces.function, call, b.ids.newSpan(), c.at[procStart], c.at[procEnd])
 		b.end()
 	}
 }
 
 func (b *builder) write(root trace.SpanID, w *record) {
-	s := b.begin(writeName, root, b.ids.newSpan(), w.at[start], w.at[end])
+	s := b.begin(&writeName, root, b.ids.newSpan(), w.at[start], w.at[end])
 	s.attributes = append(s.attributes, attr{key: writeBytesKey, number: w.bytes})
 	if w.failed {
 		s.attributes = append(s.attributes, attr{whole: writeFailure})
@@ -185,7 +184,7 @@ func (b *builder) write(root trace.SpanID, w *record) {
 }
 
 // begin returns a span without attributes; end takes it back.
-func (b *builder) begin(name name, parent, id trace.SpanID, start, end int64) *span {
+func (b *builder) begin(name *name, parent, id trace.SpanID, start, end int64) *span {
 	s := &b.span
 	s.id, s.parent, s.name, s.start, s.end = id, parent, name, start, end
 	s.attributes = s.attributes[:0]
@@ -213,8 +212,8 @@ func (b *builder) pieces(id int) *commandPieces {
 			known:     true,
 			words:     strings.Count(name, " ") + 1,
 			text:      name,
-			name:      newName(name),
-			function:  newName(b.functionName(id)),
+			name:      newName(name, tracepb.Span_SPAN_KIND_INTERNAL),
+			function:  newName(b.functionName(id), tracepb.Span_SPAN_KIND_INTERNAL),
 			operation: render(semconv.DBOperationName(name)),
 			pipeline:  render(semconv.DBOperationName("PIPELINE " + name)),
 		}
@@ -224,7 +223,7 @@ func (b *builder) pieces(id int) *commandPieces {
 
 // pipeline names a batch as the conventions for Redis ask: after the command
 // when all are the same.
-func (b *builder) pipeline(commands []command) rendered {
+func (b *builder) pipeline(commands []command) *rendered {
 	if len(commands) == 0 || commands[0].record.command < 0 {
 		return mixed
 	}
@@ -236,22 +235,25 @@ func (b *builder) pipeline(commands []command) rendered {
 	return b.pieces(int(commands[0].record.command)).pipeline
 }
 
-// placeOf returns the attributes that say which connection a read belongs to.
-func (b *builder) placeOf(r *record) rendered {
-	b.place = append(append(append(b.place[:0], r.peer()...), 0), r.local()...)
-	place, ok := b.places[string(b.place)]
-	if !ok {
+// placeOf returns the place of the connection that r, a read, came from, with
+// the given database.
+func (b *builder) placeOf(r *record, db int32) *place {
+	b.placeKey = append(append(append(b.placeKey[:0], r.peer()...), 0), r.local()...)
+	b.placeKey = binary.NativeEndian.AppendUint32(b.placeKey, uint32(db))
+	p := b.places[string(b.placeKey)]
+	if p == nil {
 		if len(b.places) >= maxPlaces {
 			clear(b.places)
 		}
-		peer, local := string(r.peer()), string(r.local())
-		kv := []attribute.KeyValue{semconv.DBSystemNameRedis, transport(peer)}
-		kv = appendAddress(kv, peer, semconv.NetworkPeerAddress, semconv.NetworkPeerPort)
-		kv = appendAddress(kv, local, semconv.ServerAddress, semconv.ServerPort)
-		place = render(kv...)
-		b.places[string(b.place)] = place
+		kv := []attribute.KeyValue{semconv.DBSystemNameRedis}
+		kv = appendAddress(kv, string(r.peer()), semconv.NetworkPeerAddress, semconv.NetworkPeerPort)
+		kv = appendAddress(kv, string(r.local()), semconv.ServerAddress, semconv.ServerPort)
+		p = &place{db: db}
+		p.command = render(append(kv, semconv.DBNamespace(strconv.Itoa(int(db))))...)
+		p.root = render(append(kv, transport(string(r.peer())))...)
+		b.places[string(b.placeKey)] = p
 	}
-	return place
+	return p
 }
 
 // appendQueryText appends a command as redis-cli would take it, every argument

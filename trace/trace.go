@@ -40,20 +40,24 @@ import (
 // scope is the name of the instrumentation in every span.
 const scope = "github.com/redscope/redscope/trace"
 
-// How long the draining goroutine sleeps. A wake-up per event would cost the
-// event loop a futex call each, hundreds of times the price of the event.
-const (
-	minSleep = 10 * time.Millisecond // after it found the ring filling
-	maxSleep = 50 * time.Millisecond // otherwise
-)
-
 // How many events the ring holds: 1 MiB of them when few reads are sampled,
 // which a processor's cache keeps, else 4 MiB, 10 ms of 1.6 million events per
 // second.
 const (
 	smallRing   = 1 << 12 // sample <= fewReads
 	defaultRing = 1 << 14
-	fewReads    = 0.1
+	fewReads    = 0.02
+)
+
+// How long the draining goroutine sleeps at most. A wake-up per event would
+// cost the event loop a futex call each, hundreds of times the price of the
+// event; and whenever the goroutine wakes, its code and what that works on have
+// left the processor's cache, which is half the price of a few hundred spans.
+// While few reads are sampled, the ring has room for 100 ms of two million
+// commands per second.
+const (
+	maxSleep    = 50 * time.Millisecond
+	maxSleepFew = 100 * time.Millisecond // sample <= fewReads
 )
 
 // Options says what is traced and where the spans go. Fields that are zero
@@ -104,7 +108,7 @@ type Options struct {
 
 	// Ring is the number of events that may wait for the draining goroutine; a
 	// power of two. The default is 16,384 events of 256 bytes, or 4,096 when at
-	// most a tenth of the reads is sampled.
+	// most one read in 50 is sampled.
 	Ring int
 
 	// client replaces that of the collector in tests.
@@ -147,6 +151,7 @@ type Tracer struct {
 	options Options
 	ring    *ring
 	sampler *sampler
+	sleep   time.Duration // maxSleep or maxSleepFew
 
 	closed atomic.Bool   // no further read is sampled
 	stop   chan struct{} // closed to make run end
@@ -251,19 +256,17 @@ func newTracer(ctx context.Context, o Options) (*Tracer, error) {
 		t.collector = deliver(newUploader(client, json, res), collectorBytes, name)
 	}
 
-	var seed [32]byte
-	crand.Read(seed[:])
-	t.sampler = newSampler(p, rand.NewPCG(binary.NativeEndian.Uint64(seed[:]), binary.NativeEndian.Uint64(seed[8:])))
+	t.sampler = newSampler(p, newRandom())
+	t.sleep = maxSleep
 	switch {
 	case o.Ring > 0:
 	case p <= fewReads:
-		o.Ring = smallRing
+		o.Ring, t.sleep = smallRing, maxSleepFew
 	default:
 		o.Ring = defaultRing
 	}
 	t.ring = newRing(o.Ring)
-	crand.Read(seed[:])
-	ids := newIDs(p, rand.NewChaCha8(seed))
+	ids := newIDs(p, newRandom())
 	t.assembler = newAssembler(ids, t.finish, func() { t.lost.Add(1) })
 	t.builder = &builder{
 		deliveries:   deliveries,
@@ -271,10 +274,17 @@ func newTracer(ctx context.Context, o Options) (*Tracer, error) {
 		commandName:  o.CommandName,
 		functionName: o.FunctionName,
 		queryText:    o.QueryText,
-		places:       make(map[string]rendered),
+		places:       make(map[string]*place),
 	}
 	go t.run()
 	return t, nil
+}
+
+// newRandom returns a source that no other process repeats.
+func newRandom() *rand.PCG {
+	var seed [16]byte
+	crand.Read(seed[:])
+	return rand.NewPCG(binary.NativeEndian.Uint64(seed[:]), binary.NativeEndian.Uint64(seed[8:]))
 }
 
 // newResource describes this process. OTEL_SERVICE_NAME and
@@ -336,21 +346,17 @@ func (t *Tracer) Hooks() *engine.Hooks {
 // run drains the ring until Shutdown.
 func (t *Tracer) run() {
 	defer close(t.ended)
-	timer := time.NewTimer(maxSleep)
+	timer := time.NewTimer(0)
 	defer timer.Stop()
+	last := time.Now()
 	for running := true; running; {
-		var sleep time.Duration
-		switch n := t.drain(); {
-		case n >= len(t.ring.records)/4:
-			sleep = 0 // it fills faster than minSleep allows for
-		case n >= len(t.ring.records)/16:
-			sleep = minSleep
-		default:
-			sleep = maxSleep
-		}
-		timer.Reset(sleep)
 		select {
-		case <-timer.C:
+		case now := <-timer.C:
+			// Until a quarter of the ring is full, if events keep coming as
+			// they did.
+			quarter, n := len(t.ring.records)/4, max(1, t.drain())
+			timer.Reset(min(t.sleep, now.Sub(last)*time.Duration(quarter)/time.Duration(n)))
+			last = now
 		case <-t.stop:
 			running = false
 		}

@@ -83,8 +83,14 @@ func (d *Dict) Len() int { return d.tables[0].used + d.tables[1].used }
 // Used returns the bytes that the dict occupies outside its own struct: entries,
 // buckets and the index of expiring entries.
 func (d *Dict) Used() int64 {
-	return d.bytes + int64(d.tables[0].block.Size) + int64(d.tables[1].block.Size) +
-		int64(d.children)*bucketSize + int64(d.expires.block.Size)
+	buckets, expires := d.Overhead()
+	return d.bytes + buckets + expires
+}
+
+// Overhead returns the bytes of the buckets and of the index of expiring entries,
+// which the dict takes besides its entries.
+func (d *Dict) Overhead() (buckets, expires int64) {
+	return int64(d.tables[0].block.Size) + int64(d.tables[1].block.Size) + int64(d.children)*bucketSize, int64(d.expires.block.Size)
 }
 
 // Clear deletes every entry. A dict that has its arena to itself resets it, which

@@ -104,11 +104,18 @@ func gather(x uint64) uint32 {
 }
 
 // neighbour returns the geohash that is so many steps east and north, where the
-// world has no end.
+// world has no end. At its eastern or northern edge a coordinate has a bit too many,
+// which stays as long as it does not change.
 func (h Hash) neighbour(east, north int) Hash {
 	mask := uint32(1)<<h.Step - 1
-	x, y := gather(h.Bits)+uint32(north), gather(h.Bits>>1)+uint32(east)
-	return Hash{spread(x&mask) | spread(y&mask)<<1, h.Step}
+	x, y := gather(h.Bits), gather(h.Bits>>1)
+	if north != 0 {
+		x = (x + uint32(north)) & mask
+	}
+	if east != 0 {
+		y = (y + uint32(east)) & mask
+	}
+	return Hash{spread(x) | spread(y)<<1, h.Step}
 }
 
 // Shape is a circle, or a box whose sides run along meridians and parallels. Its

@@ -251,10 +251,12 @@ type element struct {
 
 func (e *element) size() int { return e.headLen + len(e.s) }
 
-func (e *element) setString(s []byte) {
+// stringElement and intElement return by value, so that nothing they are given has
+// to be on the heap.
+
+func stringElement(s []byte) (e element) {
 	if n, ok := parseInt(s); ok {
-		e.setInt(n)
-		return
+		return intElement(n)
 	}
 	e.s = s
 	switch n := len(s); {
@@ -270,9 +272,10 @@ func (e *element) setString(s []byte) {
 		binary.LittleEndian.PutUint32(e.head[1:], uint32(n))
 		e.headLen = 5
 	}
+	return e
 }
 
-func (e *element) setInt(n int64) {
+func intElement(n int64) (e element) {
 	switch {
 	case n >= 0 && n < 128:
 		e.head[0] = byte(n)
@@ -297,6 +300,7 @@ func (e *element) setInt(n int64) {
 	for i := 1; i < e.headLen && e.head[0] >= 0xf0; i++ {
 		e.head[i] = byte(n >> (8 * (i - 1)))
 	}
+	return e
 }
 
 // write puts the element at p, where there is room for it.
@@ -308,8 +312,7 @@ func (e *element) write(lp []byte, p int) {
 
 // EntrySize returns by how many bytes Append(s) makes a listpack longer.
 func EntrySize(s []byte) int {
-	var e element
-	e.setString(s)
+	e := stringElement(s)
 	n := e.size()
 	return n + backlenSize(n)
 }
@@ -347,22 +350,19 @@ func splice(lp []byte, p, old, n int) []byte {
 
 // Append adds an element at the tail.
 func Append(lp, s []byte) []byte {
-	var e element
-	e.setString(s)
+	e := stringElement(s)
 	return e.put(lp, len(lp)-1, 0)
 }
 
 // AppendInt adds an integer at the tail.
 func AppendInt(lp []byte, n int64) []byte {
-	var e element
-	e.setInt(n)
+	e := intElement(n)
 	return e.put(lp, len(lp)-1, 0)
 }
 
 // Prepend adds an element at the head.
 func Prepend(lp, s []byte) []byte {
-	var e element
-	e.setString(s)
+	e := stringElement(s)
 	return e.put(lp, headerSize, 0)
 }
 
@@ -371,22 +371,19 @@ func Insert(lp []byte, p int, s []byte, after bool) ([]byte, int) {
 	if after {
 		p = skip(lp, p)
 	}
-	var e element
-	e.setString(s)
+	e := stringElement(s)
 	return e.put(lp, p, 0), p
 }
 
 // Replace puts s in place of the element at p, and returns its position, which is p.
 func Replace(lp []byte, p int, s []byte) ([]byte, int) {
-	var e element
-	e.setString(s)
+	e := stringElement(s)
 	return e.put(lp, p, skip(lp, p)-p), p
 }
 
 // ReplaceInt is Replace with an integer.
 func ReplaceInt(lp []byte, p int, n int64) ([]byte, int) {
-	var e element
-	e.setInt(n)
+	e := intElement(n)
 	return e.put(lp, p, skip(lp, p)-p), p
 }
 

@@ -228,7 +228,7 @@ func (l List) room(r slab.Ref, n int) (slab.Ref, bool) {
 	// what the fill allows, nor into a slot of the next power of two, because most
 	// nodes are full just there.
 	limit := sizeSafetyLimit
-	if fill := l.fill(); fill < 0 {
+	if fill := l.Fill(); fill < 0 {
 		limit = levels[-fill-1]
 	}
 	power := 1<<bits.Len(uint(n+nodeSize-1)) - nodeSize

@@ -102,7 +102,8 @@ func (l List) Nodes() int { return int(binary.LittleEndian.Uint32(l.h[8:])) }
 
 func (l List) addNodes(n int) { binary.LittleEndian.PutUint32(l.h[8:], uint32(l.Nodes()+n)) }
 
-func (l List) fill() int { return int(int16(binary.LittleEndian.Uint16(l.h[12:]))) }
+// Fill is the list's list-max-listpack-size.
+func (l List) Fill() int { return int(int16(binary.LittleEndian.Uint16(l.h[12:]))) }
 
 // Depth returns how many nodes at each end stay uncompressed, 0 when all do.
 func (l List) Depth() int { return int(binary.LittleEndian.Uint16(l.h[14:])) }
@@ -136,7 +137,7 @@ func (l List) allowsInsert(r slab.Ref, n int) bool {
 	if x.meta&flagPlain != 0 || l.s.isLarge(n) {
 		return false
 	}
-	size, fill := int(x.size)+n+estimatedOverhead, l.fill()
+	size, fill := int(x.size)+n+estimatedOverhead, l.Fill()
 	return sizeAllowed(size, fill) || size <= sizeSafetyLimit && x.count() < fill
 }
 
@@ -149,7 +150,7 @@ func (l List) allowsMerge(r, other slab.Ref) bool {
 	if (a.meta|b.meta)&flagPlain != 0 {
 		return false
 	}
-	size, fill := int(a.size)+int(b.size)-mergeSaves, l.fill()
+	size, fill := int(a.size)+int(b.size)-mergeSaves, l.Fill()
 	return sizeAllowed(size, fill) || size <= sizeSafetyLimit && a.count()+b.count() <= fill
 }
 

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"unsafe"
 )
 
@@ -143,6 +144,28 @@ func (a *Arena) Stats() Stats {
 		s.Idle += spanSize
 	}
 	return s
+}
+
+// ClassStats describe the slots of one size class.
+type ClassStats struct {
+	Size  int   // of a slot, in bytes
+	Spans int   // that the class holds
+	Live  int64 // slots handed out
+}
+
+// Classes describes the classes that hold spans, by size. It takes a walk over
+// all spans.
+func (a *Arena) Classes() []ClassStats {
+	var all [len(classes.size)]ClassStats
+	for i := uint32(1); i < a.next; i++ {
+		if s := a.span(i); s.state == spanInUse {
+			class := &all[s.class]
+			class.Size = int(classes.size[s.class])
+			class.Spans++
+			class.Live += int64(s.live)
+		}
+	}
+	return slices.DeleteFunc(all[:], func(c ClassStats) bool { return c.Spans == 0 })
 }
 
 // Used returns the bytes handed out and not given back: slots, blocks and large
