@@ -11,8 +11,8 @@ import (
 	"github.com/redscope/redscope/engine/internal/dict"
 )
 
-// execute runs commands on a client without a socket and returns the raw replies.
-func (c *client) execute(commands ...[]string) string {
+// replyTo runs commands on a client without a socket and returns the raw replies.
+func (c *client) replyTo(commands ...[]string) string {
 	var b []byte
 	for _, args := range commands {
 		b = append(b, multibulk(args)...)
@@ -40,6 +40,17 @@ var aggregateCommands = []struct {
 	{"SISMEMBER-intset", smallSet, func(i int) []string { return []string{"SISMEMBER", "s" + strconv.Itoa(i), "77"} }},
 	{"SADD-large", largeSet, func(i int) []string { return []string{"SADD", "s", "member:" + strconv.Itoa(i)} }},
 	{"SISMEMBER-large", largeSet, func(i int) []string { return []string{"SISMEMBER", "s", "member:" + strconv.Itoa(i)} }},
+	{"ZADD-small", smallZset, func(i int) []string { return []string{"ZADD", "z" + strconv.Itoa(i), strconv.Itoa(i), "b"} }},
+	{"ZINCRBY-small", smallZset, func(i int) []string { return []string{"ZINCRBY", "z" + strconv.Itoa(i), "0.5", "c"} }},
+	{"ZRANGE-small", smallZset, func(i int) []string { return []string{"ZRANGE", "z" + strconv.Itoa(i), "0", "-1", "WITHSCORES"} }},
+	{"ZADD-large", largeZset, func(i int) []string {
+		return []string{"ZADD", "z", strconv.Itoa(i * 7919 % 1009), "member:" + strconv.Itoa(i)}
+	}},
+	{"ZSCORE-large", largeZset, func(i int) []string { return []string{"ZSCORE", "z", "member:" + strconv.Itoa(i)} }},
+	{"ZRANK-large", largeZset, func(i int) []string { return []string{"ZRANK", "z", "member:" + strconv.Itoa(i)} }},
+	{"ZRANGEBYSCORE-large", largeZset, func(i int) []string {
+		return []string{"ZRANGEBYSCORE", "z", strconv.Itoa(i), "inf", "LIMIT", "1", "10"}
+	}},
 }
 
 func smallHash(i int) []string {
@@ -50,13 +61,19 @@ func smallSet(i int) []string {
 	return []string{"SADD", "s" + strconv.Itoa(i), "1", "20000", "77", "-5", "12"}
 }
 func largeSet(i int) []string { return []string{"SADD", "s", "member:" + strconv.Itoa(i)} }
+func smallZset(i int) []string {
+	return []string{"ZADD", "z" + strconv.Itoa(i), "1", "a", "2.5", "b", "-3", "c", "7", "d", "100000", "last"}
+}
+func largeZset(i int) []string {
+	return []string{"ZADD", "z", strconv.Itoa(i), "member:" + strconv.Itoa(i)}
+}
 
 // aggregateReads returns a client of a server that was given size commands before,
 // and reads of 16 commands each.
 func aggregateReads(t testing.TB, size int, before, command func(int) []string) (*client, [][]byte) {
 	_, c := benchmarkServer(t)
 	for i := range size {
-		c.execute(before(i))
+		c.replyTo(before(i))
 	}
 	reads := make([][]byte, size/16)
 	i := 0
@@ -113,31 +130,31 @@ func TestAggregatesGiveBack(t *testing.T) {
 	fill := func(n int) {
 		for i := range n {
 			f := "field:" + strconv.Itoa(i)
-			c.execute([]string{"HSET", "h", f, strings.Repeat("v", i%200)}, []string{"SADD", "s", f}, []string{"SADD", "i", strconv.Itoa(i * i)})
+			c.replyTo([]string{"HSET", "h", f, strings.Repeat("v", i%200)}, []string{"SADD", "s", f}, []string{"SADD", "i", strconv.Itoa(i * i)})
 		}
 	}
 	ways := map[string]func(){
-		"DEL": func() { c.execute([]string{"DEL", "h", "s", "i"}) },
+		"DEL": func() { c.replyTo([]string{"DEL", "h", "s", "i"}) },
 		"SET": func() {
-			c.execute([]string{"SET", "h", "x"}, []string{"SET", "s", "x"}, []string{"SET", "i", "x"}, []string{"DEL", "h", "s", "i"})
+			c.replyTo([]string{"SET", "h", "x"}, []string{"SET", "s", "x"}, []string{"SET", "i", "x"}, []string{"DEL", "h", "s", "i"})
 		},
 		"RENAME": func() {
-			c.execute([]string{"SET", "x", "y"}, []string{"RENAME", "x", "h"}, []string{"RENAME", "h", "s"}, []string{"RENAME", "s", "i"}, []string{"DEL", "i"})
+			c.replyTo([]string{"SET", "x", "y"}, []string{"RENAME", "x", "h"}, []string{"RENAME", "h", "s"}, []string{"RENAME", "s", "i"}, []string{"DEL", "i"})
 		},
 		"COPY": func() {
-			c.execute([]string{"COPY", "h", "h2"}, []string{"COPY", "s", "h2", "REPLACE"}, []string{"COPY", "i", "s2"}, []string{"DEL", "h", "s", "i", "h2", "s2"})
+			c.replyTo([]string{"COPY", "h", "h2"}, []string{"COPY", "s", "h2", "REPLACE"}, []string{"COPY", "i", "s2"}, []string{"DEL", "h", "s", "i", "h2", "s2"})
 		},
-		"FLUSHALL": func() { c.execute([]string{"MOVE", "h", "1"}, []string{"FLUSHALL"}) },
-		"PEXPIRE":  func() { c.execute([]string{"PEXPIRE", "h", "-1"}, []string{"PEXPIRE", "s", "0"}, []string{"DEL", "i"}) },
-		"SPOP":     func() { c.execute([]string{"DEL", "h"}, []string{"SPOP", "s", "9999"}, []string{"SPOP", "i", "9999"}) },
+		"FLUSHALL": func() { c.replyTo([]string{"MOVE", "h", "1"}, []string{"FLUSHALL"}) },
+		"PEXPIRE":  func() { c.replyTo([]string{"PEXPIRE", "h", "-1"}, []string{"PEXPIRE", "s", "0"}, []string{"DEL", "i"}) },
+		"SPOP":     func() { c.replyTo([]string{"DEL", "h"}, []string{"SPOP", "s", "9999"}, []string{"SPOP", "i", "9999"}) },
 		"SREM": func() {
 			for i := range 3000 {
 				f := "field:" + strconv.Itoa(i)
-				c.execute([]string{"HDEL", "h", f}, []string{"SREM", "s", f}, []string{"SREM", "i", strconv.Itoa(i * i)})
+				c.replyTo([]string{"HDEL", "h", f}, []string{"SREM", "s", f}, []string{"SREM", "i", strconv.Itoa(i * i)})
 			}
 		},
 		"SINTERSTORE": func() {
-			c.execute([]string{"SUNIONSTORE", "h", "s", "i"}, []string{"SDIFFSTORE", "i", "h", "s"}, []string{"SINTERSTORE", "s", "s", "none"},
+			c.replyTo([]string{"SUNIONSTORE", "h", "s", "i"}, []string{"SDIFFSTORE", "i", "h", "s"}, []string{"SINTERSTORE", "s", "s", "none"},
 				[]string{"SDIFF", "h", "i"}, []string{"SUNION", "h", "i"}, []string{"SDIFFSTORE", "h", "h", "h"}, []string{"DEL", "i"})
 		},
 	}
@@ -146,7 +163,7 @@ func TestAggregatesGiveBack(t *testing.T) {
 			fill(n)
 			remove()
 			if used := s.arena.Used(); used != 0 {
-				t.Fatalf("%s of %d leaves %d bytes; keys left: %q", name, n, used, c.execute([]string{"KEYS", "*"}))
+				t.Fatalf("%s of %d leaves %d bytes; keys left: %q", name, n, used, c.replyTo([]string{"KEYS", "*"}))
 			}
 			for i, o := range s.objects.objects {
 				if o != nil {
@@ -191,14 +208,14 @@ func TestAggregatesOutOfMemory(t *testing.T) {
 		for _, write := range writes {
 			for room := int64(0); room < 200_000; room = room*2 + 8 {
 				s.arena.SetLimit(0)
-				c.execute([]string{"FLUSHALL"})
-				c.execute(words("SADD", 20, func(i int) string { return "o" + strconv.Itoa(i) }), []string{"RENAME", "k", "other"})
+				c.replyTo([]string{"FLUSHALL"})
+				c.replyTo(words("SADD", 20, func(i int) string { return "o" + strconv.Itoa(i) }), []string{"RENAME", "k", "other"})
 				if begin != nil {
-					c.execute(begin)
+					c.replyTo(begin)
 				}
 				before := contents(s.db[0])
 				s.arena.SetLimit(s.arena.Used() + room)
-				reply := c.execute(write)
+				reply := c.replyTo(write)
 				s.arena.SetLimit(0)
 				if !strings.HasPrefix(reply, "-OOM") {
 					if strings.Contains(reply, "OOM") {
@@ -252,12 +269,12 @@ func TestScanOfTablesUnderResize(t *testing.T) {
 	member := func(i int) string { return "m" + strconv.Itoa(i) }
 	for _, command := range []string{"SSCAN", "HSCAN"} {
 		for round := range 6 {
-			c.execute([]string{"FLUSHALL"})
+			c.replyTo([]string{"FLUSHALL"})
 			add := func(i int) {
 				if command == "SSCAN" {
-					c.execute([]string{"SADD", "k", member(i)})
+					c.replyTo([]string{"SADD", "k", member(i)})
 				} else {
-					c.execute([]string{"HSET", "k", member(i), strings.Repeat("v", 65)})
+					c.replyTo([]string{"HSET", "k", member(i), strings.Repeat("v", 65)})
 				}
 			}
 			const always = 500
@@ -271,7 +288,7 @@ func TestScanOfTablesUnderResize(t *testing.T) {
 			}
 			seen, next := map[string]bool{}, always
 			for cursor, turns := "0", 0; ; turns++ {
-				v := parseReply(t, c.execute([]string{command, "k", cursor, "COUNT", "10"}))
+				v := parseReply(t, c.replyTo([]string{command, "k", cursor, "COUNT", "10"}))
 				cursor = v.items[0].text
 				for _, item := range v.items[1].items {
 					seen[item.text] = true
@@ -283,7 +300,7 @@ func TestScanOfTablesUnderResize(t *testing.T) {
 					if round%2 == 0 {
 						add(next)
 					} else {
-						c.execute([]string{"SREM", "k", member(next)}, []string{"HDEL", "k", member(next)})
+						c.replyTo([]string{"SREM", "k", member(next)}, []string{"HDEL", "k", member(next)})
 					}
 					next++
 				}
@@ -311,9 +328,9 @@ func TestRandomMembersAreFair(t *testing.T) {
 		if kind == "table" {
 			s.config.SetMaxIntsetEntries, s.config.HashMaxListpackEntries = 0, 0
 		}
-		c.execute([]string{"FLUSHALL"})
+		c.replyTo([]string{"FLUSHALL"})
 		for i := range n {
-			c.execute([]string{"SADD", "s", strconv.Itoa(i)}, []string{"HSET", "h", strconv.Itoa(i), "x"})
+			c.replyTo([]string{"SADD", "s", strconv.Itoa(i)}, []string{"HSET", "h", strconv.Itoa(i), "x"})
 		}
 		for _, command := range [][]string{
 			{"SRANDMEMBER", "s", "1"}, {"SRANDMEMBER", "s", "3"}, {"SRANDMEMBER", "s", "9"}, {"SRANDMEMBER", "s", "-3"},
@@ -323,9 +340,9 @@ func TestRandomMembersAreFair(t *testing.T) {
 			counts, all := map[string]int{}, 0
 			for range draws {
 				if command[0] == "SPOP" {
-					c.execute([]string{"COPY", "s", "copy", "REPLACE"})
+					c.replyTo([]string{"COPY", "s", "copy", "REPLACE"})
 				}
-				for _, item := range parseReply(t, c.execute(command)).items {
+				for _, item := range parseReply(t, c.replyTo(command)).items {
 					counts[item.text]++
 					all++
 				}
@@ -348,7 +365,7 @@ var _ heapObject = (*setTable)(nil)
 
 func TestObjectMemory(t *testing.T) {
 	s, c := benchmarkServer(t)
-	c.execute([]string{"SADD", "s", "a", "b"}, []string{"HSET", "h", "f", strings.Repeat("v", 100)})
+	c.replyTo([]string{"SADD", "s", "a", "b"}, []string{"HSET", "h", "f", strings.Repeat("v", 100)})
 	for _, key := range []string{"s", "h"} {
 		r := s.db[0].dict.Find([]byte(key))
 		o := s.db[0].objectAt(r)

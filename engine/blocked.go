@@ -288,6 +288,9 @@ func (h *timeoutHeap) Pop() any {
 // returns when it ends as Unix time in ms, 0 for never. It tells the client when
 // it cannot be one (getTimeoutFromObjectOrReply).
 func timeoutArgument(c *client, arg []byte) (until int64, ok bool) {
+	if n, ok := parseInt64(arg); ok && 0 <= n && n <= math.MaxInt64/1000 {
+		return timeoutAt(c, n*1000) // as nearly all are
+	}
 	var seconds longDouble
 	if !seconds.parse(arg) {
 		addReplyError(c, "timeout is not a float or out of range")

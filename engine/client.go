@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 	"unsafe"
+
+	"github.com/redscope/redscope/engine/internal/quicklist"
 )
 
 // What a client takes beside its buffers, in bytes.
@@ -759,6 +761,9 @@ func debugCommand(c *client) {
 			"    Return hash table statistics of the specified Redis database.",
 			"OBJECT <key>",
 			"    Show low level info about <key> and associated value.",
+			"QUICKLIST-PACKED-THRESHOLD <size>",
+			"    Sets the threshold for elements to be inserted as plain vs packed nodes",
+			"    Default value is 1GB, allows values up to 4GB. Setting to 0 restores to default.",
 			"SET-ACTIVE-EXPIRE <0|1>",
 			"    Setting it to 0 disables expiring keys in background when they are not",
 			"    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
@@ -772,6 +777,17 @@ func debugCommand(c *client) {
 	case sub == "set-active-expire" && argc == 3:
 		n, _ := strconv.Atoi(string(c.argv[2]))
 		s.config.ActiveExpire = n != 0
+		addReply(c, shared.ok)
+	case sub == "quicklist-packed-threshold" && argc == 3:
+		n, ok := parseMemory(string(c.argv[2]))
+		if !ok || n < 0 || n > 4<<30-1<<20 {
+			addReplyError(c, "argument must be a memory value bigger than 1 and smaller than 4gb")
+			return
+		}
+		if n == 0 {
+			n = quicklist.DefaultPackedThreshold
+		}
+		s.lists.PackedThreshold = int(n)
 		addReply(c, shared.ok)
 	case sub == "error" && argc == 3:
 		addReplyErrorFormat(c, "%s", "-"+string(c.argv[2]))

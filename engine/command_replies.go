@@ -353,7 +353,7 @@ func addReplyCommandArgs(c *client, args []commandArg) {
 	for _, arg := range args {
 		fields := 2 // name and type are always there
 		for _, present := range []bool{
-			arg.typ == argKey, arg.token != "", arg.since != "",
+			arg.hasKeySpec(), arg.token != "", arg.since != "",
 			arg.deprecatedSince != "", arg.flags != 0, arg.args != nil,
 		} {
 			if present {
@@ -363,7 +363,7 @@ func addReplyCommandArgs(c *client, args []commandArg) {
 		addReplyMapLen(c, fields)
 		addReplyField(c, "name", arg.name)
 		addReplyField(c, "type", argTypeNames[arg.typ])
-		if arg.typ == argKey {
+		if arg.hasKeySpec() {
 			addReplyBulkString(c, "key_spec_index")
 			addReplyLongLong(c, int64(arg.keySpec))
 		}
@@ -389,3 +389,7 @@ func addReplyField(c *client, name, value string) {
 	addReplyBulkString(c, name)
 	addReplyBulkString(c, value)
 }
+
+// hasKeySpec reports whether the argument is a key, or, as a pattern of SORT, leads
+// to some, so that it says which of the key specs is about it.
+func (arg *commandArg) hasKeySpec() bool { return arg.typ == argKey || arg.keySpec > 0 }

@@ -312,3 +312,26 @@ func setGetKeys(argv [][]byte, keys []keyReference) []keyReference {
 	}
 	return append(keys, keyReference{1, keyOW | keyUpdate})
 }
+
+// xreadGetKeys finds the keys of XREAD and XREADGROUP by going through the options:
+// STREAMS may also be the name of a group or of a stream. Like Redis's, it does not
+// say what is done with the keys.
+func xreadGetKeys(argv [][]byte, keys []keyReference) []keyReference {
+	for i := 1; i < len(argv); i++ {
+		switch opt := argv[i]; {
+		case equalFoldC(opt, "block"), equalFoldC(opt, "count"):
+			i++
+		case equalFoldC(opt, "group"):
+			i += 2
+		case equalFoldC(opt, "noack"):
+		case equalFoldC(opt, "streams") && (len(argv)-i-1)%2 == 0:
+			for pos := i + 1; pos <= i+(len(argv)-i-1)/2; pos++ {
+				keys = append(keys, keyReference{pos: pos})
+			}
+			return keys
+		default:
+			return keys
+		}
+	}
+	return keys
+}

@@ -188,7 +188,7 @@ type historyEntry struct {
 type commandArg struct {
 	name            string
 	typ             argType
-	keySpec         int    // of an argKey: index in the command's keySpecs
+	keySpec         int    // of an argKey, or above 0: index in the command's keySpecs
 	token           string // the literal word that precedes it, or that it is
 	since           string
 	deprecatedSince string

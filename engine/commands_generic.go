@@ -363,6 +363,62 @@ func genericRows() []*command {
 			},
 		},
 		{
+			name: "sort", proc: sortCommand, arity: -2,
+			flags: cmdWrite | cmdDenyOOM,
+			acl:   aclSet | aclSortedset | aclList | aclDangerous,
+			keySpecs: []keySpec{
+				{flags: keyRO | keyAccess, index: 1, keyStep: 1},
+				{notes: "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the content of the key we sort", flags: keyRO | keyAccess, unknown: true},
+				{notes: "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear anywhere in the argument array", flags: keyOW | keyUpdate, unknown: true},
+			},
+			getKeys: sortGetKeys,
+			summary: "Sort the elements in a list, set or sorted set",
+			since:   "1.0.0", group: groupGeneric,
+			complexity: "O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the number of returned elements. When the elements are not sorted, complexity is O(N).",
+			args: []commandArg{
+				{name: "key", typ: argKey},
+				{name: "pattern", typ: argPattern, keySpec: 1, token: "BY", flags: argOptional},
+				{name: "offset_count", typ: argBlock, token: "LIMIT", flags: argOptional, args: []commandArg{
+					{name: "offset", typ: argInteger},
+					{name: "count", typ: argInteger},
+				}},
+				{name: "pattern", typ: argPattern, keySpec: 1, token: "GET", flags: argOptional | argMultiple | argMultipleToken},
+				{name: "order", typ: argOneOf, flags: argOptional, args: []commandArg{
+					{name: "asc", typ: argPureToken, token: "ASC"},
+					{name: "desc", typ: argPureToken, token: "DESC"},
+				}},
+				{name: "sorting", typ: argPureToken, token: "ALPHA", flags: argOptional},
+				{name: "destination", typ: argKey, keySpec: 2, token: "STORE", flags: argOptional},
+			},
+		},
+		{
+			name: "sort_ro", proc: sortroCommand, arity: -2,
+			flags: cmdReadonly,
+			acl:   aclSet | aclSortedset | aclList | aclDangerous,
+			keySpecs: []keySpec{
+				{flags: keyRO | keyAccess, index: 1, keyStep: 1},
+				{notes: "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the content of the key we sort", flags: keyRO | keyAccess, unknown: true},
+			},
+			getKeys: sortROGetKeys,
+			summary: "Sort the elements in a list, set or sorted set. Read-only variant of SORT.",
+			since:   "7.0.0", group: groupGeneric,
+			complexity: "O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the number of returned elements. When the elements are not sorted, complexity is O(N).",
+			args: []commandArg{
+				{name: "key", typ: argKey},
+				{name: "pattern", typ: argPattern, keySpec: 1, token: "BY", flags: argOptional},
+				{name: "offset_count", typ: argBlock, token: "LIMIT", flags: argOptional, args: []commandArg{
+					{name: "offset", typ: argInteger},
+					{name: "count", typ: argInteger},
+				}},
+				{name: "pattern", typ: argPattern, keySpec: 1, token: "GET", flags: argOptional | argMultiple | argMultipleToken},
+				{name: "order", typ: argOneOf, flags: argOptional, args: []commandArg{
+					{name: "asc", typ: argPureToken, token: "ASC"},
+					{name: "desc", typ: argPureToken, token: "DESC"},
+				}},
+				{name: "sorting", typ: argPureToken, token: "ALPHA", flags: argOptional},
+			},
+		},
+		{
 			name: "touch", proc: touchCommand, arity: -2,
 			flags:    cmdReadonly | cmdFast,
 			acl:      aclKeyspace,

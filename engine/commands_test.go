@@ -142,3 +142,30 @@ func BenchmarkLookupCommand(b *testing.B) {
 		})
 	}
 }
+
+// TestGetKeysDifferential asks both servers for the keys of calls at random, most
+// of which make little sense.
+func TestGetKeysDifferential(t *testing.T) {
+	var withKeys []*command
+	for _, cmd := range newCommandTable().commands.byID {
+		if cmd.keySpecs != nil || cmd.getKeys != nil {
+			withKeys = append(withKeys, cmd)
+		}
+	}
+	words := []string{"a", "b", "0", "1", "2", "3", "-1", "x", "STORE", "STOREDIST", "LIMIT", "BY", "GET", "SET", "INCRBY", "OVERFLOW", "u8",
+		"STREAMS", "COUNT", "BLOCK", "GROUP", "WEIGHTS", "KEYS", "REPLACE", "MINMATCHLEN", "LEFT", "store", "streams", "NX", "9223372036854775808"}
+	differential(t, *differentialFlag/2, func(m commandMaker) []string {
+		args := []string{"COMMAND", pick(m, "GETKEYS", "GETKEYSANDFLAGS")}
+		cmd := withKeys[m.IntN(len(withKeys))]
+		args = append(args, strings.Split(cmd.fullName, "|")...)
+		atLeast := max(cmd.arity, -cmd.arity) + 2 - len(args) // COMMAND GETKEYS itself does not count
+		more := m.IntN(9)
+		if cmd.arity > 0 && m.IntN(4) > 0 {
+			more = 0
+		}
+		for range atLeast + more {
+			args = append(args, words[m.IntN(len(words))])
+		}
+		return args
+	})
+}

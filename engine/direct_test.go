@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,10 @@ func (s *directServer) contents() map[string]stored {
 		it := db.dict.UnsafeIterator()
 		for it.Next() {
 			r := it.Ref()
+			if metaType(db.dict.Meta(r)) == typeList {
+				all[fmt.Sprint(db.id, " ")+string(db.dict.Key(r))] = stored{listText(db, r), encodingQuicklist, getExpire(db, r)}
+				continue
+			}
 			all[fmt.Sprint(db.id, " ")+string(db.dict.Key(r))] = stored{string(db.dict.Value(r)), metaEncoding(db.dict.Meta(r)), getExpire(db, r)}
 		}
 		if err := it.Release(); err != nil {
@@ -91,6 +96,7 @@ func TestNoAllocations(t *testing.T) {
 	s.do("SET", "e", "xxx", "EX", "1000")
 	s.do("SET", "raw", strings.Repeat("x", 200))
 	s.do("SET", "long", strings.Repeat("x", 50000))
+	s.do("RPUSH", "list", "a", "b", "c", "1", "2", "3")
 	s.do("PFADD", "sparse", "a")
 	for i := range 3000 {
 		s.do("PFADD", "dense", fmt.Sprint(i))
@@ -139,6 +145,25 @@ func TestNoAllocations(t *testing.T) {
 		{"BITOP NOT long long", nil},
 		{"BITFIELD raw INCRBY u5 #3 7 OVERFLOW SAT GET i64 1 SET u8 0 1", nil},
 		{"BITFIELD_RO n GET u5 #3", nil},
+		{"LPUSH list x 17", nil},
+		{"RPUSH list yyy", nil},
+		{"RPUSHX list yyy", nil},
+		{"RPUSH $ x", next},
+		{"LPOP list", nil},
+		{"RPOP list", nil},
+		{"RPUSH list 1 2 3 4 5 6 7 8", nil},
+		{"RPOP list 3", nil},
+		{"LLEN list", nil},
+		{"LINDEX list 3", nil},
+		{"LSET list 3 x", nil},
+		{"LRANGE list 0 9", nil},
+		{"LPOS list c", nil},
+		{"LINSERT list AFTER c d", nil},
+		{"LREM list 1 d", nil},
+		{"LTRIM list 0 5000", nil},
+		{"LMOVE list list LEFT RIGHT", nil},
+		{"LMOVE list other LEFT LEFT", nil},
+		{"BLPOP list 5", nil},
 		{"PFADD sparse a b c", nil},
 		{"PFADD dense $", next},
 		{"PFCOUNT dense", nil},
@@ -205,8 +230,12 @@ func TestOutOfMemory(t *testing.T) {
 		"BITFIELD new SET u8 #5000 255", "BITFIELD short INCRBY u8 #5000 300 OVERFLOW FAIL SET u1 0 2",
 		"BITOP OR new short long", "BITOP NOT new long", "BITOP XOR short n short long", "BITOP AND n long", "BITOP OR dying dying long", "BITOP NOT dying longdying",
 		"PFADD new a", "PFADD sparse a b c d e f g h i j k l m n o p q r s t u v w x y z", "PFMERGE sparse dense", "PFMERGE new sparse dense",
+		"SORT elements STORE new", "SORT elements STORE short", "SORT elements ALPHA STORE elements", "SORT elements GET # GET long STORE longdying", "SORT ranked ALPHA",
 		"INCR new", "INCRBYFLOAT n 1e300", "INCRBYFLOAT new 1e4000",
 		"RENAME long new", "RENAME dying new", "RENAME longdying short", "RENAME longdying new",
+		"LPUSH new x", "RPUSH new a $ b", "LPUSH list x $ 1 $", "RPUSHX list $", "LINSERT list BEFORE b $", "LINSERT list AFTER e x", "LINSERT nodes AFTER 7 $",
+		"LSET list 1 $", "LSET nodes 200 $", "LMOVE list new LEFT RIGHT", "LMOVE list nodes RIGHT LEFT", "LMOVE list list LEFT RIGHT",
+		"RPOPLPUSH nodes nodes", "COPY nodes new", "COPY nodes list REPLACE", "RENAME list n", "MOVE nodes 1",
 		"MOVE long 1", "MOVE longdying 1", "COPY longdying short REPLACE", "COPY longdying n DB 1",
 	} {
 		t.Run(command, func(t *testing.T) {
@@ -215,7 +244,15 @@ func TestOutOfMemory(t *testing.T) {
 			s.do("MSET", "short", "x", "n", "12", "long", long)
 			s.do("SET", "dying", "x", "PXAT", "9000000000000")
 			s.do("SET", "longdying", long, "PXAT", "9000000000000")
+			s.do("RPUSH", "list", "a", "b", "c", "d", "e")
+			for i := range 2000 {
+				s.do("RPUSH", "nodes", strconv.Itoa(i), "some text")
+			}
 			s.do("PFADD", "sparse", "0")
+			for i := range 50 {
+				s.do("RPUSH", "elements", fmt.Sprint(100-i))
+				s.do("ZADD", "ranked", fmt.Sprint(i), fmt.Sprint(100-i))
+			}
 			for i := range 1500 {
 				s.do("PFADD", "dense", fmt.Sprint(i))
 			}

@@ -609,8 +609,14 @@ func addReplyBulkString(c *client, s string) {
 
 func addReplyBulkLongLong(c *client, n int64) {
 	if c.prepareClientToWrite() {
-		c.buf = redcon.AppendBulkInt(c.buf, n)
+		c.buf = appendBulkInt(c.buf, n)
 	}
+}
+
+// appendBulkInt appends an integer as a bulk; redcon's codec allocates for it.
+func appendBulkInt(b []byte, n int64) []byte {
+	var digits [20]byte
+	return redcon.AppendBulk(b, strconv.AppendInt(digits[:0], n, 10))
 }
 
 func addReplyLongLong(c *client, n int64) {

@@ -205,7 +205,7 @@ func (l *rdbLoader) streamConsumer(g *streamCG) bool {
 			return false
 		}
 		nack, ok := g.pel.Find(key)
-		if !ok {
+		if !ok || nack.consumer != nil {
 			return false
 		}
 		nack.consumer = k

@@ -54,6 +54,7 @@ type Server struct {
 	batch     commandBatch
 	bits      bitScratch
 	hll       hllScratch
+	sort      sortScratch
 	stat      stats
 	cron      cron
 	expire    expireCycle

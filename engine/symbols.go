@@ -84,6 +84,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname lmoveGenericCommand lmoveGenericCommand
 //go:linkname lmpopGenericCommand lmpopGenericCommand
 //go:linkname lookupKey lookupKey
+//go:linkname lookupKeyByPattern lookupKeyByPattern
 //go:linkname lookupStringForBitCommand lookupStringForBitCommand
 //go:linkname membersOfAllNeighbors membersOfAllNeighbors
 //go:linkname msetGenericCommand msetGenericCommand
@@ -107,6 +108,7 @@ import _ "unsafe" // for go:linkname
 //go:linkname signalDeletedKeyAsReady signalDeletedKeyAsReady
 //go:linkname signalKeyAsReady signalKeyAsReady
 //go:linkname sinterGenericCommand sinterGenericCommand
+//go:linkname sortCommandGeneric sortCommandGeneric
 //go:linkname spopWithCountCommand spopWithCountCommand
 //go:linkname srandmemberWithCountCommand srandmemberWithCountCommand
 //go:linkname streamEstimateDistanceFromFirstEverEntry streamEstimateDistanceFromFirstEverEntry
@@ -284,6 +286,8 @@ import _ "unsafe" // for go:linkname
 //go:linkname sismemberCommand sismemberCommand
 //go:linkname smismemberCommand smismemberCommand
 //go:linkname smoveCommand smoveCommand
+//go:linkname sortCommand sortCommand
+//go:linkname sortroCommand sortroCommand
 //go:linkname spopCommand spopCommand
 //go:linkname srandmemberCommand srandmemberCommand
 //go:linkname sremCommand sremCommand

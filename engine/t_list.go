@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"math"
-	"strconv"
 
 	"github.com/tidwall/redcon"
 
@@ -248,7 +247,7 @@ func addListRangeReply(c *client, l quicklist.List, start, end int64, reverse bo
 	buf := c.buf
 	for it := l.From(from, reverse); n > 0; n-- {
 		if v, i, isInt := it.Get(); isInt {
-			buf = redcon.AppendBulkInt(buf, i)
+			buf = appendBulkInt(buf, i)
 		} else {
 			buf = redcon.AppendBulk(buf, v)
 		}
@@ -498,11 +497,7 @@ func lremCommand(c *client) {
 // replies with the element. What fails has changed nothing.
 func moveElement(c *client, db *redisDb, hash uint64, r dict.Ref, fromHead bool, toHash uint64, to []byte, over dict.Ref, toHead bool) {
 	l := listAt(db, r)
-	v, n, isInt := l.End(fromHead)
-	var digits [20]byte
-	if isInt {
-		v = strconv.AppendInt(digits[:0], n, 10)
-	}
+	v := l.EndBytes(fromHead)
 	before := len(c.buf)
 	if over == r {
 		addReplyBulk(c, v)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"strconv"
 	"unsafe"
 
 	"github.com/redscope/redscope/engine/internal/dict"
@@ -309,9 +310,11 @@ func zzlInsertScore(lp []byte, p int, score float64) []byte {
 	var scratch [32]byte
 	text := scratch[:0]
 	if n, ok := doubleInt(score); ok {
-		score = float64(n) // without the sign of a zero
+		text = strconv.AppendInt(text, n, 10)
+	} else {
+		text = appendDouble(text, score)
 	}
-	lp, _ = listpack.Insert(lp, p, appendDouble(text, score), true)
+	lp, _ = listpack.Insert(lp, p, text, true)
 	return lp
 }
 

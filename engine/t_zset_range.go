@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"github.com/tidwall/redcon"
+
 	"github.com/redscope/redscope/engine/internal/listpack"
 	"github.com/redscope/redscope/engine/internal/skiplist"
 )
@@ -344,6 +346,10 @@ func addReplyZrange(c *client, v *sortedSet, rank, n int, reverse, withScores bo
 	if n == 0 {
 		return
 	}
+	if v.z != nil {
+		addReplySkiplist(c, v.z.list, rank, n, reverse, withScores)
+		return
+	}
 	var i zsetCursor
 	for i.from(v, rank); ; i.step(reverse) {
 		if withScores {
@@ -355,6 +361,42 @@ func addReplyZrange(c *client, v *sortedSet, rank, n int, reverse, withScores bo
 			return
 		}
 	}
+}
+
+// addReplySkiplist is addReplyZrange behind the length, for at least one member.
+func addReplySkiplist(c *client, l *skiplist.List, rank, n int, reverse, withScores bool) {
+	if !c.prepareClientToWrite() {
+		return
+	}
+	next := l.At(rank)
+	var room [16]skiplist.Node
+	for n > 0 {
+		nodes := room[:min(n, len(room))]
+		next = l.Collect(next, reverse, nodes)
+		n -= len(nodes)
+		for _, node := range nodes {
+			if withScores {
+				addReplyMemberAndScore(c, l.Member(node), l.Score(node), c.resp > 2)
+			} else {
+				c.buf = appendShortBulk(c.buf, l.Member(node))
+			}
+		}
+	}
+}
+
+// appendShortBulk is redcon's AppendBulk, faster for what has less than a hundred
+// bytes.
+func appendShortBulk(b, s []byte) []byte {
+	n := len(s)
+	if n >= 100 {
+		return redcon.AppendBulk(b, s)
+	}
+	if n < 10 {
+		b = append(b, '$', byte('0'+n), '\r', '\n')
+	} else {
+		b = append(b, '$', byte('0'+n/10), byte('0'+n%10), '\r', '\n')
+	}
+	return append(append(b, s...), '\r', '\n')
 }
 
 // addReplyMemberAndScore replies with two values, or with one that is a pair.

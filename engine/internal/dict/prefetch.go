@@ -31,3 +31,6 @@ func (d *Dict) PrefetchEntry(hash uint64) {
 		}
 	}
 }
+
+// PrefetchRef begins to load an entry.
+func (d *Dict) PrefetchRef(r Ref) { prefetch(d.ptr(r)) }

@@ -212,14 +212,15 @@ func (m *maker) make(rec recipe) unit {
 // spoil makes a command that is probably wrong.
 func (m *maker) spoil(c Command) Command {
 	i := 1 + m.IntN(len(c))
-	// Another argument of one that blocks might become the time to wait.
-	blocks := strings.HasPrefix(strings.ToUpper(c[0]), "B")
+	// Another argument might become the time to wait, or an offset far away.
+	name := strings.ToUpper(c[0])
+	delicate := strings.HasPrefix(name, "B") || name == "SETBIT" || name == "SETRANGE"
 	switch n := m.IntN(3); {
 	case n == 0:
 		return c[:i]
-	case n == 1 && !blocks:
+	case n == 1 && !delicate:
 		return append(c, m.member())
-	case n == 2 && i < len(c) && !blocks:
+	case n == 2 && i < len(c) && !delicate:
 		c[i] = m.member()
 	}
 	return c

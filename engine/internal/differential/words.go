@@ -166,7 +166,7 @@ func (m *maker) index() string { return m.rarely((*maker).integer, strconv.Itoa(
 // offset is a position in a string, which must not make it long.
 func (m *maker) offset() string {
 	return m.rarely(func(m *maker) string {
-		return pick(m, "-1", "4294967295", "4294967296", "536870912", "9223372036854775807", "x", "")
+		return pick(m, "-1", "4294967296", "4294967297", "9223372036854775807", "x", "")
 	}, strconv.Itoa(m.IntN(pick(m, 10, 100, 10000))))
 }
 

@@ -222,6 +222,16 @@ func (l List) End(head bool) (v []byte, n int64, isInt bool) {
 	return listpack.Get(data, p)
 }
 
+// EndBytes is End for who wants the element as a string.
+func (l List) EndBytes(head bool) []byte {
+	v, n, isInt := l.End(head)
+	if isInt {
+		l.s.end = strconv.AppendInt(l.s.end[:0], n, 10)
+		return l.s.end
+	}
+	return v
+}
+
 // Drop deletes the first or the last element of a list that has one.
 func (l List) Drop(head bool) bool {
 	r := l.end(head)
@@ -253,12 +263,7 @@ func (l List) Drop(head bool) bool {
 // Rotate moves the first, or else the last, element of a list that has one to the
 // head, or else to the tail, of the same list.
 func (l List) Rotate(fromHead, toHead bool) bool {
-	v, n, isInt := l.End(fromHead)
-	if isInt {
-		v = strconv.AppendInt(l.s.end[:0], n, 10)
-	} else {
-		v = append(l.s.end[:0], v...)
-	}
+	v := append(l.s.end[:0], l.EndBytes(fromHead)...)
 	if cap(v) <= keptScratch {
 		l.s.end = v
 	}

@@ -482,6 +482,7 @@ func TestAllocs(t *testing.T) {
 
 func BenchmarkPush(b *testing.B) {
 	for _, head := range []bool{true, false} {
+		v := []byte("xxx")
 		b.Run(map[bool]string{true: "head", false: "tail"}[head], func(b *testing.B) {
 			s := newSpace(b, 0)
 			l := newList(s, -2, 0)
@@ -490,7 +491,7 @@ func BenchmarkPush(b *testing.B) {
 				if l.Len() == 1_000_000 {
 					l.Free()
 				}
-				l.Push([]byte("xxx"), head)
+				l.Push(v, head)
 			}
 		})
 	}

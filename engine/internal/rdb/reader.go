@@ -125,6 +125,11 @@ func (r *Reader) compressed(scratch *[]byte) ([]byte, bool) {
 	if !ok || n > math.MaxInt64 {
 		return nil, false
 	}
+	if n == 0 {
+		// Redis decompresses nothing to nothing, and anything else fails with the
+		// length 0, which is the one wanted.
+		return (*scratch)[:0], true
+	}
 	out, err := lzf.Decompress((*scratch)[:0], z, int(n))
 	if err != nil {
 		return nil, false

@@ -113,6 +113,23 @@ func (l *List) Next(n Node) Node { return l.node(n).level(0).forward }
 // Prev returns the node before n, 0 when n is the first.
 func (l *List) Prev(n Node) Node { return l.node(n).backward }
 
+// Collect fills nodes with n and those that follow, or with reverse precede, it, and
+// begins to load their members, so that the cache misses overlap. There must be as
+// many. It returns the node that comes next, 0 at the end.
+func (l *List) Collect(n Node, reverse bool, nodes []Node) Node {
+	for i := range nodes {
+		nodes[i] = n
+		x := l.node(n)
+		l.dict.PrefetchRef(x.member)
+		if reverse {
+			n = x.backward
+		} else {
+			n = x.level(0).forward
+		}
+	}
+	return n
+}
+
 // Score returns a node's score.
 func (l *List) Score(n Node) float64 { return l.node(n).score }
 
