@@ -223,10 +223,12 @@ func (m *maker) bound() string {
 	return pick(m, "", "", "(") + m.rarely((*maker).score, pick(m, "-inf", "+inf", "inf", strconv.Itoa(m.IntN(20)), strconv.Itoa(m.IntN(10))+".5"))
 }
 
+// degrees are not round, so that no two places are one: at the same distance the order
+// is that of an unstable sort.
 func (m *maker) degrees(most float64) string {
 	return m.rarely(func(m *maker) string {
-		return pick(m, strconv.FormatFloat(most, 'f', -1, 64), strconv.FormatFloat(-most, 'f', -1, 64), strconv.FormatFloat(most+1, 'f', -1, 64), "0", "x", "nan", "inf")
-	}, strconv.FormatFloat((m.Float64()*2-1)*most*pick(m, 1, 0.1, 0.001), 'f', pick(m, 0, 2, 6, 15), 64))
+		return pick(m, strconv.FormatFloat(most, 'f', -1, 64), strconv.FormatFloat(-most, 'f', -1, 64), strconv.FormatFloat(most+1, 'f', -1, 64), "x", "nan", "inf")
+	}, strconv.FormatFloat((m.Float64()*2-1)*most*pick(m, 1, 0.1, 0.001), 'f', pick(m, 8, 15), 64))
 }
 
 func (m *maker) streamID() string {
