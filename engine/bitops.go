@@ -310,7 +310,7 @@ func bitopCommand(c *client) {
 			return
 		}
 	}
-	d.SetMeta(r, stringMeta(c, encodingRaw))
+	makeRaw(d, r)
 	d.Persist(r)
 	keyModified(c)
 	addReplyLongLong(c, int64(size))

@@ -732,13 +732,15 @@ func copyCommand(c *client) {
 		replyNoMemory(c, err)
 		return
 	}
-	meta := src.dict.Meta(r)
-	if _, ok := setKey(c, dst, hash, to, over, value, meta, getExpire(src, r)); !ok {
+	meta := src.dict.Meta(r)&0xff | c.srv.loopClock.lru<<8
+	copied, ok := setKey(c, dst, hash, to, over, value, meta, getExpire(src, r))
+	if !ok {
 		if e := metaEncoding(meta); e.ownsMore() {
 			dst.releaseValue(e, value)
 		}
 		return
 	}
+	dst.dict.SetMeta(copied, meta)
 	keyModified(c)
 	addReply(c, shared.cone)
 }
