@@ -332,6 +332,10 @@ func replySorted(c *client, o *sortOptions, items []sortItem) {
 	}
 }
 
+// sortStoreFill is the fill of the list that STORE makes. Redis forgets there what the
+// configuration says.
+const sortStoreFill = -2
+
 // storeSorted makes a list of the items and puts it in place of what the
 // destination holds.
 func storeSorted(c *client, o *sortOptions, items []sortItem) {
@@ -346,7 +350,7 @@ func storeSorted(c *client, o *sortOptions, items []sortItem) {
 		return
 	}
 	var header [quicklist.HeaderSize]byte
-	l := createList(c.srv, &header)
+	l := c.srv.lists.New(header[:], sortStoreFill, 0)
 	var scratch [20]byte
 	stored, ok := 0, true
 	for i := 0; i < len(items) && ok; i++ {

@@ -61,9 +61,12 @@ PTTL key
 EXPIRETIME key
 PEXPIRETIME key
 PERSIST key
-SORT (l|z) {BY by|LIMIT index count|GET by|ASC|DESC|ALPHA|ALPHA|STORE l} #20
-SORT t {LIMIT index count|ASC|DESC|ALPHA|ALPHA|STORE l|GET by} #10
-SORT_RO (l|z) {BY by|LIMIT index count|GET by|ASC|DESC|ALPHA|junk}
+SORT (l|z|t) {LIMIT index count|GET by|ASC|DESC|junk} #20
+SORT (l|z|t) ALPHA STORE l {LIMIT index count|GET by|ASC|DESC} #20
+SORT (l|z|t) ALPHA {GET by|ASC|DESC}
+SORT (l|z) BY by {GET by|ASC|DESC|ALPHA|ALPHA|junk}
+SORT_RO (l|z|t) {LIMIT index count|GET by|ASC|DESC|junk}
+SORT_RO (l|z) BY by {GET by|ASC|DESC|ALPHA}
 
 LPUSH l (member)+ #30
 RPUSH l (member)+ #30

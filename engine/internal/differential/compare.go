@@ -14,10 +14,16 @@ func same(c Command, ours, theirs Reply) bool {
 	if ours.equal(theirs) {
 		return true
 	}
+	name := strings.ToUpper(c[0])
+	if name == "SORT" || name == "SORT_RO" {
+		// Redis finds this also when errno is left over from an earlier command.
+		if strings.HasPrefix(theirs.Text, "ERR One or more scores can't be converted into double") {
+			return true
+		}
+	}
 	if ours.Kind != theirs.Kind {
 		return false
 	}
-	name := strings.ToUpper(c[0])
 	switch name {
 	case "KEYS", "SMEMBERS", "SINTER", "SUNION", "SDIFF", "HKEYS", "HVALS":
 		return sorted(ours, 1).equal(sorted(theirs, 1))
@@ -41,6 +47,11 @@ func same(c Command, ours, theirs Reply) bool {
 		return near(ours.Text, theirs.Text)
 	case "GEODIST", "GEOSEARCH", "GEORADIUS", "GEORADIUS_RO", "GEORADIUSBYMEMBER", "GEORADIUSBYMEMBER_RO":
 		return sameDistances(ours, theirs)
+	case "SORT", "SORT_RO":
+		// Elements may be equal, by something else or up to a NUL, and the sort is not
+		// stable.
+		some := slices.ContainsFunc(c, func(a string) bool { return strings.EqualFold(a, "limit") })
+		return !some && sorted(ours, 1).equal(sorted(theirs, 1))
 	case "HELLO":
 		return len(ours.Items) == len(theirs.Items) // among them the client's id
 	case "XPENDING", "XINFO":

@@ -112,12 +112,9 @@ func run(o differential.Options, against, server string) int {
 			return failed(err)
 		}
 	}
-	o.Progress = func(s differential.Stats) {
-		fmt.Fprintf(os.Stderr, "\r%s: %d rounds, %d commands (%d different ones, %.0f %% errors, %.0f/s), %d keys compared ", s.Elapsed.Round(time.Second),
-			s.Rounds, s.Commands, s.Names, 100*float64(s.Errors)/float64(max(1, s.Commands)), float64(s.Commands)/s.Elapsed.Seconds(), s.Keys)
-	}
+	o.Progress = progress()
 	fmt.Fprintf(os.Stderr, "seed %d\n", o.Seed)
-	_, mismatch, err := differential.Run(o)
+	stats, mismatch, err := differential.Run(o)
 	fmt.Fprintln(os.Stderr)
 	switch {
 	case err != nil:
@@ -129,8 +126,26 @@ func run(o differential.Options, against, server string) int {
 		}
 		return 1
 	}
-	fmt.Println("No difference.")
+	fmt.Printf("No difference in %d commands of %d kinds and %d keys.\n", stats.Commands, stats.Names, stats.Keys)
 	return 0
+}
+
+// progress returns what writes a line about what has been done: one that is written
+// over each second on a terminal, and one each ten seconds elsewhere.
+func progress() func(differential.Stats) {
+	every, begin, end := 10*time.Second, "", "\n"
+	if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		every, begin, end = time.Second, "\r", " "
+	}
+	var last time.Duration
+	return func(s differential.Stats) {
+		if s.Elapsed-last < every {
+			return
+		}
+		last = s.Elapsed
+		fmt.Fprintf(os.Stderr, "%s%s: %d rounds, %d commands of %d kinds (%.0f/s, %.0f %% errors), %d keys compared%s", begin, s.Elapsed.Round(time.Second), s.Rounds,
+			s.Commands, s.Names, float64(s.Commands)/s.Elapsed.Seconds(), 100*float64(s.Errors)/float64(max(1, s.Commands)), s.Keys, end)
+	}
 }
 
 func failed(err error) int {
