@@ -536,9 +536,10 @@ func (op *bitfieldOp) add(start int64) (sum int64, over bool) {
 	}
 	// When 64 bits have overflown, the sign of the value tells which end was passed.
 	// What SET writes to an unsigned field is itself unsigned, so -1 is too large.
+	// To Redis, so is what lies further below high than 64 bits can tell.
 	wrapped := (start^sum)&(op.value^sum) < 0
 	switch {
-	case wrapped && op.value > 0, !wrapped && sum > high, op.kind == 's' && !op.signed && op.value < 0:
+	case wrapped && op.value > 0, !wrapped && sum > high, op.kind == 's' && op.value < 0 && (!op.signed || op.width < 64 && high-op.value < 0):
 		if op.overflow == overflowSat {
 			return high, true
 		}

@@ -120,3 +120,29 @@ func (m commandMaker) bitCommand() []string {
 func TestBitsDifferential(t *testing.T) {
 	differential(t, *differentialFlag/2, commandMaker.bitCommand)
 }
+
+// bitfieldCommand makes what the others seldom hit upon: fields and numbers about
+// every power of two, each read back at once.
+func (m commandMaker) bitfieldCommand() []string {
+	args := []string{"BITFIELD", "k"}
+	for range 1 + m.IntN(3) {
+		width := 1 + m.IntN(63)
+		field, offset := pick(m, "u", "i")+strconv.Itoa(width), strconv.Itoa(m.IntN(70))
+		if m.IntN(8) == 0 {
+			field = "i64"
+		}
+		n := int64(pick(m, uint64(1)<<m.IntN(64), uint64(1)<<width, uint64(1)<<(width-1), m.Uint64())) + int64(m.IntN(5)) - 2
+		if m.IntN(2) == 0 {
+			n = -n
+		}
+		args = append(args, "OVERFLOW", pick(m, "WRAP", "SAT", "FAIL"), pick(m, "SET", "INCRBY"), field, offset, strconv.FormatInt(n, 10), "GET", field, offset)
+		if m.IntN(20) == 0 {
+			args = append(args, "GET", "u64", "0")
+		}
+	}
+	return args
+}
+
+func TestBitfieldDifferential(t *testing.T) {
+	differential(t, *differentialFlag/4, commandMaker.bitfieldCommand)
+}
