@@ -27,7 +27,7 @@ func compareDatabase(ours, theirs *conn, db string) (*Mismatch, int, error) {
 	sel := []Command{{"HELLO", "2"}, {"SELECT", db}, {"KEYS", "*"}}
 	got, want, err1, err2 := both(ours, theirs, sel)
 	if err1 != nil || err2 != nil {
-		return &Mismatch{Commands: sel, Ours: died(err1), Theirs: died(err2)}, 0, nil
+		return &Mismatch{Commands: sel, Ours: died(err1), Theirs: died(err2), death: true}, 0, nil
 	}
 	mine, keys := keyNames(got[2]), keyNames(want[2])
 	if strings.Join(mine, "\x00") != strings.Join(keys, "\x00") {
@@ -39,7 +39,7 @@ func compareDatabase(ours, theirs *conn, db string) (*Mismatch, int, error) {
 	}
 	got, want, err1, err2 = both(ours, theirs, commands)
 	if err1 != nil || err2 != nil {
-		return &Mismatch{Commands: sel[1:2], Ours: died(err1), Theirs: died(err2)}, len(keys), nil
+		return &Mismatch{Commands: sel[1:2], Ours: died(err1), Theirs: died(err2), death: true}, len(keys), nil
 	}
 	for i, c := range commands {
 		if want[i].Kind == '-' || got[i].Kind == '-' {
@@ -89,7 +89,7 @@ func compareDumps(ours, theirs *conn, kind, encoding, key, got, want string) (*M
 		}
 		v, w, err1, err2 := both(ours, theirs, []Command{c})
 		if err1 != nil || err2 != nil {
-			return &Mismatch{Commands: []Command{c}, Ours: died(err1), Theirs: died(err2)}, nil
+			return &Mismatch{Commands: []Command{c}, Ours: died(err1), Theirs: died(err2), death: true}, nil
 		}
 		if same(c, v[0], w[0]) {
 			return nil, nil

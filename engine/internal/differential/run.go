@@ -45,6 +45,7 @@ type Stats struct {
 
 // Mismatch is the difference that Run found.
 type Mismatch struct {
+	death        bool      // one of the servers is dead
 	Commands     []Command // that lead to it, from empty servers on; the last one's replies differ
 	Ours, Theirs string
 	Seed         uint64 // of the round
@@ -76,6 +77,7 @@ type run struct {
 	total   int // of the recipes' weights
 	stats   Stats
 	start   time.Time
+	fresh   bool // start the servers anew for each try: one has died, and may have been damaged for long
 }
 
 // Run sends commands until time is up or a difference is found, which it returns.
@@ -179,8 +181,9 @@ func (r *run) makeRound(seed uint64) []unit {
 	}
 	for range roundUnits {
 		if m.IntN(100) == 0 {
-			s := settings[m.IntN(len(settings))]
-			units = append(units, unit{{"CONFIG", "SET", s.name, pick(m, s.values...)}})
+			if s := settings[m.IntN(len(settings))]; !s.once {
+				units = append(units, unit{{"CONFIG", "SET", s.name, pick(m, s.values...)}})
+			}
 			continue
 		}
 		n := m.IntN(total)
@@ -212,9 +215,10 @@ func (m *maker) make(rec recipe) unit {
 // spoil makes a command that is probably wrong.
 func (m *maker) spoil(c Command) Command {
 	i := 1 + m.IntN(len(c))
-	// Another argument might become the time to wait, or an offset far away.
+	// Another argument might become the time to wait, an offset far away, or a second
+	// score in a set that is for one.
 	name := strings.ToUpper(c[0])
-	delicate := strings.HasPrefix(name, "B") || name == "SETBIT" || name == "SETRANGE"
+	delicate := strings.HasPrefix(name, "B") || name == "SETBIT" || name == "SETRANGE" || name == "ZADD"
 	switch n := m.IntN(3); {
 	case n == 0:
 		return c[:i]
@@ -248,9 +252,9 @@ func (r *run) try(units []unit, count bool) (done int, m *Mismatch, err error) {
 			for _, c := range u {
 				switch {
 				case at >= len(want):
-					return done, &Mismatch{Ours: "", Theirs: died(err2)}, nil
+					return done, &Mismatch{Theirs: died(err2), death: true}, nil
 				case at >= len(got):
-					return done, &Mismatch{Ours: died(err1), Theirs: want[at].String()}, nil
+					return done, &Mismatch{Ours: died(err1), Theirs: want[at].String(), death: true}, nil
 				case !same(c, got[at], want[at]):
 					return done, &Mismatch{Ours: got[at].String(), Theirs: want[at].String()}, nil
 				}
@@ -300,7 +304,7 @@ func (r *run) connect() (ours, theirs *conn, err error) {
 	open := func(s Server) (*conn, error) {
 		c, err := dial(s.Addr)
 		if err == nil {
-			if _, err = c.pipeline(reset); err == nil {
+			if _, err = c.pipeline(reset); err == nil && (!r.fresh || s.Restart == nil) {
 				return c, nil
 			}
 			c.Close()
@@ -330,6 +334,7 @@ func (r *run) connect() (ours, theirs *conn, err error) {
 // shrink takes away what the mismatch does not need.
 func (r *run) shrink(units []unit, m *Mismatch) *Mismatch {
 	end := time.Now().Add(r.ShrinkFor)
+	r.fresh = m.death
 	fails := func(some []unit) bool {
 		done, found, err := r.try(some, false)
 		if err != nil || found == nil {

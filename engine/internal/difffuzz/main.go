@@ -59,7 +59,7 @@ func main() {
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())
 	}
-	o := differential.Options{For: *duration, Seed: *seed, ShrinkFor: time.Minute}
+	o := differential.Options{For: *duration, Seed: *seed, ShrinkFor: 2 * time.Minute}
 	if *only != "" {
 		o.Only = strings.Split(*only, ",")
 	}
