@@ -159,6 +159,13 @@ func (l *List) search(score float64, member []byte, p *path) {
 			if lv.forward == seen {
 				break
 			}
+			// Where the search goes if this node is too far: both are likely not in the
+			// cache, and so come together.
+			if i > 0 {
+				if below := x.level(i - 1).forward; below != lv.forward && below != seen {
+					l.dict.PrefetchRef(below)
+				}
+			}
 			next := l.node(lv.forward)
 			if next.score > score || next.score == score && string(l.dict.Key(next.member)) >= string(member) {
 				seen = lv.forward
@@ -280,6 +287,13 @@ func (l *List) Rank(score float64, member dict.Ref) int {
 			lv := x.level(i)
 			if lv.forward == seen {
 				break
+			}
+			// Where the search goes if this node is too far: both are likely not in the
+			// cache, and so come together.
+			if i > 0 {
+				if below := x.level(i - 1).forward; below != lv.forward && below != seen {
+					l.dict.PrefetchRef(below)
+				}
 			}
 			next := l.node(lv.forward)
 			if next.score > score || next.score == score && string(l.dict.Key(next.member)) >= string(key) {
