@@ -310,7 +310,7 @@ func bitopCommand(c *client) {
 			return
 		}
 	}
-	d.SetMeta(r, makeMeta(typeString, encodingRaw, metaLRU(d.Meta(r))))
+	makeRaw(d, r)
 	d.Persist(r)
 	keyModified(c)
 	addReplyLongLong(c, int64(size))

@@ -182,7 +182,7 @@ func configRows() []*configParam {
 		{name: "maxmemory", kind: paramMemory, def: "0", max: maxLong, missing: "memory is not limited and nothing is evicted"},
 		{name: "maxmemory-clients", kind: paramPercentOrMemory, def: "0", min: -100, max: maxLong, missing: "clients are not evicted"},
 		{name: "maxmemory-eviction-tenacity", kind: paramInt, def: "10", max: 100},
-		{name: "maxmemory-policy", kind: paramEnum, def: "noeviction", values: []string{"volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"}, field: func(c *Config) any { return (*int)(&c.MaxmemoryPolicy) }, apply: (*Server).applyMaxmemoryPolicy},
+		{name: "maxmemory-policy", kind: paramEnum, def: "noeviction", values: maxmemoryPolicies, field: func(c *Config) any { return (*int)(&c.MaxmemoryPolicy) }, apply: (*Server).applyMaxmemoryPolicy},
 		{name: "maxmemory-samples", kind: paramInt, def: "5", min: 1, max: maxInt},
 		{name: "min-replicas-max-lag", alias: "min-slaves-max-lag", kind: paramInt, def: "10", max: maxInt},
 		{name: "min-replicas-to-write", alias: "min-slaves-to-write", kind: paramInt, def: "0", max: maxInt, missing: "writes do not wait for replicas"},

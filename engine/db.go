@@ -733,14 +733,14 @@ func copyCommand(c *client) {
 		return
 	}
 	meta := src.dict.Meta(r)&0xff | c.srv.loopClock.lru<<8
-	made, ok := setKey(c, dst, hash, to, over, value, meta, getExpire(src, r))
+	copied, ok := setKey(c, dst, hash, to, over, value, meta, getExpire(src, r))
 	if !ok {
 		if e := metaEncoding(meta); e.ownsMore() {
 			dst.releaseValue(e, value)
 		}
 		return
 	}
-	dst.dict.SetMeta(made, meta) // not of the key before it
+	dst.dict.SetMeta(copied, meta)
 	keyModified(c)
 	addReply(c, shared.cone)
 }

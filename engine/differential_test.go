@@ -361,7 +361,7 @@ func differential(t *testing.T, duration time.Duration, next func(commandMaker) 
 	}
 	errors := replies['-']
 	t.Logf("%d commands, %d errors", sent, errors)
-	if sent == 0 || errors == 0 || errors > sent/2 {
+	if sent == 0 || errors == 0 || errors > sent*2/3 {
 		t.Error("the commands are no good mixture")
 	}
 }

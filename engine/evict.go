@@ -13,8 +13,12 @@ import (
 // which the counter falls when the value is not used. A change of policy leaves
 // the values as they are, and time puts them right, as in Redis.
 
-// maxmemoryPolicy is the value of maxmemory-policy, in the order of its names.
+// maxmemoryPolicy is the value of maxmemory-policy, an index of maxmemoryPolicies.
 type maxmemoryPolicy int
+
+var maxmemoryPolicies = []string{
+	"volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction",
+}
 
 const (
 	volatileLFU maxmemoryPolicy = 1

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redscope/redscope/engine/internal/dict"
 	"github.com/redscope/redscope/engine/internal/geohash"
+	"github.com/redscope/redscope/engine/internal/pqsort"
 	"github.com/redscope/redscope/engine/internal/skiplist"
 )
 
@@ -475,12 +476,19 @@ func georadiusGeneric(c *client, args [][]byte, kind geoKind, canStore bool, sto
 	}
 	// COUNT is about the nearest, if not any will do.
 	if o.asc || o.desc || o.count > 0 && !o.any {
-		slices.SortStableFunc(g.points, func(a, b geoPoint) int {
+		compare := func(a, b *geoPoint) int {
 			if o.desc {
 				a, b = b, a
 			}
 			return cmp.Compare(a.distance, b.distance)
-		})
+		}
+		// The other method is Redis's when not all are wanted, which shows in places
+		// that are equally far.
+		if o.count > 0 && int64(len(g.points)) > o.count {
+			pqsort.Sort(g.points, 0, int(o.count)-1, compare)
+		} else {
+			slices.SortStableFunc(g.points, func(a, b geoPoint) int { return compare(&a, &b) })
+		}
 	}
 	points := g.points
 	if o.count > 0 && int64(len(points)) > o.count {

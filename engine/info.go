@@ -221,7 +221,7 @@ func (s *Server) infoMemory(t *infoText) {
 	t.memory("used_memory_scripts", 0)
 	limit, _ := strconv.ParseInt(s.config.values["maxmemory"], 10, 64)
 	t.memory("maxmemory", limit)
-	t.add("maxmemory_policy", s.config.get(s.config.lookup("maxmemory-policy")))
+	t.add("maxmemory_policy", maxmemoryPolicies[s.config.MaxmemoryPolicy])
 	t.fraction("allocator_frag_ratio", ratio(active, used), 2)
 	t.add("allocator_frag_bytes", active-used)
 	t.fraction("allocator_rss_ratio", ratio(rss, active), 2)

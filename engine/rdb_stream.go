@@ -119,10 +119,9 @@ func (l *rdbLoader) streamNodes(s *stream) bool {
 			return false
 		}
 		lp = append(make([]byte, 0, len(lp)), lp...)
-		if !s.nodes.TryInsert(key, lp) {
+		if !s.addNode(streamIDOf(key), lp) {
 			return false
 		}
-		s.nodeBytes += int64(cap(lp))
 	}
 	return true
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/redscope/redscope/engine/internal/dict"
+	"github.com/redscope/redscope/engine/internal/pqsort"
 	"github.com/redscope/redscope/engine/internal/quicklist"
 )
 
@@ -272,7 +273,12 @@ func sortCommandGeneric(c *client, readOnly bool) {
 			addReplyError(c, "One or more scores can't be converted into double")
 			return
 		}
-		slices.SortStableFunc(s.items, func(a, b sortItem) int { return o.sortCompare(s, &a, &b) })
+		// Redis sorts a part by another method, which shows in items that are equal.
+		if o.by != nil && end-start < size {
+			pqsort.Sort(s.items, start, end-1, func(a, b *sortItem) int { return o.sortCompare(s, a, b) })
+		} else {
+			slices.SortStableFunc(s.items, func(a, b sortItem) int { return o.sortCompare(s, &a, &b) })
+		}
 	}
 	if o.store != nil {
 		storeSorted(c, &o, s.items[start:end])

@@ -309,12 +309,14 @@ func (si *streamIterator) next() (id streamID, fields int, ok bool) {
 		}
 		si.value = p
 		switch {
+		case flags&entryDeleted != 0:
+			// It says nothing of those behind it: after an XSETID there may be some
+			// with smaller IDs.
 		case si.reverse && id.before(si.start), !si.reverse && si.end.before(id):
 			return id, 0, false
-		case flags&entryDeleted != 0, id.before(si.start), si.end.before(id):
-			continue
+		case !id.before(si.start) && !si.end.before(id):
+			return id, fields, true
 		}
-		return id, fields, true
 	}
 }
 
@@ -749,8 +751,8 @@ func (g *streamCG) addPending(key []byte, nack *streamNACK) bool {
 	return true
 }
 
-// addNode adds a node as a dump has it: the master ID and a listpack that
-// validStreamNode has approved. It returns false when there is one of this ID.
+// addNode adds a node, whose entries the caller accounts for. It returns false when
+// there is one of this master ID.
 func (s *stream) addNode(master streamID, lp []byte) bool {
 	key := master.key()
 	if !s.nodes.TryInsert(key[:], lp) {
@@ -758,67 +760,6 @@ func (s *stream) addNode(master streamID, lp []byte) bool {
 	}
 	s.nodeBytes += int64(cap(lp))
 	return true
-}
-
-// validStreamNode reports whether lp, a valid listpack, has the layout of a
-// stream's node.
-func validStreamNode(lp []byte) bool {
-	p := listpack.First(lp)
-	integer := func() (n int64, ok bool) {
-		if p < 0 {
-			return 0, false
-		}
-		_, n, ok = listpack.Get(lp, p)
-		p = listpack.Next(lp, p)
-		return n, ok
-	}
-	// skip passes n elements, of which there may be fewer.
-	skip := func(n int64) bool {
-		for ; n > 0; n-- {
-			if p < 0 {
-				return false
-			}
-			p = listpack.Next(lp, p)
-		}
-		return n == 0
-	}
-	live, ok1 := integer()
-	deleted, ok2 := integer()
-	masterFields, ok3 := integer()
-	if !ok1 || !ok2 || !ok3 || live < 0 || deleted < 0 || !skip(masterFields) {
-		return false
-	}
-	if zero, ok := integer(); !ok || zero != 0 {
-		return false
-	}
-	for p >= 0 {
-		flags, ok1 := integer()
-		_, ok2 := integer()
-		_, ok3 := integer()
-		if !ok1 || !ok2 || !ok3 {
-			return false
-		}
-		if flags&entryDeleted != 0 {
-			deleted--
-		} else {
-			live--
-		}
-		fields, elements := masterFields, int64(3)
-		if flags&entrySameFields == 0 {
-			var ok bool
-			if fields, ok = integer(); !ok || !skip(fields) {
-				return false
-			}
-			elements += fields + 1
-		}
-		if !skip(fields) {
-			return false
-		}
-		if n, ok := integer(); !ok || n != fields+elements {
-			return false
-		}
-	}
-	return live == 0 && deleted == 0
 }
 
 func (s *stream) free() {}

@@ -19,7 +19,7 @@ func (s *stream) check() error {
 	length, size := uint64(0), int64(0)
 	var err error
 	s.eachNode(func(master streamID, lp []byte) {
-		if !listpack.Valid(lp, true) || !validStreamNode(lp) {
+		if !listpack.Valid(lp, true) || !streamValidateListpackIntegrity(lp) {
 			err = fmt.Errorf("the node %v is no valid one", master)
 			return
 		}
@@ -451,7 +451,7 @@ func TestStreamValidNode(t *testing.T) {
 	}
 	it.Last()
 	node := it.Value()
-	if !validStreamNode(node) {
+	if !streamValidateListpackIntegrity(node) {
 		t.Fatal("what was made here is not valid")
 	}
 	// Without an element, or with another in its place, it is none; but fields and
@@ -465,7 +465,7 @@ func TestStreamValidNode(t *testing.T) {
 			} else {
 				lp, _ = listpack.Replace(lp, p, []byte(by))
 			}
-			if !validStreamNode(lp) {
+			if !streamValidateListpackIntegrity(lp) {
 				continue
 			}
 			_, _, isInt := listpack.Get(node, listpack.Seek(node, i))

@@ -54,6 +54,7 @@ func Start(args []string) (srv *engine.Server, stop func()) {
 	if err != nil {
 		fail(err)
 	}
+	dropConstants()
 	// As in Redis: who reads the log, or the terminal, may go away.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 	signals := make(chan os.Signal, 1)
