@@ -215,10 +215,10 @@ func (m *maker) make(rec recipe) unit {
 // spoil makes a command that is probably wrong.
 func (m *maker) spoil(c Command) Command {
 	i := 1 + m.IntN(len(c))
-	// Another argument might become the time to wait, an offset far away, or a second
-	// score in a set that is for one.
+	// Another argument might become the time to wait, an offset far away, a second score
+	// in a set that is for one, or a cursor that nobody gave.
 	name := strings.ToUpper(c[0])
-	delicate := strings.HasPrefix(name, "B") || name == "SETBIT" || name == "SETRANGE" || name == "ZADD"
+	delicate := strings.HasPrefix(name, "B") || name == "SETBIT" || name == "SETRANGE" || name == "ZADD" || strings.HasSuffix(name, "SCAN")
 	switch n := m.IntN(3); {
 	case n == 0:
 		return c[:i]
