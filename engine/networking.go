@@ -732,19 +732,6 @@ func addReplyNullArray(c *client) {
 	addReply(c, shared.null)
 }
 
-func addReplyBool(c *client, b bool) {
-	switch {
-	case c.resp == 2 && b:
-		addReply(c, shared.cone)
-	case c.resp == 2:
-		addReply(c, shared.czero)
-	case b:
-		addReply(c, shared.resp3True)
-	default:
-		addReply(c, shared.resp3False)
-	}
-}
-
 // addReplyDouble writes a number as C's "%.17g" does: a bulk in RESP2.
 func addReplyDouble(c *client, d float64) {
 	var digits [32]byte
@@ -854,8 +841,8 @@ func upper(b []byte) string { return string(bytes.ToUpper(b)) }
 
 // shared holds the replies that are always the same.
 var shared = struct {
-	ok, pong, emptyBulk, czero, cone, nullBulk, nullArray, null, resp3True, resp3False []byte
-	emptyArray, emptyMap, emptySet, emptyScan                                          []byte
+	ok, pong, emptyBulk, czero, cone, nullBulk, nullArray, null []byte
+	emptyArray, emptyMap, emptySet, emptyScan                   []byte
 
 	syntaxerr, nokeyerr, wrongtypeerr, noautherr, sameobjecterr []byte
 	noautherrHello, wrongpasserr, noprotoerr                    []byte
@@ -870,8 +857,6 @@ var shared = struct {
 	nullBulk:   []byte("$-1\r\n"),
 	nullArray:  []byte("*-1\r\n"),
 	null:       []byte("_\r\n"),
-	resp3True:  []byte("#t\r\n"),
-	resp3False: []byte("#f\r\n"),
 	emptyArray: []byte("*0\r\n"),
 	emptyMap:   []byte("%0\r\n"),
 	emptySet:   []byte("~0\r\n"),

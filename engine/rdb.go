@@ -25,7 +25,7 @@ const (
 )
 
 // errBadFormat says that a payload is no value.
-var errBadFormat = errors.New("Bad data format")
+var errBadFormat = errors.New("bad data format")
 
 // rdbObjectType returns how the value at r is written.
 func rdbObjectType(db *redisDb, r dict.Ref) rdb.Type {

@@ -212,13 +212,21 @@ func (m *maker) make(rec recipe) unit {
 	return u
 }
 
+// delicateCommands are those of which another argument might become a time to wait, an
+// offset far away, a number of random elements, a COUNT that Redis allocates for, a
+// second score in a set that is for one, or a cursor that nobody gave.
+var delicateCommands = map[string]bool{
+	"BLPOP": true, "BRPOP": true, "BLMOVE": true, "BLMPOP": true, "BRPOPLPUSH": true, "BZPOPMIN": true, "BZPOPMAX": true, "BZMPOP": true,
+	"SETBIT": true, "SETRANGE": true, "BITFIELD": true,
+	"SRANDMEMBER": true, "HRANDFIELD": true, "ZRANDMEMBER": true,
+	"XAUTOCLAIM": true, "ZADD": true,
+	"SCAN": true, "SSCAN": true, "HSCAN": true, "ZSCAN": true,
+}
+
 // spoil makes a command that is probably wrong.
 func (m *maker) spoil(c Command) Command {
 	i := 1 + m.IntN(len(c))
-	// Another argument might become the time to wait, an offset far away, or a second
-	// score in a set that is for one.
-	name := strings.ToUpper(c[0])
-	delicate := strings.HasPrefix(name, "B") || name == "SETBIT" || name == "SETRANGE" || name == "ZADD"
+	delicate := delicateCommands[strings.ToUpper(c[0])]
 	switch n := m.IntN(3); {
 	case n == 0:
 		return c[:i]
