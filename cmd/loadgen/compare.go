@@ -52,7 +52,7 @@ server. All servers run the whole time, one is loaded at a time.
 With --table, two servers are compared in thirteen commands at -P 16, with -n
 1000000 requests a round (fewer where one does more), and in the memory of a
 million keys of each type. Each line begins with empty servers. The result is
-in Markdown; it takes about ten minutes. -t chooses lines: get, set, incr, lpush, rpop,
+in Markdown; it takes about five minutes. -t chooses lines: get, set, incr, lpush, rpop,
 lrange_100, sadd, hset, hget, zadd, zrange_100, mset, setbit, rss_strings,
 rss_hashes, rss_zsets, rss_intsets, rss_lists.
 
