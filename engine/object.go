@@ -105,7 +105,7 @@ func (db *redisDb) objectAt(r dict.Ref) heapObject { return db.objects.at(db.dic
 // ownsMaxSize is the longest value of an encoding that ownsMore, in bytes.
 const ownsMaxSize = 64
 
-// releaseValue frees what a value of the given encoding owns beside its bytes.
+// releaseValue frees what a value of the given encoding owns beside its bytes, if anything.
 func (db *redisDb) releaseValue(e encoding, value []byte) {
 	switch {
 	case e == encodingQuicklist:

@@ -131,13 +131,6 @@ type loadedValue struct {
 	bytes []byte
 }
 
-// dropLoaded frees what a value owns that will not be stored.
-func (db *redisDb) dropLoaded(v loadedValue) {
-	if v.e.ownsMore() {
-		db.releaseValue(v.e, v.bytes)
-	}
-}
-
 // rdbLoader reads one value.
 type rdbLoader struct {
 	*rdb.Reader
