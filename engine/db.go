@@ -84,6 +84,19 @@ func lookupKeyReadOrReply(c *client, key, reply []byte) dict.Ref {
 	return r
 }
 
+// lookupKeyWriteOrReply returns the entry under the first key of a command that
+// changes a value of type t, and the key's hash. When there is none, it has told the
+// client: missing, or WRONGTYPE.
+func lookupKeyWriteOrReply(c *client, t objectType, missing []byte) (hash uint64, r dict.Ref, ok bool) {
+	hash = c.hash(c.argv[1])
+	r = lookupKeyHash(c, c.db, hash, c.argv[1], lookupWrite)
+	if r == 0 {
+		addReplyOrError(c, missing)
+		return 0, 0, false
+	}
+	return hash, r, !checkType(c, r, t)
+}
+
 func addReplyOrError(c *client, reply []byte) {
 	if reply[0] == '-' {
 		addReplyErrorObject(c, reply)

@@ -470,14 +470,8 @@ func hmgetCommand(c *client) {
 }
 
 func hdelCommand(c *client) {
-	key := c.argv[1]
-	hash := c.hash(key)
-	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
-	if r == 0 {
-		addReply(c, shared.czero)
-		return
-	}
-	if checkType(c, r, typeHash) {
+	hash, r, ok := lookupKeyWriteOrReply(c, typeHash, shared.czero)
+	if !ok {
 		return
 	}
 	deleted := hashTypeDelete(c, hash, r, c.argv[2:])

@@ -124,12 +124,8 @@ func linsertCommand(c *client) {
 		addReplyErrorObject(c, shared.syntaxerr)
 		return
 	}
-	r := lookupKeyWrite(c, c.argv[1])
-	if r == 0 {
-		addReply(c, shared.czero)
-		return
-	}
-	if checkType(c, r, typeList) {
+	_, r, ok := lookupKeyWriteOrReply(c, typeList, shared.czero)
+	if !ok {
 		return
 	}
 	l, pivot := listAt(c.db, r), c.argv[3]
@@ -186,12 +182,8 @@ func lindexCommand(c *client) {
 }
 
 func lsetCommand(c *client) {
-	r := lookupKeyWrite(c, c.argv[1])
-	if r == 0 {
-		addReplyErrorObject(c, shared.nokeyerr)
-		return
-	}
-	if checkType(c, r, typeList) {
+	_, r, ok := lookupKeyWriteOrReply(c, typeList, shared.nokeyerr)
+	if !ok {
 		return
 	}
 	index, ok := intArgument(c, c.argv[2])
@@ -298,22 +290,16 @@ func popGenericCommand(c *client, head bool) {
 			return
 		}
 	}
-	key := c.argv[1]
-	hash := c.hash(key)
-	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
-	if r == 0 {
-		if counted {
-			addReplyNullArray(c)
-		} else {
-			addReplyNull(c)
-		}
-		return
+	none := nullReply(c)
+	if counted && c.resp == 2 {
+		none = shared.nullArray
 	}
-	if checkType(c, r, typeList) {
+	hash, r, ok := lookupKeyWriteOrReply(c, typeList, none)
+	if !ok {
 		return
 	}
 	l := listAt(c.db, r)
-	before, ok := len(c.buf), false
+	before := len(c.buf)
 	switch {
 	case !counted:
 		ok = popElement(c, l, head)
@@ -360,14 +346,8 @@ func ltrimCommand(c *client) {
 	if !ok {
 		return
 	}
-	key := c.argv[1]
-	hash := c.hash(key)
-	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
-	if r == 0 {
-		addReply(c, shared.ok)
-		return
-	}
-	if checkType(c, r, typeList) {
+	hash, r, ok := lookupKeyWriteOrReply(c, typeList, shared.ok)
+	if !ok {
 		return
 	}
 	l := listAt(c.db, r)
@@ -470,14 +450,8 @@ func lremCommand(c *client) {
 	if !ok {
 		return
 	}
-	key := c.argv[1]
-	hash := c.hash(key)
-	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
-	if r == 0 {
-		addReply(c, shared.czero)
-		return
-	}
-	if checkType(c, r, typeList) {
+	hash, r, ok := lookupKeyWriteOrReply(c, typeList, shared.czero)
+	if !ok {
 		return
 	}
 	l := listAt(c.db, r)
@@ -537,16 +511,11 @@ func moveElement(c *client, db *redisDb, hash uint64, r dict.Ref, fromHead bool,
 //
 //go:noinline
 func lmoveGenericCommand(c *client, fromHead, toHead bool) {
-	key, to := c.argv[1], c.argv[2]
-	hash := c.hash(key)
-	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
-	if r == 0 {
-		addReplyNull(c)
+	hash, r, ok := lookupKeyWriteOrReply(c, typeList, nullReply(c))
+	if !ok {
 		return
 	}
-	if checkType(c, r, typeList) {
-		return
-	}
+	to := c.argv[2]
 	toHash := c.hash(to)
 	over := lookupKeyHash(c, c.db, toHash, to, lookupWrite)
 	if over != 0 && checkType(c, over, typeList) {

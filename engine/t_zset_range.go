@@ -211,21 +211,15 @@ func zremrangeGenericCommand(c *client, kind zrangeType) {
 	if !parseZrangeBounds(c, kind, c.argv[2], c.argv[3], &bounds) {
 		return
 	}
-	key := c.argv[1]
-	hash := c.hash(key)
-	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
-	if r == 0 {
-		addReply(c, shared.czero)
-		return
-	}
-	if checkType(c, r, typeZset) {
+	hash, r, ok := lookupKeyWriteOrReply(c, typeZset, shared.czero)
+	if !ok {
 		return
 	}
 	v := editZset(c, r)
 	rank, n := bounds.in(&v, false)
 	if n > 0 {
 		zsetDeleteRange(&v, rank, n)
-		if !saveZset(c, hash, key, r, &v) {
+		if !saveZset(c, hash, c.argv[1], r, &v) {
 			return
 		}
 	}
