@@ -524,61 +524,45 @@ func lmoveGenericCommand(c *client, fromHead, toHead bool) {
 	moveElement(c, c.db, hash, r, fromHead, toHash, to, over, toHead)
 }
 
+// lmoveEnds reads the two LEFT or RIGHT of LMOVE and BLMOVE.
+func lmoveEnds(c *client) (fromHead, toHead, ok bool) {
+	if fromHead, ok = getListPositionFromObjectOrReply(c, c.argv[3]); ok {
+		toHead, ok = getListPositionFromObjectOrReply(c, c.argv[4])
+	}
+	return fromHead, toHead, ok
+}
+
 func lmoveCommand(c *client) {
-	fromHead, ok := getListPositionFromObjectOrReply(c, c.argv[3])
-	if !ok {
-		return
+	if fromHead, toHead, ok := lmoveEnds(c); ok {
+		lmoveGenericCommand(c, fromHead, toHead)
 	}
-	toHead, ok := getListPositionFromObjectOrReply(c, c.argv[4])
-	if !ok {
-		return
-	}
-	lmoveGenericCommand(c, fromHead, toHead)
 }
 
 func rpoplpushCommand(c *client) { lmoveGenericCommand(c, listTail, listHead) }
-
-// listPopRangeAndReplyWithKey takes up to count elements from the list at r and
-// replies with the key and them.
-//
-//go:noinline
-func listPopRangeAndReplyWithKey(c *client, db *redisDb, hash uint64, r dict.Ref, key []byte, head bool, count int64) {
-	l := listAt(db, r)
-	count = min(count, l.Len())
-	before := len(c.buf)
-	addReplyArrayLen(c, 2)
-	addReplyBulk(c, key)
-	if !popRange(c, l, head, count) {
-		replyNoMemoryInstead(c, before)
-		return
-	}
-	listElementsRemoved(c, db, hash, r, l, count)
-}
-
-// popAndReplyWithKey is listPopRangeAndReplyWithKey for one element, which it replies
-// with as itself.
-func popAndReplyWithKey(c *client, db *redisDb, hash uint64, r dict.Ref, key []byte, head bool) {
-	l, before := listAt(db, r), len(c.buf)
-	addReplyArrayLen(c, 2)
-	addReplyBulk(c, key)
-	if !popElement(c, l, head) {
-		replyNoMemoryInstead(c, before)
-		return
-	}
-	listElementsRemoved(c, db, hash, r, l, 1)
-}
 
 // onePerPop is the count of BLPOP and BRPOP, which reply with an element and not with
 // an array.
 const onePerPop = -1
 
-// popFromKey is what BLPOP, BRPOP and BLMPOP do with the list at r.
-func popFromKey(c *client, db *redisDb, hash uint64, r dict.Ref, key []byte, head bool, count int64) {
+// listPopRangeAndReplyWithKey takes up to count elements, or onePerPop, from the list
+// at r and replies with the key and them.
+//
+//go:noinline
+func listPopRangeAndReplyWithKey(c *client, db *redisDb, hash uint64, r dict.Ref, key []byte, head bool, count int64) {
+	l, before, ok := listAt(db, r), len(c.buf), false
+	addReplyArrayLen(c, 2)
+	addReplyBulk(c, key)
 	if count == onePerPop {
-		popAndReplyWithKey(c, db, hash, r, key, head)
+		count, ok = 1, popElement(c, l, head)
+	} else {
+		count = min(count, l.Len())
+		ok = popRange(c, l, head, count)
+	}
+	if !ok {
+		replyNoMemoryInstead(c, before)
 		return
 	}
-	listPopRangeAndReplyWithKey(c, db, hash, r, key, head, count)
+	listElementsRemoved(c, db, hash, r, l, count)
 }
 
 // popFirstList pops from the first of these keys that exists. It returns false when
@@ -591,7 +575,7 @@ func popFirstList(c *client, keys [][]byte, head bool, count int64) bool {
 			continue
 		}
 		if !checkType(c, r, typeList) {
-			popFromKey(c, c.db, hash, r, key, head, count)
+			listPopRangeAndReplyWithKey(c, c.db, hash, r, key, head, count)
 		}
 		return true
 	}
@@ -608,7 +592,7 @@ func blockingPopGenericCommand(c *client, keys [][]byte, head bool, timeout []by
 	}
 	blockForKeys(c, typeList, keys, until, func(c *client, db *redisDb, key []byte) bool {
 		hash := c.hash(key)
-		popFromKey(c, db, hash, db.dict.FindHash(hash, key), key, head, count)
+		listPopRangeAndReplyWithKey(c, db, hash, db.dict.FindHash(hash, key), key, head, count)
 		return true
 	}, nil)
 }
@@ -650,15 +634,9 @@ func blmoveGenericCommand(c *client, fromHead, toHead bool, timeout []byte) {
 }
 
 func blmoveCommand(c *client) {
-	fromHead, ok := getListPositionFromObjectOrReply(c, c.argv[3])
-	if !ok {
-		return
+	if fromHead, toHead, ok := lmoveEnds(c); ok {
+		blmoveGenericCommand(c, fromHead, toHead, c.argv[5])
 	}
-	toHead, ok := getListPositionFromObjectOrReply(c, c.argv[4])
-	if !ok {
-		return
-	}
-	blmoveGenericCommand(c, fromHead, toHead, c.argv[5])
 }
 
 func brpoplpushCommand(c *client) { blmoveGenericCommand(c, listTail, listHead, c.argv[3]) }
