@@ -383,14 +383,14 @@ func hincrbyCommand(c *client) {
 			}
 		}
 	}
-	if by < 0 && old < 0 && by < math.MinInt64-old || by > 0 && old > 0 && by > math.MaxInt64-old {
-		addReplyErrorObject(c, shared.overflowerr)
+	sum, ok := incrementOrReply(c, old, by)
+	if !ok {
 		return
 	}
 	var digits [20]byte
-	if hashTypeSetOne(c, hash, r, strconv.AppendInt(digits[:0], old+by, 10)) {
+	if hashTypeSetOne(c, hash, r, strconv.AppendInt(digits[:0], sum, 10)) {
 		keyModified(c)
-		addReplyLongLong(c, old+by)
+		addReplyLongLong(c, sum)
 	}
 }
 
