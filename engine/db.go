@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"math"
 	"strconv"
 	"time"
 
@@ -436,21 +435,10 @@ func keysCommand(c *client) {
 //go:noinline
 func parseScanCursorOrReply(c *client, arg []byte) (uint64, bool) {
 	text := cString(arg)
-	digits, negative := text, false
-	if len(text) > 1 && (text[0] == '-' || text[0] == '+') {
-		digits, negative = text[1:], text[0] == '-'
-	}
-	var cursor uint64
-	for _, b := range digits {
-		d := uint64(b - '0')
-		if d > 9 || cursor > math.MaxUint64/10 || cursor*10 > math.MaxUint64-d {
-			addReplyError(c, "invalid cursor")
-			return 0, false
-		}
-		cursor = cursor*10 + d
-	}
-	if negative {
-		cursor = -cursor
+	cursor, ok := strtoull(text)
+	if !ok && len(text) > 0 {
+		addReplyError(c, "invalid cursor")
+		return 0, false
 	}
 	return cursor, true
 }

@@ -735,7 +735,10 @@ func addReplyNullArray(c *client) {
 // addReplyDouble writes a number as C's "%.17g" does: a bulk in RESP2.
 func addReplyDouble(c *client, d float64) {
 	var digits [32]byte
-	text := appendDouble(digits[:0], d)
+	addReplyDoubleText(c, appendDouble(digits[:0], d))
+}
+
+func addReplyDoubleText(c *client, text []byte) {
 	if c.resp == 2 {
 		addReplyBulk(c, text)
 		return
