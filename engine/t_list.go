@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"math"
 
-	"github.com/tidwall/redcon"
-
 	"github.com/redscope/redscope/engine/internal/dict"
 	"github.com/redscope/redscope/engine/internal/quicklist"
 )
@@ -241,7 +239,7 @@ func addListRangeReply(c *client, l quicklist.List, start, end int64, reverse bo
 		if v, i, isInt := it.Get(); isInt {
 			buf = appendBulkInt(buf, i)
 		} else {
-			buf = redcon.AppendBulk(buf, v)
+			buf = appendBulk(buf, v)
 		}
 		it.Next()
 	}

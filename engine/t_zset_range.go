@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"github.com/tidwall/redcon"
-
 	"github.com/redscope/redscope/engine/internal/listpack"
 	"github.com/redscope/redscope/engine/internal/skiplist"
 )
@@ -372,25 +370,10 @@ func addReplySkiplist(c *client, l *skiplist.List, rank, n int, reverse, withSco
 			if withScores {
 				addReplyMemberAndScore(c, l.Member(node), l.Score(node), c.resp > 2)
 			} else {
-				c.buf = appendShortBulk(c.buf, l.Member(node))
+				c.buf = appendBulk(c.buf, l.Member(node))
 			}
 		}
 	}
-}
-
-// appendShortBulk is redcon's AppendBulk, faster for what has less than a hundred
-// bytes.
-func appendShortBulk(b, s []byte) []byte {
-	n := len(s)
-	if n >= 100 {
-		return redcon.AppendBulk(b, s)
-	}
-	if n < 10 {
-		b = append(b, '$', byte('0'+n), '\r', '\n')
-	} else {
-		b = append(b, '$', byte('0'+n/10), byte('0'+n%10), '\r', '\n')
-	}
-	return append(append(b, s...), '\r', '\n')
 }
 
 // addReplyMemberAndScore replies with two values, or with one that is a pair.
