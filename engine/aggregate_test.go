@@ -92,16 +92,7 @@ func BenchmarkAggregates(b *testing.B) {
 	for _, a := range aggregateCommands {
 		b.Run(a.name, func(b *testing.B) {
 			c, reads := aggregateReads(b, 50_000, a.before, a.command)
-			b.ReportAllocs()
-			before := cpuTime()
-			n := 0
-			for b.Loop() {
-				c.query, c.pos = reads[n%len(reads)], 0
-				processInputBuffer(c)
-				c.buf = c.buf[:0]
-				n++
-			}
-			b.ReportMetric(float64(cpuTime()-before)/float64(n*16), "cpu-ns/command")
+			benchmarkReads(b, c, reads)
 		})
 	}
 }

@@ -40,16 +40,7 @@ func BenchmarkZset(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			_, c := benchmarkZset(b, members)
 			reads := pipelines(16, members, func(string) []string { return command() })
-			b.ReportAllocs()
-			before := cpuTime()
-			n := 0
-			for b.Loop() {
-				c.query, c.pos = reads[n%len(reads)], 0
-				processInputBuffer(c)
-				c.buf = c.buf[:0]
-				n++
-			}
-			b.ReportMetric(float64(cpuTime()-before)/float64(n*16), "cpu-ns/command")
+			benchmarkReads(b, c, reads)
 		})
 	}
 }
