@@ -194,10 +194,13 @@ func TestAggregatesOutOfMemory(t *testing.T) {
 		{"SUNION", "k", "other"}, {"SDIFF", "other", "k"},
 		words("HDEL", 5, number), words("SREM", 5, number), {"SPOP", "k"},
 	}
-	refused := 0
+	refused, step := 0, int64(2)
+	if testing.Short() {
+		step = 4
+	}
 	for kind, begin := range begins {
 		for _, write := range writes {
-			for room := int64(0); room < 200_000; room = room*2 + 8 {
+			for room := int64(0); room < 200_000; room = room*step + 8 {
 				s.arena.SetLimit(0)
 				c.replyTo([]string{"FLUSHALL"})
 				c.replyTo(words("SADD", 20, func(i int) string { return "o" + strconv.Itoa(i) }), []string{"RENAME", "k", "other"})

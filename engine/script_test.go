@@ -93,6 +93,9 @@ func TestScripts(t *testing.T) {
 }
 
 func TestScriptsAgainstOracle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode is for race and invariants, and this has none of our server in it")
+	}
 	addr := *oracleFlag
 	if addr == "auto" {
 		addr = startOracle(t)

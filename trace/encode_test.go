@@ -243,7 +243,11 @@ func FuzzEncode(f *testing.F) {
 func TestDigits(t *testing.T) {
 	var times timeDigits
 	random := rand.New(testRandom(1))
-	for i := range 100_000 {
+	rounds := 100_000
+	if testing.Short() {
+		rounds = 25_000
+	}
+	for i := range rounds {
 		n := random.Uint64N(1e8)
 		if i < 20_000 {
 			n = uint64(i) // all of four digits

@@ -202,7 +202,9 @@ func startSpin(t *testing.T, name string) (pid int, path string) {
 	}
 	require.Tool(t, "go")
 	path = filepath.Join(t.TempDir(), name)
-	if out, err := exec.Command("go", "build", "-o", path, "../../bpf/testdata/spin").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", path, "../../bpf/testdata/spin")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // also with the race detector
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return startProgram(t, path), path

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -80,7 +81,9 @@ func buildServer(t *testing.T) string {
 	t.Helper()
 	require.Tool(t, "go")
 	path := filepath.Join(t.TempDir(), "bin", "server")
-	if out, err := exec.Command("go", "build", "-o", path, "../server").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", path, "../server")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // also with the race detector
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return path
