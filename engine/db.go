@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/redscope/redscope/engine/internal/dict"
-	"github.com/redscope/redscope/engine/internal/intset"
 	"github.com/redscope/redscope/engine/internal/listpack"
 	"github.com/redscope/redscope/engine/internal/quicklist"
 	"github.com/redscope/redscope/engine/internal/slab"
@@ -454,7 +453,7 @@ func scanCommand(c *client) {
 type scanSource struct {
 	dict *dict.Dict // of a large value
 	lp   []byte     // a small one: elements and what belongs to them in turn
-	is   []byte     // a small one: integers
+	set  setType    // or a set, if it is small
 
 	// value returns what the reply tells with each entry of dict, from the entry's
 	// value, with the help of scratch. It is nil for a set.
@@ -592,11 +591,11 @@ func scanEntries(c *client, o *scanOptions, cursor uint64, source *scanSource) (
 // replyAll replies with all of a small value and returns how many items that are.
 func (source *scanSource) replyAll(c *client, o *scanOptions) (found int) {
 	var scratch [20]byte
-	if source.is != nil {
-		for i := range intset.Len(source.is) {
-			key := strconv.AppendInt(scratch[:0], intset.Get(source.is, i), 10)
-			if o.matches(key) {
-				addReplyBulk(c, key)
+	if !source.set.missing() {
+		it := setTypeInitIterator(source.set)
+		for m := setTypeNext(&it, &scratch); m != nil; m = setTypeNext(&it, &scratch) {
+			if o.matches(m) {
+				addReplyBulk(c, m)
 				found++
 			}
 		}
