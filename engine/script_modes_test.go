@@ -1,0 +1,221 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redscope/redscope/engine/internal/ae"
+	"github.com/redscope/redscope/engine/internal/dict"
+	"github.com/redscope/redscope/engine/internal/rdb"
+)
+
+// The scripts run again with the encodings of values at their limits, and with
+// every value written and read as an RDB file does between two commands. What may
+// change then nobody writes down: redis-server runs the script in the same mode,
+// and where a reply is not what the script expects, its reply is expected of ours.
+
+// oracleMode is a way in which redis-server and ours both run each script.
+type oracleMode struct {
+	name   string
+	limits []string       // parameters and their values, which scripts cannot change
+	random *regexp.Regexp // commands that are not sent since chance decides their replies
+	reload bool           // between two commands
+}
+
+var oracleModes = []oracleMode{
+	{name: "small", limits: []string{
+		"hash-max-listpack-entries", "0", "hash-max-listpack-value", "1", "set-max-intset-entries", "0",
+		"zset-max-listpack-entries", "0", "zset-max-listpack-value", "1", "list-max-listpack-size", "1", "list-compress-depth", "1",
+		"stream-node-max-entries", "1", "hll-sparse-max-bytes", "0",
+		"sanitize-dump-payload", "yes", // without it, redis-server dies of a field that comes twice
+	}, random: regexp.MustCompile(`(?i)^[HSZ]SCAN \S+ ([1-9]|.* COUNT 1\b)`)},
+	{name: "large", limits: []string{
+		"hash-max-listpack-entries", "1000000", "hash-max-listpack-value", "1000000", "set-max-intset-entries", "1000000",
+		"zset-max-listpack-entries", "1000000", "zset-max-listpack-value", "1000000", "list-max-listpack-size", "1000000", "list-compress-depth", "0",
+		"stream-node-max-entries", "0", "stream-node-max-bytes", "0", "hll-sparse-max-bytes", "15000",
+	}},
+	{name: "reload", reload: true},
+}
+
+// groupsWithoutValues are the groups of scripts that the modes can change nothing of.
+var groupsWithoutValues = []string{"connection", "protocol", "server"}
+
+func TestScriptModes(t *testing.T) {
+	for _, mode := range oracleModes {
+		t.Run(mode.name, func(t *testing.T) {
+			t.Parallel()
+			theirs, ours := mode.startOracle(t), mode.startOurs(t)
+			for _, s := range readScripts(t) {
+				group, _, _ := strings.Cut(s.name(), "/")
+				if slices.Contains(groupsWithoutValues, group) {
+					continue
+				}
+				t.Run(s.name(), func(t *testing.T) {
+					theirs, ours := theirs, ours
+					if s.server != nil {
+						theirs, ours = mode.startOracle(t, s.server...), mode.startOurs(t, s.server...)
+					}
+					mode.prepare(s)
+					send := scriptModes[0].send
+					s.run(t, theirs, mode.reloading(t, theirs, send), true)
+					s.run(t, ours, send, false)
+				})
+			}
+		})
+	}
+}
+
+func (mode *oracleMode) options(args []string) []string {
+	var out []string
+	for pair := range slices.Chunk(mode.limits, 2) {
+		out = append(out, "--"+pair[0], pair[1])
+	}
+	return append(out, args...)
+}
+
+func (mode *oracleMode) startOracle(t *testing.T, args ...string) string {
+	return startOracle(t, append(mode.options(args), "--enable-debug-command", "yes")...)
+}
+
+func (mode *oracleMode) startOurs(t *testing.T, args ...string) string {
+	s := newServer(t, mode.options(args)...)
+	if mode.reload {
+		s.el.BeforeSleep = func(el *ae.EventLoop) {
+			reload(t, s)
+			beforeSleep(el)
+		}
+	}
+	return serve(t, s)
+}
+
+// reloading returns send with a reload of the redis-server at addr before it, in a
+// mode that wants one.
+func (mode *oracleMode) reloading(t *testing.T, addr string, send sendFunc) sendFunc {
+	if !mode.reload {
+		return send
+	}
+	control := dial(t, addr)
+	return func(conn net.Conn, b []byte) error {
+		if v := control.do(t, "DEBUG", "RELOAD"); v.text != "OK" {
+			return fmt.Errorf("DEBUG RELOAD: %s", v)
+		}
+		return send(conn, b)
+	}
+}
+
+// prepare takes from the script what changes the limits of the mode, and lets those
+// replies come in any order that Redis promises no order for.
+func (mode *oracleMode) prepare(s *script) {
+	table := newCommandTable()
+	s.steps = slices.DeleteFunc(s.steps, func(step *scriptStep) bool {
+		args, _ := splitArgs(step.args)
+		return mode.fixes(args) || mode.random != nil && mode.random.MatchString(step.args)
+	})
+	for _, step := range s.steps {
+		args, _ := splitArgs(step.args)
+		var argv [][]byte
+		for _, a := range args {
+			argv = append(argv, []byte(a))
+		}
+		if !step.command || len(argv) == 0 {
+			continue
+		}
+		cmd := table.lookupCommandArgs(argv)
+		if cmd == nil {
+			continue
+		}
+		step.anyBytes = cmd.name == "dump"
+		step.anyItems = cmd.group != groupStream && slices.ContainsFunc(cmd.tips, func(tip string) bool {
+			return strings.HasPrefix(tip, "nondeterministic_output") // or …_order
+		})
+	}
+}
+
+// fixes reports whether args are a CONFIG SET of what the mode sets.
+func (mode *oracleMode) fixes(args []string) bool {
+	if len(args) < 4 || !strings.EqualFold(args[0], "CONFIG") || !strings.EqualFold(args[1], "SET") {
+		return false
+	}
+	name := strings.Replace(strings.ToLower(args[2]), "ziplist", "listpack", 1)
+	for pair := range slices.Chunk(mode.limits, 2) {
+		if name == pair[0] {
+			return true
+		}
+	}
+	return false
+}
+
+// loosened returns the expectation with all that is in it in any order.
+func (e expectation) loosened() expectation {
+	if len(e.items) == 0 {
+		return e
+	}
+	e.text = strings.TrimSuffix(e.text, " unordered") + " unordered"
+	items := make([]expectation, len(e.items))
+	for i, item := range e.items {
+		items[i] = item.loosened()
+	}
+	e.items = items
+	return e
+}
+
+// isShuffled reports whether the bytes of v's payload, as DUMP replies with it, are
+// those that e expects, in any order, as that of a hash table.
+func (e expectation) isShuffled(v reply) bool {
+	args, err := splitArgs(e.text)
+	if err != nil || len(args) != 1 || v.kind != '$' || len(args[0]) != len(v.text) {
+		return false
+	}
+	const checksum = 8
+	var sorted [2][]byte
+	for i, payload := range []string{args[0], v.text} {
+		sorted[i] = []byte(payload)[:max(0, len(payload)-checksum)]
+		slices.Sort(sorted[i])
+	}
+	return bytes.Equal(sorted[0], sorted[1])
+}
+
+// reload puts in place of each value what is read from it as an RDB file holds it.
+func reload(t *testing.T, s *Server) {
+	for _, db := range s.db {
+		var keys [][]byte
+		it := db.dict.UnsafeIterator()
+		for it.Next() {
+			keys = append(keys, bytes.Clone(db.dict.Key(it.Ref())))
+		}
+		it.Release()
+		for _, key := range keys {
+			if err := reloadKey(s, db, key); err != nil {
+				t.Errorf("reload %q: %v", key, err)
+			}
+		}
+	}
+}
+
+func reloadKey(s *Server, db *redisDb, key []byte) error {
+	d, hash := db.dict, dict.Hash(key)
+	r := d.FindHash(hash, key)
+	old, when := d.Meta(r), getExpire(db, r)
+	payload := rdb.NewReader(bytes.Clone(createDumpPayload(s, db, r)))
+	t, _ := payload.Byte()
+	v, err := rdbLoadObject(s, db, rdb.Type(t), payload)
+	if err != nil {
+		return err
+	}
+	db.releaseValue(metaEncoding(old), d.Value(r))
+	d.DeleteRefHash(hash, r)
+	// Redis writes how long or how often a value was used under a policy that asks for it.
+	lru := s.loopClock.lru
+	if p := maxmemoryPolicies[s.config.MaxmemoryPolicy]; strings.HasSuffix(p, "-lru") || strings.HasSuffix(p, "-lfu") {
+		lru = metaLRU(old)
+	}
+	if r, err = d.AddHash(hash, key, v.bytes, makeMeta(v.t, v.e, lru)); err == nil && when >= 0 {
+		_, err = d.SetExpire(r, when)
+	}
+	return err
+}
