@@ -144,7 +144,9 @@ func (mode *oracleMode) prepare(s *script) {
 		args, _ := splitArgs(step.args)
 		return mode.fixes(args) || chancy.MatchString(step.args)
 	})
+	var steps []*scriptStep
 	for _, step := range s.steps {
+		steps = append(steps, step)
 		args, _ := splitArgs(step.args)
 		var argv [][]byte
 		for _, a := range args {
@@ -161,7 +163,24 @@ func (mode *oracleMode) prepare(s *script) {
 		step.anyItems = cmd.group != groupStream && slices.ContainsFunc(cmd.tips, func(tip string) bool {
 			return strings.HasPrefix(tip, "nondeterministic_output") // or …_order
 		})
+		if cmd.group == groupGeneric || cmd.group == groupString {
+			continue // what expires within milliseconds is there or not
+		}
+		if key := cmd.legacyKeys.index; cmd.flags&cmdWrite != 0 && 0 < key && key < len(args) {
+			steps = append(steps, step.looking("OBJECT ENCODING", args[key]))
+			if cmd.group == groupList {
+				steps = append(steps, step.looking("DUMP", args[key]))
+			}
+		}
 	}
+	s.steps = steps
+}
+
+// looking returns a step after this one in which another client asks about a key.
+func (step *scriptStep) looking(command, key string) *scriptStep {
+	const another = 1000
+	args := command + " " + quoteArg(key)
+	return &scriptStep{line: step.line, text: step.text + ": " + args, client: another, args: args, command: true}
 }
 
 // fixes reports whether args are a CONFIG SET of what the mode sets.
