@@ -7,10 +7,10 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/redscope/redscope/engine/internal/btree"
 	"github.com/redscope/redscope/engine/internal/dict"
 	"github.com/redscope/redscope/engine/internal/geohash"
 	"github.com/redscope/redscope/engine/internal/pqsort"
-	"github.com/redscope/redscope/engine/internal/skiplist"
 )
 
 // Places are members of a sorted set, whose scores are geohashes of 52 bits.
@@ -277,7 +277,7 @@ func (g *geoPoints) full() bool { return g.limit > 0 && len(g.points) >= g.limit
 //
 //go:noinline
 func geoGetPointsInRange(g *geoPoints, v *sortedSet, low, high uint64) {
-	rank, n := zsetInScoreRange(v, &skiplist.ScoreRange{Min: float64(low), Max: float64(high), MaxEx: true})
+	rank, n := zsetInScoreRange(v, &btree.ScoreRange{Min: float64(low), Max: float64(high), MaxEx: true})
 	if n == 0 {
 		return
 	}

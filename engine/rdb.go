@@ -115,10 +115,10 @@ func rdbSaveList(b []byte, l quicklist.List, compress bool) []byte {
 // rdbSaveZset appends the members from the last to the first, so that who reads them
 // finds the place of each at the head.
 func rdbSaveZset(b []byte, z *zset, compress bool) []byte {
-	b = rdb.AppendLen(b, uint64(z.list.Len()))
-	for n := z.list.Last(); n != 0; n = z.list.Prev(n) {
-		b = rdb.AppendString(b, z.list.Member(n), compress)
-		b = rdb.AppendDouble(b, z.list.Score(n))
+	b = rdb.AppendLen(b, uint64(z.tree.Len()))
+	for n := z.tree.Last(); n != 0; n = z.tree.Prev(n) {
+		b = rdb.AppendString(b, z.tree.Member(n), compress)
+		b = rdb.AppendDouble(b, z.tree.Score(n))
 	}
 	return b
 }
@@ -213,10 +213,7 @@ func (l *rdbLoader) loadZset(old bool) (loadedValue, error) {
 	if n == rdb.LenError || n == 0 {
 		return loadedValue{}, errBadFormat
 	}
-	z, err := newZset(l.db.arena)
-	if err != nil {
-		return loadedValue{}, err
-	}
+	z := newZset(l.db.arena)
 	v, err := l.readZset(z, n, old)
 	if err != nil || v.e != encodingSkiplist {
 		z.free()
@@ -248,19 +245,19 @@ func (l *rdbLoader) readZset(z *zset, n uint64, old bool) (loadedValue, error) {
 		total += len(member)
 	}
 	cfg := l.s.config
-	if int64(z.list.Len()) > cfg.ZsetMaxListpackEntries || int64(longest) > cfg.ZsetMaxListpackValue || !listpack.SafeToAdd(nil, total) {
+	if int64(z.tree.Len()) > cfg.ZsetMaxListpackEntries || int64(longest) > cfg.ZsetMaxListpackValue || !listpack.SafeToAdd(nil, total) {
 		return l.object(typeZset, encodingSkiplist, z), nil
 	}
 	lp := listpack.New()
-	for p := z.list.First(); p != 0; p = z.list.Next(p) {
-		lp = zzlAppend(lp, z.list.Member(p), z.list.Score(p))
+	for p := z.tree.First(); p != 0; p = z.tree.Next(p) {
+		lp = zzlAppend(lp, z.tree.Member(p), z.tree.Score(p))
 	}
 	return loadedValue{typeZset, encodingListpack, lp}, nil
 }
 
 // zsetOf makes a value of a listpack of members and scores, in the encoding that its
 // length wants. Whether it is in order is not checked, as in Redis, but a score that
-// is no number would be fatal to the order of a skip list.
+// is no number would be fatal to the order.
 func (l *rdbLoader) zsetOf(lp []byte, err error) (loadedValue, error) {
 	if err != nil {
 		return loadedValue{}, err

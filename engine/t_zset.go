@@ -7,66 +7,57 @@ import (
 	"strconv"
 	"unsafe"
 
+	"github.com/redscope/redscope/engine/internal/btree"
 	"github.com/redscope/redscope/engine/internal/dict"
 	"github.com/redscope/redscope/engine/internal/listpack"
-	"github.com/redscope/redscope/engine/internal/skiplist"
 	"github.com/redscope/redscope/engine/internal/slab"
 )
 
 // A small sorted set is a listpack in which each member is followed by its score,
 // in order. A large one is a zset: a dict, which tells the score of a member, and a
-// skip list of the dict's entries, which tells their order.
+// tree of the dict's entries, which tells their order. Users know it by the name of
+// Redis's, encodingSkiplist; docs/adr/0007 says why it is none.
 
 // zset is a sorted set of encodingSkiplist.
 type zset struct {
 	arena *slab.Arena
 	dict  *dict.Dict // member → score, see putScore
-	list  *skiplist.List
+	tree  *btree.Tree
 }
 
-func newZset(arena *slab.Arena) (*zset, error) {
-	z := &zset{arena: arena, dict: dict.New(arena)}
-	var ok bool
-	if z.list, ok = skiplist.New(arena, z.dict); !ok {
-		return nil, dict.ErrOutOfMemory
-	}
-	return z, nil
+func newZset(arena *slab.Arena) *zset {
+	d := dict.New(arena)
+	return &zset{arena: arena, dict: d, tree: btree.New(arena, d)}
 }
 
 // zsetFrom makes a zset of a dict of scores, whose entries are given in order. On an
 // error the dict is as before.
 func zsetFrom(arena *slab.Arena, d *dict.Dict, refs []dict.Ref) (*zset, error) {
-	list, ok := skiplist.New(arena, d)
-	for i := len(refs) - 1; ok && i >= 0; i-- { // the place before all others is found soonest
-		_, ok = list.Insert(scoreAt(d, refs[i]), refs[i])
-	}
-	if !ok {
-		if list != nil {
-			list.Free()
+	tree := btree.New(arena, d)
+	for _, r := range refs {
+		if !tree.Insert(scoreAt(d, r), r) {
+			tree.Free()
+			return nil, dict.ErrOutOfMemory
 		}
-		return nil, dict.ErrOutOfMemory
 	}
-	return &zset{arena: arena, dict: d, list: list}, nil
+	return &zset{arena: arena, dict: d, tree: tree}, nil
 }
 
 func (z *zset) free() {
-	z.list.Free()
+	z.tree.Free()
 	z.dict.Clear()
 }
 
 func (z *zset) memory() int64 {
-	return int64(unsafe.Sizeof(*z)+unsafe.Sizeof(*z.dict)+unsafe.Sizeof(*z.list)) + z.dict.Used() + z.list.Used()
+	return int64(unsafe.Sizeof(*z)+unsafe.Sizeof(*z.dict)+unsafe.Sizeof(*z.tree)) + z.dict.Used() + z.tree.Used()
 }
 
 // dup returns a copy (zsetDup).
 func (z *zset) dup() (heapObject, error) {
-	to, err := newZset(z.arena)
-	if err != nil {
-		return nil, err
-	}
+	to := newZset(z.arena)
 	to.dict.Reserve(z.dict.Len())
-	for n := z.list.Last(); n != 0; n = z.list.Prev(n) { // from the end, as in zsetFrom
-		if err := to.add(z.list.Member(n), z.list.Score(n)); err != nil {
+	for p := z.tree.First(); p != 0; p = z.tree.Next(p) {
+		if err := to.add(z.tree.Member(p), z.tree.Score(p)); err != nil {
 			to.free()
 			return nil, err
 		}
@@ -99,7 +90,7 @@ func (z *zset) addHash(hash uint64, member []byte, score float64) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := z.list.Insert(score, r); !ok {
+	if !z.tree.Insert(score, r) {
 		z.dict.DeleteRef(r)
 		return dict.ErrOutOfMemory
 	}
@@ -107,14 +98,17 @@ func (z *zset) addHash(hash uint64, member []byte, score float64) error {
 }
 
 // setScore changes the score of the member at r from old.
-func (z *zset) setScore(r dict.Ref, old, score float64) {
-	z.list.Update(old, r, score)
+func (z *zset) setScore(r dict.Ref, old, score float64) error {
+	if !z.tree.Update(old, r, score) {
+		return dict.ErrOutOfMemory
+	}
 	binary.LittleEndian.PutUint64(z.dict.Value(r), math.Float64bits(score))
+	return nil
 }
 
 // delete deletes the member at r.
 func (z *zset) delete(r dict.Ref) {
-	z.list.Delete(scoreAt(z.dict, r), r)
+	z.tree.Delete(scoreAt(z.dict, r), r)
 	z.dict.DeleteRef(r)
 }
 
@@ -145,16 +139,11 @@ func editZset(c *client, r dict.Ref) sortedSet {
 
 // newSortedSet returns an empty sorted set to change. It is no listpack when it is
 // known that it would not stay one.
-func newSortedSet(c *client, large bool) (sortedSet, bool) {
-	if !large {
-		return sortedSet{lp: listpack.AppendNew(c.srv.scratch[:0])}, true
+func newSortedSet(c *client, large bool) sortedSet {
+	if large {
+		return sortedSet{z: newZset(c.db.arena)}
 	}
-	z, err := newZset(c.db.arena)
-	if err != nil {
-		replyNoMemory(c, err)
-		return sortedSet{}, false
-	}
-	return sortedSet{z: z}, true
+	return sortedSet{lp: listpack.AppendNew(c.srv.scratch[:0])}
 }
 
 // saveZset stores the sorted set that was at r, key's entry, and has been changed;
@@ -249,7 +238,7 @@ func zsetLength(v *sortedSet) int {
 	if v.z == nil {
 		return listpack.Len(v.lp) / 2
 	}
-	return v.z.list.Len()
+	return v.z.tree.Len()
 }
 
 // The listpack. A position is that of a member; its score is the next element.
@@ -329,10 +318,7 @@ func zzlTooLarge(s *Server, lp []byte, n int) bool {
 //
 //go:noinline
 func zsetConvert(arena *slab.Arena, v *sortedSet) error {
-	z, err := newZset(arena)
-	if err != nil {
-		return err
-	}
+	z := newZset(arena)
 	var scratch [20]byte
 	for p := listpack.First(v.lp); p >= 0; {
 		sp := listpack.Next(v.lp, p)
@@ -432,7 +418,9 @@ func zsetAdd(c *client, v *sortedSet, member []byte, score float64, flags zaddFl
 		old := scoreAt(z.dict, r)
 		score, done := flags.rescore(old, score)
 		if done == zaddUpdated {
-			z.setScore(r, old, score)
+			if err := z.setScore(r, old, score); err != nil {
+				return 0, 0, err
+			}
 		}
 		return score, done, nil
 	}
@@ -472,7 +460,7 @@ func zsetDeleteRange(v *sortedSet, rank, n int) {
 		v.lp = listpack.DeleteRange(v.lp, 2*rank, 2*n)
 		return
 	}
-	v.z.list.DeleteRange(rank, n)
+	v.z.tree.DeleteRange(rank, n)
 }
 
 // zsetRank returns how many members come before this one, -1 when it is not in the
@@ -494,14 +482,14 @@ func zsetRank(v *sortedSet, member []byte) int {
 	if r == 0 {
 		return -1
 	}
-	return v.z.list.Rank(scoreAt(v.z.dict, r), r)
+	return v.z.tree.Rank(scoreAt(v.z.dict, r), r)
 }
 
 // zsetCursor walks over a sorted set, in either direction. The set must not change
 // meanwhile.
 type zsetCursor struct {
 	set     sortedSet
-	node    skiplist.Node
+	pos     btree.Pos
 	p       int // in the listpack; below 0 at the end
 	scratch [20]byte
 }
@@ -512,7 +500,7 @@ func (i *zsetCursor) from(v *sortedSet, rank int) {
 	if v.z == nil {
 		i.p = listpack.Seek(v.lp, 2*rank)
 	} else {
-		i.node = v.z.list.At(rank)
+		i.pos = v.z.tree.At(rank)
 	}
 }
 
@@ -520,7 +508,7 @@ func (i *zsetCursor) valid() bool {
 	if i.set.z == nil {
 		return i.p >= 0
 	}
-	return i.node != 0
+	return i.pos != 0
 }
 
 // member returns a view that is valid until the cursor goes on, and no longer than
@@ -529,27 +517,27 @@ func (i *zsetCursor) member() []byte {
 	if i.set.z == nil {
 		return listpack.Bytes(i.set.lp, i.p, &i.scratch)
 	}
-	return i.set.z.list.Member(i.node)
+	return i.set.z.tree.Member(i.pos)
 }
 
 func (i *zsetCursor) score() float64 {
 	if i.set.z == nil {
 		return zzlGetScore(i.set.lp, listpack.Next(i.set.lp, i.p))
 	}
-	return i.set.z.list.Score(i.node)
+	return i.set.z.tree.Score(i.pos)
 }
 
 func (i *zsetCursor) next() {
 	if i.set.z == nil {
 		i.p = listpack.Next(i.set.lp, listpack.Next(i.set.lp, i.p))
 	} else {
-		i.node = i.set.z.list.Next(i.node)
+		i.pos = i.set.z.tree.Next(i.pos)
 	}
 }
 
 func (i *zsetCursor) prev() {
 	if i.set.z != nil {
-		i.node = i.set.z.list.Prev(i.node)
+		i.pos = i.set.z.tree.Prev(i.pos)
 	} else if i.p = listpack.Prev(i.set.lp, i.p); i.p >= 0 {
 		i.p = listpack.Prev(i.set.lp, i.p)
 	}
@@ -638,10 +626,7 @@ func zaddScores(c *client, flags zaddFlags, scores []float64, members [][]byte, 
 		return
 	case r == 0:
 		large := s.config.ZsetMaxListpackEntries == 0 || s.config.ZsetMaxListpackValue < int64(len(members[0]))
-		var ok bool
-		if v, ok = newSortedSet(c, large); !ok {
-			return
-		}
+		v = newSortedSet(c, large)
 	case checkType(c, r, typeZset):
 		return
 	default:

@@ -358,7 +358,7 @@ func (r *zsetOpResult) store(c *client, key []byte) (n int, ok bool) {
 func (r *zsetOpResult) sortedSet(c *client) (v sortedSet, err error) {
 	refs, d, s := r.sorted(), r.dict, c.srv
 	if int64(len(refs)) <= s.config.ZsetMaxListpackEntries && int64(r.longest) <= s.config.ZsetMaxListpackValue {
-		v, _ = newSortedSet(c, false)
+		v = newSortedSet(c, false)
 		for _, ref := range refs {
 			v.lp = zzlAppend(v.lp, d.Key(ref), scoreAt(d, ref))
 		}

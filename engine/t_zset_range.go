@@ -3,8 +3,8 @@ package engine
 import (
 	"github.com/tidwall/redcon"
 
+	"github.com/redscope/redscope/engine/internal/btree"
 	"github.com/redscope/redscope/engine/internal/listpack"
-	"github.com/redscope/redscope/engine/internal/skiplist"
 )
 
 const (
@@ -15,7 +15,7 @@ const (
 // zslParseRange reads the bounds of a range of scores.
 //
 //go:noinline
-func zslParseRange(low, high []byte) (r skiplist.ScoreRange, ok bool) {
+func zslParseRange(low, high []byte) (r btree.ScoreRange, ok bool) {
 	if r.Min, r.MinEx, ok = parseScoreBound(low); ok {
 		r.Max, r.MaxEx, ok = parseScoreBound(high)
 	}
@@ -35,7 +35,7 @@ func parseScoreBound(b []byte) (score float64, ex, ok bool) {
 // zslParseLexRange reads the bounds of a range of members.
 //
 //go:noinline
-func zslParseLexRange(low, high []byte) (r skiplist.LexRange, ok bool) {
+func zslParseLexRange(low, high []byte) (r btree.LexRange, ok bool) {
 	if r.Min, ok = parseLexBound(low); ok {
 		r.Max, ok = parseLexBound(high)
 	}
@@ -44,26 +44,26 @@ func zslParseLexRange(low, high []byte) (r skiplist.LexRange, ok bool) {
 
 // parseLexBound reads "-" or "+", which are before and behind all members, or a
 // member behind a "[", or a "(" if it is not in the range itself.
-func parseLexBound(b []byte) (skiplist.LexBound, bool) {
+func parseLexBound(b []byte) (btree.LexBound, bool) {
 	if len(b) == 0 {
-		return skiplist.LexBound{}, false
+		return btree.LexBound{}, false
 	}
 	switch b[0] {
 	case '-':
-		return skiplist.LexBound{Inf: -1, Ex: true}, len(b) == 1 || b[1] == 0
+		return btree.LexBound{Inf: -1, Ex: true}, len(b) == 1 || b[1] == 0
 	case '+':
-		return skiplist.LexBound{Inf: 1, Ex: true}, len(b) == 1 || b[1] == 0
+		return btree.LexBound{Inf: 1, Ex: true}, len(b) == 1 || b[1] == 0
 	case '[', '(':
-		return skiplist.LexBound{Member: b[1:], Ex: b[0] == '('}, true
+		return btree.LexBound{Member: b[1:], Ex: b[0] == '('}, true
 	}
-	return skiplist.LexBound{}, false
+	return btree.LexBound{}, false
 }
 
 // zsetInScoreRange returns how many members come before the first in the range,
 // and how many are in it.
-func zsetInScoreRange(v *sortedSet, s *skiplist.ScoreRange) (rank, n int) {
+func zsetInScoreRange(v *sortedSet, s *btree.ScoreRange) (rank, n int) {
 	if v.z != nil {
-		return v.z.list.InScoreRange(s)
+		return v.z.tree.InScoreRange(s)
 	}
 	if s.Empty() {
 		return 0, 0
@@ -85,9 +85,9 @@ func zsetInScoreRange(v *sortedSet, s *skiplist.ScoreRange) (rank, n int) {
 
 // zsetInLexRange is zsetInScoreRange for members. Where scores differ, it counts
 // what is in one piece from the first, or with reverse to the last, in the range.
-func zsetInLexRange(v *sortedSet, s *skiplist.LexRange, reverse bool) (rank, n int) {
+func zsetInLexRange(v *sortedSet, s *btree.LexRange, reverse bool) (rank, n int) {
 	if v.z != nil {
-		return v.z.list.InLexRange(s)
+		return v.z.tree.InLexRange(s)
 	}
 	if s.Empty() {
 		return 0, 0
@@ -151,8 +151,8 @@ const (
 type zrangeBounds struct {
 	kind        zrangeType
 	first, last int64 // ranks
-	score       skiplist.ScoreRange
-	lex         skiplist.LexRange
+	score       btree.ScoreRange
+	lex         btree.LexRange
 }
 
 // parseZrangeBounds reads bounds, or tells the client what is wrong with them.
@@ -347,7 +347,7 @@ func addReplyZrange(c *client, v *sortedSet, rank, n int, reverse, withScores bo
 		return
 	}
 	if v.z != nil {
-		addReplySkiplist(c, v.z.list, rank, n, reverse, withScores)
+		addReplyTree(c, v.z.tree, rank, n, reverse, withScores)
 		return
 	}
 	var i zsetCursor
@@ -363,22 +363,22 @@ func addReplyZrange(c *client, v *sortedSet, rank, n int, reverse, withScores bo
 	}
 }
 
-// addReplySkiplist is addReplyZrange behind the length, for at least one member.
-func addReplySkiplist(c *client, l *skiplist.List, rank, n int, reverse, withScores bool) {
+// addReplyTree is addReplyZrange behind the length, for at least one member.
+func addReplyTree(c *client, t *btree.Tree, rank, n int, reverse, withScores bool) {
 	if !c.prepareClientToWrite() {
 		return
 	}
-	next := l.At(rank)
-	var room [16]skiplist.Node
+	next := t.At(rank)
+	var room [16]btree.Pos
 	for n > 0 {
-		nodes := room[:min(n, len(room))]
-		next = l.Collect(next, reverse, nodes)
-		n -= len(nodes)
-		for _, node := range nodes {
+		places := room[:min(n, len(room))]
+		next = t.Collect(next, reverse, places)
+		n -= len(places)
+		for _, p := range places {
 			if withScores {
-				addReplyMemberAndScore(c, l.Member(node), l.Score(node), c.resp > 2)
+				addReplyMemberAndScore(c, t.Member(p), t.Score(p), c.resp > 2)
 			} else {
-				c.buf = appendShortBulk(c.buf, l.Member(node))
+				c.buf = appendShortBulk(c.buf, t.Member(p))
 			}
 		}
 	}
@@ -410,10 +410,7 @@ func addReplyMemberAndScore(c *client, member []byte, score float64, pair bool) 
 
 // storeZrange puts n members of v from rank on, or back to the first, under key.
 func storeZrange(c *client, key []byte, v *sortedSet, rank, n int, reverse bool) {
-	to, ok := newSortedSet(c, int64(n) > c.srv.config.ZsetMaxListpackEntries)
-	if !ok {
-		return
-	}
+	to := newSortedSet(c, int64(n) > c.srv.config.ZsetMaxListpackEntries)
 	if n > 0 {
 		var i zsetCursor
 		i.from(v, rank)

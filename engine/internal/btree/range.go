@@ -1,4 +1,4 @@
-package skiplist
+package btree
 
 // ScoreRange is a range of scores. Its bounds may be infinite and are no NaN.
 type ScoreRange struct {
@@ -66,63 +66,67 @@ func (s *LexRange) Empty() bool {
 	return c > 0 || c == 0 && (s.Min.Ex || s.Max.Ex)
 }
 
-// scoreCount returns how many nodes come first that have a score below the given
+// count returns how many entries come first that below holds for. below tells it for
+// the entry, or in an inner node the child's first, at i.
+func (t *Tree) count(below func(x *node, i int) bool) (n int) {
+	if t.root == 0 {
+		return 0
+	}
+	r := t.root
+	for level := t.height; ; level-- {
+		x := t.node(r)
+		low, high := 0, int(x.n)
+		for low < high {
+			if half := (low + high) / 2; below(x, half) {
+				low = half + 1
+			} else {
+				high = half
+			}
+		}
+		if level == 0 {
+			return n + low
+		}
+		i := max(low-1, 0)
+		for _, count := range x.counts()[:i] {
+			n += int(count)
+		}
+		r = x.children()[i]
+	}
+}
+
+// scoreCount returns how many entries come first that have a score below the given
 // one, or with orEqual that one too.
-func (l *List) scoreCount(score float64, orEqual bool) int {
-	x, rank := l.head, 0
-	for i := l.level - 1; i >= 0; i-- {
-		for {
-			lv := x.level(i)
-			if lv.forward == 0 {
-				break
-			}
-			next := l.node(lv.forward)
-			if next.score > score || next.score == score && !orEqual {
-				break
-			}
-			rank += int(lv.span)
-			x = next
-		}
-	}
-	return rank
+func (t *Tree) scoreCount(score float64, orEqual bool) int {
+	return t.count(func(x *node, i int) bool {
+		s := x.scores()[i]
+		return s < score || orEqual && s == score
+	})
 }
 
-// lexCount returns how many nodes come first whose member is below the bound, or
+// lexCount returns how many entries come first whose member is below the bound, or
 // with orEqual at it.
-func (l *List) lexCount(bound *LexBound, orEqual bool) int {
-	x, rank := l.head, 0
-	for i := l.level - 1; i >= 0; i-- {
-		for {
-			lv := x.level(i)
-			if lv.forward == 0 {
-				break
-			}
-			next := l.node(lv.forward)
-			if c := bound.compare(l.dict.Key(next.member), 0); c < 0 || c == 0 && !orEqual {
-				break
-			}
-			rank += int(lv.span)
-			x = next
-		}
-	}
-	return rank
+func (t *Tree) lexCount(bound *LexBound, orEqual bool) int {
+	return t.count(func(x *node, i int) bool {
+		c := bound.compare(t.dict.Key(x.refs()[i]), 0)
+		return c > 0 || orEqual && c == 0
+	})
 }
 
-// InScoreRange returns how many nodes come before the first in the range, and how
+// InScoreRange returns how many entries come before the first in the range, and how
 // many are in it.
-func (l *List) InScoreRange(s *ScoreRange) (rank, n int) {
+func (t *Tree) InScoreRange(s *ScoreRange) (rank, n int) {
 	if s.Empty() {
 		return 0, 0
 	}
-	rank = l.scoreCount(s.Min, s.MinEx)
-	return rank, l.scoreCount(s.Max, !s.MaxEx) - rank
+	rank = t.scoreCount(s.Min, s.MinEx)
+	return rank, t.scoreCount(s.Max, !s.MaxEx) - rank
 }
 
 // InLexRange is InScoreRange for members.
-func (l *List) InLexRange(s *LexRange) (rank, n int) {
+func (t *Tree) InLexRange(s *LexRange) (rank, n int) {
 	if s.Empty() {
 		return 0, 0
 	}
-	rank = l.lexCount(&s.Min, s.Min.Ex)
-	return rank, max(0, l.lexCount(&s.Max, !s.Max.Ex)-rank)
+	rank = t.lexCount(&s.Min, s.Min.Ex)
+	return rank, max(0, t.lexCount(&s.Max, !s.Max.Ex)-rank)
 }

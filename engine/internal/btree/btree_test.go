@@ -1,4 +1,4 @@
-package skiplist
+package btree
 
 import (
 	"bytes"
@@ -14,12 +14,12 @@ import (
 	"github.com/redscope/redscope/engine/internal/slab"
 )
 
-// set is a list with its dict, and what should be in them, in order.
+// set is a tree with its dict, and what should be in them, in order.
 type set struct {
 	t     testing.TB
 	arena *slab.Arena
 	dict  *dict.Dict
-	list  *List
+	tree  *Tree
 	model []pair
 }
 
@@ -39,11 +39,7 @@ func newSet(t testing.TB) *set {
 	}
 	t.Cleanup(arena.Close)
 	d := dict.New(arena)
-	list, ok := New(arena, d)
-	if !ok {
-		t.Fatal("no memory")
-	}
-	return &set{t: t, arena: arena, dict: d, list: list}
+	return &set{t: t, arena: arena, dict: d, tree: New(arena, d)}
 }
 
 func (s *set) find(member string) int {
@@ -53,14 +49,16 @@ func (s *set) find(member string) int {
 // add adds a member or changes its score.
 func (s *set) add(score float64, member string) {
 	if i := s.find(member); i >= 0 {
-		s.list.Update(s.model[i].score, s.dict.Find([]byte(member)), score)
+		if !s.tree.Update(s.model[i].score, s.dict.Find([]byte(member)), score) {
+			s.t.Fatal("no memory")
+		}
 		s.model[i].score = score
 	} else {
 		r, err := s.dict.Add([]byte(member), nil, 0)
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		if _, ok := s.list.Insert(score, r); !ok {
+		if !s.tree.Insert(score, r) {
 			s.t.Fatal("no memory")
 		}
 		s.model = append(s.model, pair{score, member})
@@ -74,15 +72,15 @@ func (s *set) remove(member string) {
 		return
 	}
 	r := s.dict.Find([]byte(member))
-	s.list.Delete(s.model[i].score, r)
+	s.tree.Delete(s.model[i].score, r)
 	s.dict.DeleteRef(r)
 	s.model = slices.Delete(s.model, i, i+1)
 }
 
-// check compares everything that the list tells with the model.
+// check compares everything that the tree tells with the model.
 func (s *set) check() {
 	s.t.Helper()
-	l := s.list
+	l := s.tree
 	if err := l.Check(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -136,26 +134,26 @@ func (s *set) checkRange(what any, rank, n int, in func(pair) bool) {
 
 func (s *set) checkScores(r ScoreRange) {
 	s.t.Helper()
-	rank, n := s.list.InScoreRange(&r)
+	rank, n := s.tree.InScoreRange(&r)
 	s.checkRange(r, rank, n, func(p pair) bool { return r.AtLeastMin(p.score) && r.AtMostMax(p.score) })
 }
 
 func (s *set) checkLex(r LexRange) {
 	s.t.Helper()
-	rank, n := s.list.InLexRange(&r)
+	rank, n := s.tree.InLexRange(&r)
 	s.checkRange(r, rank, n, func(p pair) bool {
 		return r.AtLeastMin([]byte(p.member)) && r.AtMostMax([]byte(p.member))
 	})
 }
 
 func (s *set) deleteRange(rank, n int) {
-	s.list.DeleteRange(rank, n)
+	s.tree.DeleteRange(rank, n)
 	s.model = slices.Delete(s.model, rank, rank+n)
 }
 
 // free gives everything back and wants nothing to be left.
 func (s *set) free() {
-	s.list.Free()
+	s.tree.Free()
 	s.dict.Clear()
 	if used := s.arena.Used(); used != 0 {
 		s.t.Fatalf("%d bytes leaked", used)
@@ -165,12 +163,12 @@ func (s *set) free() {
 func TestEmpty(t *testing.T) {
 	s := newSet(t)
 	s.check()
-	if s.list.First() != 0 || s.list.Last() != 0 {
-		t.Fatal("an empty list has nodes")
+	if s.tree.First() != 0 || s.tree.Last() != 0 {
+		t.Fatal("an empty tree has entries")
 	}
 	s.checkScores(ScoreRange{Min: math.Inf(-1), Max: math.Inf(1)})
 	s.checkLex(LexRange{Min: LexBound{Inf: -1}, Max: LexBound{Inf: 1}})
-	s.list.DeleteRange(0, 0)
+	s.tree.DeleteRange(0, 0)
 	s.free()
 }
 
@@ -205,52 +203,76 @@ func TestRanges(t *testing.T) {
 	s.free()
 }
 
-// Redis's own estimates: a node has 1.33 levels on average.
-func TestNodesAreSmall(t *testing.T) {
-	s := newSet(t)
-	const n = 10_000
-	empty := s.list.Used()
-	for i := range n {
-		r, _ := s.dict.Add(fmt.Appendf(nil, "%d", i), nil, 0)
-		s.list.Insert(float64(i), r)
-	}
-	if per := float64(s.list.Used()-empty) / n; per > 27.5 {
-		t.Fatalf("%.2f bytes per node", per)
+// A skip list's node has 1.33 levels of 8 bytes, a score, a member and the way back:
+// 27 bytes.
+func TestEntriesAreSmall(t *testing.T) {
+	for _, order := range []string{"ascending", "descending", "random"} {
+		s := newSet(t)
+		const n = 100_000
+		for i := range n {
+			r, _ := s.dict.Add(fmt.Appendf(nil, "%d", i), nil, 0)
+			score := float64(i)
+			switch order {
+			case "descending":
+				score = -score
+			case "random":
+				score = rand.Float64()
+			}
+			s.tree.Insert(score, r)
+		}
+		if per := float64(s.tree.Used()) / n; per > 20 || order != "random" && per > 13 {
+			t.Errorf("%s: %.2f bytes per entry", order, per)
+		}
 	}
 }
 
+// With any amount of memory left an operation is done or nothing has changed.
 func TestOutOfMemory(t *testing.T) {
-	s := newSet(t)
-	for i := range 100 {
-		s.add(float64(i), fmt.Sprint(i))
-	}
-	s.arena.SetLimit(s.arena.Used() + 64)
-	var failed bool
-	for i := range 10 {
-		r, err := s.dict.Add([]byte{byte(i)}, nil, 0)
+	smallNodes(t)
+	s, rng := newSet(t), rand.New(rand.NewPCG(3, 4))
+	inserts, updates := 0, 0
+	for i := range 2000 {
+		r, err := s.dict.Add(fmt.Appendf(nil, "m%d", i), nil, 0)
 		if err != nil {
-			failed = true
-			break
+			t.Fatal(err)
 		}
-		if _, ok := s.list.Insert(5, r); !ok {
+		p := pair{float64(rng.IntN(500)), fmt.Sprintf("m%d", i)}
+		s.arena.SetLimit(s.arena.Used() + rng.Int64N(700))
+		if s.tree.Insert(p.score, r) {
+			s.model = append(s.model, p)
+		} else {
 			s.dict.DeleteRef(r)
-			failed = true
-			break
+			inserts++
 		}
-		s.model = append(s.model, pair{5, string([]byte{byte(i)})})
-		slices.SortFunc(s.model, comparePairs)
+		if len(s.model) > 0 {
+			p := &s.model[rng.IntN(len(s.model))]
+			score := float64(rng.IntN(500))
+			if s.tree.Update(p.score, s.dict.Find([]byte(p.member)), score) {
+				p.score = score
+			} else {
+				updates++
+			}
+		}
+		s.arena.SetLimit(0)
+		if i%50 == 0 {
+			slices.SortFunc(s.model, comparePairs)
+			s.check()
+		}
 	}
-	if !failed {
-		t.Fatal("the limit was ignored")
-	}
-	s.check()
-	if _, ok := New(s.arena, s.dict); ok {
-		t.Fatal("a list without memory")
+	if inserts == 0 || updates == 0 {
+		t.Fatalf("%d inserts and %d updates had no memory", inserts, updates)
 	}
 	s.free()
 }
 
-// TestModel and FuzzList do the same operations: three bytes each.
+// smallNodes makes high trees of few entries.
+func smallNodes(t testing.TB) {
+	leaf, inner := leafRoom, innerRoom
+	leafRoom, innerRoom = 8, 8
+	t.Cleanup(func() { leafRoom, innerRoom = leaf, inner })
+}
+
+// TestModel and FuzzTree do the same operations: three bytes each.
 func (s *set) run(ops []byte) {
 	for ; len(ops) >= 3; ops = ops[3:] {
 		op, a, b := ops[0], ops[1], ops[2]
@@ -287,6 +309,7 @@ func (s *set) run(ops []byte) {
 }
 
 func TestModel(t *testing.T) {
+	smallNodes(t)
 	for seed := range uint64(100) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		ops := make([]byte, 900)
@@ -297,7 +320,38 @@ func TestModel(t *testing.T) {
 	}
 }
 
-func FuzzList(f *testing.F) {
+// TestLarge has nodes as they are.
+func TestLarge(t *testing.T) {
+	s, rng := newSet(t), rand.New(rand.NewPCG(1, 2))
+	for i := range 20_000 {
+		r, _ := s.dict.Add(fmt.Appendf(nil, "m%d", i), nil, 0)
+		score := float64(rng.IntN(5000))
+		if i < 8000 {
+			score = float64(i)
+		}
+		s.tree.Insert(score, r)
+		s.model = append(s.model, pair{score, fmt.Sprintf("m%d", i)})
+	}
+	slices.SortFunc(s.model, comparePairs)
+	s.check()
+	for range 10_000 {
+		p := &s.model[rng.IntN(len(s.model))]
+		score := float64(rng.IntN(9000))
+		s.tree.Update(p.score, s.dict.Find([]byte(p.member)), score)
+		p.score = score
+	}
+	slices.SortFunc(s.model, comparePairs)
+	s.check()
+	for len(s.model) > 0 {
+		rank := rng.IntN(len(s.model))
+		s.deleteRange(rank, min(len(s.model)-rank, 1+rng.IntN(1000)))
+		s.check()
+	}
+	s.free()
+}
+
+func FuzzTree(f *testing.F) {
+	smallNodes(f)
 	f.Add(bytes.Repeat([]byte{0, 1, 2, 9, 200, 4, 11, 0, 7}, 20))
 	f.Fuzz(func(t *testing.T, ops []byte) { newSet(t).run(ops[:min(len(ops), 600)]) })
 }
@@ -307,49 +361,49 @@ func TestNoAllocations(t *testing.T) {
 	var refs []dict.Ref
 	for i := range 1000 {
 		r, _ := s.dict.Add(fmt.Appendf(nil, "m%d", i), nil, 0)
-		s.list.Insert(float64(i), r)
+		s.tree.Insert(float64(i), r)
 		refs = append(refs, r)
 	}
 	i := 0
 	r := ScoreRange{Min: 3, Max: 30}
 	if n := testing.AllocsPerRun(500, func() {
-		s.list.Update(float64(i), refs[i], float64(i)-500)
-		s.list.Update(float64(i)-500, refs[i], float64(i))
-		s.list.Delete(float64(i), refs[i])
-		s.list.Insert(float64(i), refs[i])
-		s.list.Rank(float64(i), refs[i])
-		s.list.At(i)
-		s.list.InScoreRange(&r)
+		s.tree.Update(float64(i), refs[i], float64(i)-500)
+		s.tree.Update(float64(i)-500, refs[i], float64(i))
+		s.tree.Delete(float64(i), refs[i])
+		s.tree.Insert(float64(i), refs[i])
+		s.tree.Rank(float64(i), refs[i])
+		s.tree.At(i)
+		s.tree.InScoreRange(&r)
 		i++
 	}); n != 0 {
 		t.Fatalf("%v allocations", n)
 	}
 }
 
-func benchmarkList(b *testing.B, n int) (*set, []dict.Ref, []float64) {
+func benchmarkTree(b *testing.B, n int) (*set, []dict.Ref, []float64) {
 	s := newSet(b)
 	refs, scores := make([]dict.Ref, n), make([]float64, n)
 	for i := range n {
 		refs[i], _ = s.dict.Add(fmt.Appendf(nil, "element:%012d", i), nil, 0)
 		scores[i] = rand.Float64()
-		s.list.Insert(scores[i], refs[i])
+		s.tree.Insert(scores[i], refs[i])
 	}
 	return s, refs, scores
 }
 
 func BenchmarkUpdate(b *testing.B) {
-	s, refs, scores := benchmarkList(b, 1_000_000)
+	s, refs, scores := benchmarkTree(b, 1_000_000)
 	for b.Loop() {
 		i, score := rand.IntN(len(refs)), rand.Float64()
-		s.list.Update(scores[i], refs[i], score)
+		s.tree.Update(scores[i], refs[i], score)
 		scores[i] = score
 	}
 }
 
 func BenchmarkRank(b *testing.B) {
-	s, refs, scores := benchmarkList(b, 1_000_000)
+	s, refs, scores := benchmarkTree(b, 1_000_000)
 	for b.Loop() {
 		i := rand.IntN(len(refs))
-		s.list.Rank(scores[i], refs[i])
+		s.tree.Rank(scores[i], refs[i])
 	}
 }
