@@ -31,18 +31,18 @@ type oracleMode struct {
 }
 
 var oracleModes = []oracleMode{
+	// Encodings change all the time. It takes longest: the others run beside it.
+	{name: "few", limits: []string{
+		"hash-max-listpack-entries", "2", "hash-max-listpack-value", "4", "set-max-intset-entries", "2",
+		"zset-max-listpack-entries", "2", "zset-max-listpack-value", "4", "list-max-listpack-size", "2", "list-compress-depth", "1",
+		"stream-node-max-entries", "2", "hll-sparse-max-bytes", "30", "sanitize-dump-payload", "yes",
+	}, reload: true, short: true},
 	// Nothing has a small encoding.
 	{name: "none", limits: []string{
 		"hash-max-listpack-entries", "0", "hash-max-listpack-value", "1", "set-max-intset-entries", "0",
 		"zset-max-listpack-entries", "0", "zset-max-listpack-value", "1", "list-max-listpack-size", "1", "list-compress-depth", "1",
 		"stream-node-max-entries", "1", "hll-sparse-max-bytes", "0", "sanitize-dump-payload", "yes",
 	}},
-	// Encodings change all the time.
-	{name: "few", limits: []string{
-		"hash-max-listpack-entries", "2", "hash-max-listpack-value", "4", "set-max-intset-entries", "2",
-		"zset-max-listpack-entries", "2", "zset-max-listpack-value", "4", "list-max-listpack-size", "2", "list-compress-depth", "1",
-		"stream-node-max-entries", "2", "hll-sparse-max-bytes", "30", "sanitize-dump-payload", "yes",
-	}, reload: true, short: true},
 	// Everything has a small encoding.
 	{name: "all", limits: []string{
 		"hash-max-listpack-entries", "1000000", "hash-max-listpack-value", "1000000", "set-max-intset-entries", "1000000",
