@@ -42,8 +42,9 @@ var buildSpin = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(spinDir, "spin")
-	out, err := exec.Command("go", "build", "-o", path, "./testdata/spin").CombinedOutput()
-	if err != nil {
+	build := exec.Command("go", "build", "-o", path, "./testdata/spin")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // also with the race detector
+	if out, err := build.CombinedOutput(); err != nil {
 		return "", errors.New(string(out))
 	}
 	return path, nil

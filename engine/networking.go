@@ -614,8 +614,21 @@ func addReplyStatus(c *client, status string) {
 
 func addReplyBulk(c *client, b []byte) {
 	if c.prepareClientToWrite() {
-		c.buf = redcon.AppendBulk(c.buf, b)
+		c.buf = appendBulk(c.buf, b)
 	}
+}
+
+// appendBulk is redcon's AppendBulk, faster for what has less than a hundred bytes.
+func appendBulk(b, s []byte) []byte {
+	switch n := len(s); {
+	case n < 10:
+		b = append(b, '$', byte('0'+n), '\r', '\n')
+	case n < 100:
+		b = append(b, '$', byte('0'+n/10), byte('0'+n%10), '\r', '\n')
+	default:
+		return redcon.AppendBulk(b, s)
+	}
+	return append(append(b, s...), '\r', '\n')
 }
 
 func addReplyBulkString(c *client, s string) {
@@ -633,7 +646,7 @@ func addReplyBulkLongLong(c *client, n int64) {
 // appendBulkInt appends an integer as a bulk; redcon's codec allocates for it.
 func appendBulkInt(b []byte, n int64) []byte {
 	var digits [20]byte
-	return redcon.AppendBulk(b, strconv.AppendInt(digits[:0], n, 10))
+	return appendBulk(b, strconv.AppendInt(digits[:0], n, 10))
 }
 
 func addReplyLongLong(c *client, n int64) {
@@ -752,7 +765,10 @@ func addReplyNullArray(c *client) {
 // addReplyDouble writes a number as C's "%.17g" does: a bulk in RESP2.
 func addReplyDouble(c *client, d float64) {
 	var digits [32]byte
-	text := appendDouble(digits[:0], d)
+	addReplyDoubleText(c, appendDouble(digits[:0], d))
+}
+
+func addReplyDoubleText(c *client, text []byte) {
 	if c.resp == 2 {
 		addReplyBulk(c, text)
 		return

@@ -407,22 +407,22 @@ func (c *client) mayUse(access protectedAccess) bool {
 }
 
 // call runs a command that has passed the checks, and keeps the accounts: its
-// time, its failures, its changes.
+// time and its failures.
 //
 //go:noinline
 func call(c *client) {
 	s, cmd := c.srv, c.cmd
 	s.assertLoopThread()
-	errors, dirty := s.stat.errorReplies, s.dirty
 	if watching && s.turn != nil {
 		s.turn.beginCommand(c)
 	}
+	errors := s.stat.errorReplies
 	start := monotonic.Ticks()
 	s.setCachedTime(start)
 	c.trace.beginProc(start)
 	cmd.proc(c)
 	end := monotonic.Ticks()
-	c.trace.endProc(end, s.dirty-dirty)
+	c.trace.endProc(end)
 	if duration := monotonic.Nanos(end - start); c.flags&clientBlocked != 0 {
 		c.blocked.cmd, c.blocked.nanoseconds = cmd, duration // counted when it ends
 	} else {

@@ -225,15 +225,25 @@ func Find(lp []byte, p int, s []byte, skipped int) int {
 }
 
 // findShort is Find for a string whose encoding is one byte: most comparisons are
-// of that byte alone.
+// of that byte alone, and of strings as long as s, of the last byte, in which names
+// that belong together differ.
 func findShort(lp []byte, p int, s []byte, skipped int) int {
 	head := 0x80 | byte(len(s))
+	last := head
+	if len(s) > 0 {
+		last = s[len(s)-1]
+	}
 	for lp[p] != end {
-		if lp[p] == head && string(lp[p+1:p+1+len(s)]) == string(s) {
+		if lp[p] == head && lp[p+len(s)] == last && string(lp[p+1:p+1+len(s)]) == string(s) {
 			return p
 		}
 		for range skipped + 1 {
-			if p = skip(lp, p); lp[p] == end {
+			if b := lp[p]; b&0xc0 == 0x80 {
+				p += 2 + int(b&0x3f) // as skip, which is not inlined
+			} else {
+				p = skip(lp, p)
+			}
+			if lp[p] == end {
 				return -1
 			}
 		}
