@@ -20,6 +20,9 @@ import (
 // commands is seen hundreds of times a second.
 const hotKeySample = 101
 
+// hotShare is the share of commands from which on a key is worth a line.
+const hotShare = 0.01
+
 func runTop(ctx context.Context, args []string) error {
 	fs := newFlags("top", "-p PROCESS [--every TIME] [--for TIME] [--phase NAME] [--json]", `
   redscope top -p server
@@ -187,10 +190,11 @@ func (p picture) write(b *strings.Builder, phase bpf.Phase, keys *hotKeys) {
 			100*s.Phases[bpf.PhaseCall].Sum.Seconds()/seconds, float64(s.Failed+s.Refused)/seconds,
 			len(phase.String())+7, short(h.Quantile(0.5)), short(h.Quantile(0.99)), short(h.Quantile(0.999)), short(h.Quantile(1)))
 	}
-	if hot := keys.top(5); len(hot) > 0 {
-		b.WriteString("\nkeys\n")
-		for _, k := range hot {
-			fmt.Fprintf(b, "%5.1f%%  %s\n", 100*float64(k.count)/float64(keys.n), quoteKey([]byte(k.key), k.length))
+	title := "\nkeys\n"
+	for _, k := range keys.top(5) {
+		if share := float64(k.count) / float64(keys.n); share >= hotShare {
+			fmt.Fprintf(b, "%s%5.1f%%  %s\n", title, 100*share, quoteKey([]byte(k.key), k.length))
+			title = ""
 		}
 	}
 }
