@@ -627,6 +627,9 @@ func resumePostponedClients(s *Server) {
 func (c *client) resume() {
 	c.trace.beginRead(c)
 	c.trace.readDone(c, 0)
+	if watching && c.srv.turn != nil {
+		c.srv.turn.readNothing()
+	}
 	processInputBuffer(c)
 	c.keepQuery(false)
 	c.trace.endRead(c)
