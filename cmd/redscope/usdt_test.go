@@ -1,8 +1,7 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
+	"context"
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
@@ -144,47 +143,66 @@ func TestUSDTListed(t *testing.T) {
 }
 
 // bpftrace raises a marker's semaphore, in one process or in all that run the
-// file, gets its arguments, and lowers the semaphore when it ends.
+// file, gets its arguments, and lowers the semaphore when it ends. CONFIG SET
+// markers always adds one to it, which serves a probe that raises nothing.
 func TestUSDTAttach(t *testing.T) {
 	require.Tool(t, "bpftrace")
+	require.Tool(t, "redis")
 	path := runUSDTOn(t)
 	pid := startServer(t, path)
 	semaphore := semaphoreReader(t, path, pid, "command_start")
-	if v := semaphore(); v != 0 {
-		t.Fatalf("the semaphore is %d while nobody looks", v)
-	}
-	const program = `usdt:%s:redscope:command_start /arg3 == 13/ { printf("hit %%d %%s %%d\n", arg0 > 0, str(arg2, arg3), arg4); exit(); }`
-	for _, args := range [][]string{{"-p", strconv.Itoa(pid)}, nil} {
-		cmd := exec.Command("bpftrace", append(args, "-e", fmt.Sprintf(program, path))...)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		var errs bytes.Buffer
-		cmd.Stderr = &errs
-		stdout, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		kill := time.AfterFunc(2*patience, func() { cmd.Process.Kill() })
-		// Without the semaphore the server never comes to the marker.
-		hit := false
-		for lines := bufio.NewScanner(stdout); lines.Scan(); {
-			if lines.Text() == "hit 1 test:key:name 3" {
-				hit = true
-			}
-		}
-		err = cmd.Wait()
-		kill.Stop()
-		if err != nil || !hit {
-			t.Errorf("%v: no passing of the marker, %v\n%s", args, err, &errs)
-		}
-		for end := time.Now().Add(patience); semaphore() != 0; time.Sleep(10 * time.Millisecond) {
+	wait := func(want uint16) {
+		t.Helper()
+		for end := time.Now().Add(patience); semaphore() != want; time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("%v: the semaphore is %d after the end", args, semaphore())
+				t.Fatalf("the semaphore is %d, want %d", semaphore(), want)
 			}
 		}
 	}
+	hits := func(args ...string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "bpftrace", args...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		// Without the semaphore the server never comes to the marker.
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "hit 1 test:key:name 3\n") {
+			t.Errorf("%v: no passing of the marker, %v\n%s", args, err, out)
+		}
+	}
+	markers := func(mode string) {
+		t.Helper()
+		out, err := exec.Command("redis-cli", "-p", portOf(t, pid), "CONFIG", "SET", "markers", mode).CombinedOutput()
+		if err != nil || string(out) != "OK\n" {
+			t.Fatalf("%v, %s", err, out)
+		}
+	}
+	const print = ` { printf("hit %d %s %d\n", ARG0 > 0, str(ARG2, ARG3), ARG4); exit(); }`
+	usdt := "usdt:" + path + ":redscope:command_start /arg3 == 13/" + strings.ReplaceAll(print, "ARG", "arg")
+	wait(0)
+	for _, args := range [][]string{{"-p", strconv.Itoa(pid), "-e", usdt}, {"-e", usdt}} {
+		hits(args...)
+		wait(0)
+	}
+	markers("always")
+	wait(1)
+	hits("-e", usdt)
+	wait(1)
+	m := slices.IndexFunc(probe.Markers, func(m probe.Marker) bool { return m.Name == "command_start" })
+	hits("-e", "uprobe:"+path+`:"`+probe.Markers[m].Symbol+`" /sarg3 == 13/`+strings.ReplaceAll(print, "ARG", "sarg"))
+	markers("auto")
+	wait(0)
+}
+
+// portOf returns the port that a server was told to listen on.
+func portOf(t *testing.T, pid int) string {
+	t.Helper()
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := strings.Split(string(line), "\x00")
+	return args[slices.Index(args, "--port")+1]
 }
 
 // semaphoreReader returns a function that reads a marker's semaphore in a

@@ -25,3 +25,9 @@ func SocketRead(client uint64, fd, bytes int) {}
 
 // ReplyWritten does nothing on this architecture.
 func ReplyWritten(client uint64, fd, bytes int) {}
+
+// Hold does nothing on this architecture.
+func Hold() {}
+
+// Release does nothing on this architecture.
+func Release() {}
