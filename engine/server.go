@@ -33,6 +33,8 @@ type Server struct {
 	el     *ae.EventLoop
 	log    *logger
 
+	holdsMarkers bool // see applyMarkers
+
 	listeners []*listener
 	firstAddr string
 	tcp       struct { // what the TCP listeners are for
@@ -156,6 +158,7 @@ func New(cfg *Config, hooks *Hooks) (*Server, error) {
 	s.firstAddr = s.listeners[0].addr
 	s.writePidFile()
 	s.cron.adaptHz(s)
+	s.applyMarkers()
 	s.el.CreateTimeEvent(1, serverCron)
 	s.memory.startup, _ = s.usedMemory()
 	for _, w := range cfg.warnings() {
@@ -234,6 +237,10 @@ func (s *Server) Close() {
 	}
 	if s.el != nil {
 		s.el.Close()
+	}
+	if s.holdsMarkers {
+		probe.Release()
+		s.holdsMarkers = false
 	}
 	s.arena.Close()
 }

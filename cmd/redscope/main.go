@@ -30,6 +30,7 @@ var commands = []command{
 	{"trace", "show slow, failed or sampled commands, phase by phase", runTrace},
 	{"stack", "print the callers of a function when it is called", runStack},
 	{"probes", "list the functions of a file and where a probe would go", runProbes},
+	{"usdt", "describe the markers in a server's file, for bpftrace, bcc and others", runUSDT},
 	{"flame", "draw a flame graph of folded stacks or a pprof profile", runFlame},
 	{"diff", "draw how one profile differs from another", runDiff},
 }

@@ -13,8 +13,10 @@
 //
 // The question is one load and one branch. What it reads is a semaphore that
 // the kernel raises while a uprobe is attached and lowers afterwards, also when
-// the observer is killed; this package must never write one itself, and must
-// import nothing but the standard library.
+// the observer is killed. Some tools place their probes without one; for these,
+// Hold raises all of them by one. This package must never write one in another
+// way, since the kernel takes back what it added, and must import nothing but the
+// standard library.
 //
 // On architectures other than amd64 and arm64 the questions are constantly
 // false and the markers do nothing.

@@ -2,7 +2,7 @@
 
 package probe
 
-// semaphores are written by the kernel only. The last element is never used as
+// semaphores are written by the kernel, and by addToSemaphores. The last element is never used as
 // one: it is there because a variable that is zero everywhere would lie in
 // .bss, which has no offset in the file, and a uprobe names its semaphore by
 // file offset. Declared in Go rather than assembly, so that the guards inline.

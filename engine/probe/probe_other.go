@@ -31,3 +31,9 @@ func ReplyWritten(client uint64, fd, bytes int) {}
 
 // LoopTurn does nothing on this architecture.
 func LoopTurn(records uint64, count int, calls, refused, wake, idle int64, ready int) {}
+
+// Hold does nothing on this architecture.
+func Hold() {}
+
+// Release does nothing on this architecture.
+func Release() {}
