@@ -241,7 +241,7 @@ func TestOutOfMemory(t *testing.T) {
 		"SORT elements STORE new", "SORT elements STORE short", "SORT elements ALPHA STORE elements", "SORT elements GET # GET long STORE longdying", "SORT ranked ALPHA",
 		"INCR new", "INCRBYFLOAT n 1e300", "INCRBYFLOAT new 1e4000",
 		"RENAME long new", "RENAME dying new", "RENAME longdying short", "RENAME longdying new",
-		"LPUSH new x", "RPUSH new a $ b", "LPUSH list x $ 1 $", "RPUSHX list $", "LINSERT list BEFORE b $", "LINSERT list AFTER e x", "LINSERT nodes AFTER 7 $",
+		"LPUSH new x", "RPUSH new a $ b", "LPUSH list x $ 1 $", "RPUSHX list $", "LINSERT list BEFORE b $", "LINSERT list AFTER e longer", "LINSERT nodes AFTER 7 $",
 		"LSET list 1 $", "LSET nodes 200 $", "LMOVE list new LEFT RIGHT", "LMOVE list nodes RIGHT LEFT", "LMOVE list list LEFT RIGHT",
 		"RPOPLPUSH nodes nodes", "COPY nodes new", "COPY nodes list REPLACE", "RENAME list n", "MOVE nodes 1",
 		"MOVE long 1", "MOVE longdying 1", "COPY longdying short REPLACE", "COPY longdying n DB 1",

@@ -376,6 +376,35 @@ func Prepend(lp, s []byte) []byte {
 	return e.put(lp, headerSize, 0)
 }
 
+// PrependBefore is Prepend for a listpack that begins gap bytes into b, and leaves the
+// other elements where they are. It returns how many bytes into b the listpack begins
+// then; false when the gap is too small, and then nothing has changed.
+func PrependBefore(b []byte, gap int, s []byte) (int, bool) {
+	e := stringElement(s)
+	n := e.size()
+	begin := gap - n - backlenSize(n)
+	if begin < 0 {
+		return gap, false
+	}
+	lp := b[begin:]
+	copy(lp[:headerSize], b[gap:])
+	e.write(lp, headerSize)
+	setTotal(lp)
+	addCount(lp, 1)
+	return begin, true
+}
+
+// DeleteHead deletes the first element, and leaves the others where they are. It
+// returns how many bytes into lp the listpack begins then.
+func DeleteHead(lp []byte) int {
+	n := skip(lp, headerSize) - headerSize
+	copy(lp[n:n+headerSize], lp)
+	lp = lp[n:]
+	setTotal(lp)
+	addCount(lp, -1)
+	return n
+}
+
 // Insert adds an element before or after that at p, and returns its position.
 func Insert(lp []byte, p int, s []byte, after bool) ([]byte, int) {
 	if after {
