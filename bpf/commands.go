@@ -150,8 +150,8 @@ type CommandStats struct {
 	Failed     uint64 // of Calls
 	Refused    uint64 // by a check; not among Calls
 	ReplyBytes uint64
-	// Phases are the calls' histograms. They are empty for a command that came
-	// when 128 others had been seen.
+	// Phases are the calls' histograms; empty for a command that came when there
+	// were none left (CommandOptions.Histograms).
 	Phases [PhaseCount]Histogram
 }
 
@@ -186,6 +186,7 @@ type CommandOptions struct {
 	SlowerThan time.Duration // those whose execution, or all of whose phases, took as long; 0 for none
 	OneIn      uint64        // one in so many; 0 for none, 1 for all
 	Failed     bool          // those answered with an error
+	Histograms uint32        // how many commands can have histograms, which take 128 KiB each; 0 for 128
 	Cost       bool          // measure the program's run time, which costs some 20 ns per hit
 }
 
@@ -224,6 +225,9 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 		return w, err
 	}
 	prepare(spec)
+	if opts.Histograms != 0 {
+		spec.Maps[turnMapHistograms].MaxEntries = opts.Histograms
+	}
 	w.coll, err = w.target.load(spec, map[string]any{
 		turnVarSlowerThan: uint64(max(0, opts.SlowerThan)),
 		turnVarOneIn:      opts.OneIn,
@@ -247,14 +251,18 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	return w, err
 }
 
+// drainAtMost is more than the ring has room for: Drain ends although records may
+// come faster than they are taken.
+const drainAtMost = 60_000
+
 // Drain calls f with each record that is there. Call it every 20 ms or so: the
-// ring has room for 50,000. When the process has exited it returns ErrExited,
+// ring has room for 55,000. When the process has exited it returns ErrExited,
 // after the last of them. The record is valid during the call only.
 func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 	gone := w.target.exited() // asked before the ring is read for the last time
 	var r CommandRecord
 	w.ring.SetDeadline(time.Unix(1, 0)) // it has to wait for nothing
-	for {
+	for range drainAtMost {
 		err := w.ring.ReadInto(&w.record)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			break
