@@ -186,13 +186,14 @@ type CommandOptions struct {
 	SlowerThan time.Duration // those whose execution, or all of whose phases, took as long; 0 for none
 	OneIn      uint64        // one in so many; 0 for none, 1 for all
 	Failed     bool          // those answered with an error
+	Phases     bool          // of a stock server, also the phases before the call; costs two more probes per read
 	Cost       bool          // measure the program's run time, which costs some 20 ns per hit
 }
 
 // CommandWatcher counts and measures every command of a server.
 type CommandWatcher struct {
 	target *process
-	names  []string
+	source commandSource
 	coll   *ebpf.Collection
 	ring   *ringbuf.Reader
 	links  []link.Link
@@ -200,8 +201,24 @@ type CommandWatcher struct {
 	record ringbuf.Record
 }
 
-// StartCommandWatcher begins to watch a redscope server. The watcher must be
-// closed.
+// commandSource is where the records of commands come from: our server's marker,
+// or the functions of a stock server. Their programs all have the maps and
+// variables of c/commands.h.
+type commandSource interface {
+	spec() (spec *ebpf.CollectionSpec, constants map[string]any, err error)
+	attach(*ebpf.Collection) ([]link.Link, error)
+	// end calls detach, so that totals are those of what was seen.
+	end(coll *ebpf.Collection, detach func()) error
+	name(coll *ebpf.Collection, id int) string
+	// totals fills in what account does not count. Before the end, Seen may be 0.
+	totals(*ebpf.Collection) (CommandTotals, error)
+	hits(*ebpf.Collection) (uint64, error)
+	limitsNow(*ebpf.Collection) ([]string, error)
+	close()
+}
+
+// StartCommandWatcher begins to watch a redscope server by its marker, or a stock
+// server by its functions. The watcher must be closed.
 func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	w = &CommandWatcher{}
 	defer func() {
@@ -212,23 +229,18 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	if w.target, err = openProcess(opts.PID); err != nil {
 		return w, err
 	}
-	at, err := w.target.markers([]string{"loop_turn"})
-	if err != nil {
+	if w.source, err = newCommandSource(w.target, opts); err != nil {
 		return w, err
 	}
-	if w.names, err = w.target.commandNames(); err != nil {
-		return w, err
-	}
-	spec, err := loadTurn()
+	spec, constants, err := w.source.spec()
 	if err != nil {
 		return w, err
 	}
 	prepare(spec)
-	w.coll, err = w.target.load(spec, map[string]any{
-		turnVarSlowerThan: uint64(max(0, opts.SlowerThan)),
-		turnVarOneIn:      opts.OneIn,
-		turnVarKeepFailed: opts.Failed,
-	})
+	constants[turnVarSlowerThan] = uint64(max(0, opts.SlowerThan))
+	constants[turnVarOneIn] = opts.OneIn
+	constants[turnVarKeepFailed] = opts.Failed
+	w.coll, err = w.target.load(spec, constants)
 	if version, _ := features.LinuxVersionCode(); err != nil && version < 5<<16|15<<8 {
 		return w, fmt.Errorf("watching commands needs Linux 5.15: %w", err)
 	}
@@ -243,9 +255,78 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 			return w, fmt.Errorf("measuring the run time of eBPF programs: %w", err)
 		}
 	}
-	w.links, err = w.target.attach(w.coll.Programs[turnProgLoopTurn], at)
+	w.links, err = w.source.attach(w.coll)
 	return w, err
 }
+
+func newCommandSource(p *process, opts CommandOptions) (commandSource, error) {
+	exe, err := p.main()
+	if err != nil {
+		return nil, err
+	}
+	defer exe.close()
+	if exe.isGo() {
+		return newTurnSource(p)
+	}
+	return newCallSource(p, opts)
+}
+
+// turnSource sees the commands of a redscope server, by its marker loop_turn.
+type turnSource struct {
+	target *process
+	at     probes
+	names  []string
+}
+
+func newTurnSource(p *process) (s *turnSource, err error) {
+	s = &turnSource{target: p}
+	if s.at, err = p.markers([]string{"loop_turn"}); err != nil {
+		return nil, err
+	}
+	s.names, err = p.commandNames()
+	return s, err
+}
+
+func (s *turnSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
+	spec, err := loadTurn()
+	return spec, map[string]any{}, err
+}
+
+func (s *turnSource) attach(coll *ebpf.Collection) ([]link.Link, error) {
+	return s.target.attach(coll.Programs[turnProgLoopTurn], s.at)
+}
+
+func (s *turnSource) end(_ *ebpf.Collection, detach func()) error {
+	detach()
+	return nil
+}
+
+func (s *turnSource) name(_ *ebpf.Collection, id int) string {
+	if id < 0 || id >= len(s.names) {
+		return ""
+	}
+	return s.names[id]
+}
+
+func (s *turnSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) {
+	var refusedBefore, refusedAfter, idle uint64
+	err = readVariables(coll, map[string]*uint64{
+		turnVarTurnMissed: &t.Missed, turnVarTurns: &t.Turns, turnVarTurnsIdle: &idle,
+		turnVarCallsBefore: &t.CallsBefore, turnVarCallsAfter: &t.CallsAfter,
+		turnVarRefusedBefore: &refusedBefore, turnVarRefusedAfter: &refusedAfter,
+	})
+	t.Seen = t.CallsAfter - t.CallsBefore + refusedAfter - refusedBefore
+	t.Idle = time.Duration(idle)
+	return t, err
+}
+
+func (s *turnSource) hits(coll *ebpf.Collection) (n uint64, err error) {
+	return n, readVariables(coll, map[string]*uint64{turnVarTurnHits: &n})
+}
+
+func (s *turnSource) limitsNow(*ebpf.Collection) ([]string, error) { return nil, nil }
+
+func (s *turnSource) close() {}
 
 // Drain calls f with each record that is there. Call it every 20 ms or so: the
 // ring has room for 50,000. When the process has exited it returns ErrExited,
@@ -267,7 +348,7 @@ func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 			return fmt.Errorf("reading a command: %d bytes", len(raw))
 		}
 		r.Command = *(*probe.Command)(unsafe.Pointer(unsafe.SliceData(raw)))
-		r.Name = w.name(int(r.Command.Command))
+		r.Name = w.source.name(w.coll, int(r.Command.Command))
 		r.Slow, r.Failed, r.Sampled = r.Flags&keptSlow != 0, r.Flags&keptFailed != 0, r.Flags&keptSampled != 0
 		f(&r)
 	}
@@ -275,13 +356,6 @@ func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 		return ErrExited
 	}
 	return nil
-}
-
-func (w *CommandWatcher) name(id int) string {
-	if id < 0 || id >= len(w.names) {
-		return ""
-	}
-	return w.names[id]
 }
 
 // Snapshot returns what was seen so far of each command that was, in the order of
@@ -299,7 +373,7 @@ func (w *CommandWatcher) Snapshot() ([]CommandStats, error) {
 		if c.Calls+c.Refused == 0 {
 			continue
 		}
-		s := CommandStats{Name: w.name(i - 1), Calls: c.Calls, Failed: c.Failed, Refused: c.Refused, ReplyBytes: c.ReplyBytes}
+		s := CommandStats{Name: w.source.name(w.coll, i-1), Calls: c.Calls, Failed: c.Failed, Refused: c.Refused, ReplyBytes: c.ReplyBytes}
 		if m := w.coll.Maps[turnMapHistograms]; c.Histograms != 0 && c.Histograms <= uint64(m.MaxEntries()) {
 			h := new(turnCommandHistograms)
 			if err := m.Lookup(uint32(c.Histograms-1), h); err != nil {
@@ -316,19 +390,24 @@ func (w *CommandWatcher) Snapshot() ([]CommandStats, error) {
 
 // Totals returns what has become of all commands so far.
 func (w *CommandWatcher) Totals() (CommandTotals, error) {
-	var t CommandTotals
-	var refusedBefore, refusedAfter, noRoom, idle uint64
-	err := w.read(map[string]*uint64{
+	t, err := w.source.totals(w.coll)
+	if err != nil {
+		return t, err
+	}
+	var noRoom uint64
+	err = readVariables(w.coll, map[string]*uint64{
 		turnVarCommandsSent: &t.Sent, turnVarCommandsFiltered: &t.Filtered, turnVarCommandsDropped: &noRoom,
-		turnVarTurnMissed: &t.Missed, turnVarTurns: &t.Turns, turnVarTurnsIdle: &idle,
-		turnVarCallsBefore: &t.CallsBefore, turnVarCallsAfter: &t.CallsAfter,
-		turnVarRefusedBefore: &refusedBefore, turnVarRefusedAfter: &refusedAfter,
 	})
-	t.Seen = t.CallsAfter - t.CallsBefore + refusedAfter - refusedBefore
 	t.Dropped = noRoom + t.Missed
-	t.Idle = time.Duration(idle)
+	if t.Seen == 0 {
+		t.Seen = t.Sent + t.Filtered + t.Dropped
+	}
 	return t, err
 }
+
+// Limits says, a line each, what cannot be seen of the commands of this server.
+// Some of it shows only after a few hundred commands.
+func (w *CommandWatcher) Limits() ([]string, error) { return w.source.limitsNow(w.coll) }
 
 // Cost returns what watching has cost so far.
 func (w *CommandWatcher) Cost() (CommandCost, error) {
@@ -337,21 +416,23 @@ func (w *CommandWatcher) Cost() (CommandCost, error) {
 		return CommandCost{}, err
 	}
 	c := CommandCost{Commands: t.Seen}
-	if err := w.read(map[string]*uint64{turnVarTurnHits: &c.Hits}); err != nil || w.stats == nil {
+	if c.Hits, err = w.source.hits(w.coll); err != nil || w.stats == nil {
 		return c, err
 	}
-	stats, err := w.coll.Programs[turnProgLoopTurn].Stats()
-	if err != nil {
-		return c, fmt.Errorf("reading the run time of the eBPF program: %w", err)
+	for _, program := range w.coll.Programs {
+		stats, err := program.Stats()
+		if err != nil {
+			return c, fmt.Errorf("reading the run time of the eBPF program: %w", err)
+		}
+		c.RunTime += stats.Runtime
 	}
-	c.RunTime = stats.Runtime
 	return c, nil
 }
 
-// read reads variables of the program.
-func (w *CommandWatcher) read(variables map[string]*uint64) error {
+// readVariables reads variables of a program.
+func readVariables(coll *ebpf.Collection, variables map[string]*uint64) error {
 	for name, v := range variables {
-		if err := w.coll.Variables[name].Get(v); err != nil {
+		if err := coll.Variables[name].Get(v); err != nil {
 			return fmt.Errorf("reading %s: %w", name, err)
 		}
 	}
@@ -359,9 +440,14 @@ func (w *CommandWatcher) read(variables map[string]*uint64) error {
 }
 
 // Detach ends the watching. What was seen can still be asked for.
-func (w *CommandWatcher) Detach() {
-	closeLinks(w.links)
-	w.links = nil
+func (w *CommandWatcher) Detach() error {
+	if w.links == nil {
+		return nil
+	}
+	return w.source.end(w.coll, func() {
+		closeLinks(w.links)
+		w.links = nil
+	})
 }
 
 // Close detaches the watcher and forgets what was seen.
@@ -375,6 +461,9 @@ func (w *CommandWatcher) Close() {
 	}
 	if w.coll != nil {
 		w.coll.Close()
+	}
+	if w.source != nil {
+		w.source.close()
 	}
 	if w.target != nil {
 		w.target.close()

@@ -1,0 +1,242 @@
+package bpf
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redscope/redscope/internal/require"
+)
+
+// newStockServer starts the redis-server of this machine.
+func newStockServer(t *testing.T, args ...string) *redisServer {
+	t.Helper()
+	needEBPF(t)
+	require.Tool(t, "redis")
+	s := &redisServer{port: freePort(t)}
+	s.Cmd = exec.Command("redis-server", append([]string{"--port", s.port, "--save", "", "--dir", t.TempDir()}, args...)...)
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Process.Kill(); s.Wait() })
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
+		if err == nil {
+			conn.Close()
+			return s
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// drainAll returns all records that are there.
+func (w *CommandWatcher) drainAll(t *testing.T) []CommandRecord {
+	t.Helper()
+	var all []CommandRecord
+	if err := w.Drain(func(r *CommandRecord) { all = append(all, *r) }); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func describe(r CommandRecord) string {
+	s := fmt.Sprintf("%s %q %d args %d bytes", r.Name, r.FirstKey(), r.Args, r.ReplyBytes)
+	if r.Flags&2 != 0 {
+		s += " refused"
+	}
+	if r.Flags&1 != 0 {
+		s += " " + r.ErrorCode()
+	}
+	return s
+}
+
+// What is read from the server's memory must be what was sent.
+func TestStockRecords(t *testing.T) {
+	s := newStockServer(t)
+	c := s.dial(t)
+	id := c.do("CLIENT ID")
+	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1, Failed: true, Phases: true})
+	long := strings.Repeat("k", 300)
+	big := strings.Repeat("v", 40000)
+	for _, command := range []struct{ line, want string }{
+		{"SET key value", `SET "key" 3 args 5 bytes`},
+		{"GET key", `GET "key" 2 args 11 bytes`},
+		{"GET " + long, `GET "` + long[:32] + `" 2 args 5 bytes`},
+		{"LPUSH key x", `LPUSH "key" 3 args 68 bytes WRONGTYPE`},
+		{"INCR key", `INCR "key" 2 args 46 bytes ERR`},
+		{"GET", `GET "" 1 args 0 bytes refused ERR`},
+		{"CONFIG GET maxclients", `CONFIG GET "" 3 args 32 bytes`},
+		{"SET big " + big, `SET "big" 3 args 5 bytes`},
+		{"GET big", `GET "big" 2 args 40010 bytes`},
+		{`EVAL "return 1" 2 first second`, `EVAL "first" 5 args 4 bytes`},
+		{`EVAL "return 1" 0 first`, `EVAL "" 4 args 4 bytes`},
+		{"XADD stream * f v", `XADD "stream" 5 args`},
+		{"SPOP nothing", `SPOP "nothing" 2 args 5 bytes`},
+		{"OBJECT ENCODING key", `OBJECT ENCODING "key" 3 args 12 bytes`},
+		{"PING", `PING "" 1 args 7 bytes`},
+	} {
+		c.do(command.line)
+		if strings.HasPrefix(command.line, "CONFIG") {
+			c.reply()
+			c.reply()
+		}
+		var all []CommandRecord
+		for deadline := time.Now().Add(patience); len(all) == 0 && time.Now().Before(deadline); {
+			all = w.drainAll(t)
+		}
+		if len(all) != 1 {
+			t.Fatalf("%.30s: %d records", command.line, len(all))
+		}
+		r := all[0]
+		if got := describe(r); !strings.HasPrefix(got, command.want) {
+			t.Errorf("%.30s:\n got %s\nwant %s", command.line, got, command.want)
+		}
+		if fmt.Sprintf(":%d", r.Client) != id {
+			t.Errorf("%.30s: client %d, want %s", command.line, r.Client, id)
+		}
+		if r.Wake == 0 || r.ReadStart < r.Wake || r.Start < r.ReadStart || r.End < r.Start {
+			t.Errorf("%.30s: %+v", command.line, r.Command)
+		}
+		if r.FirstKey() != nil && strings.HasPrefix(command.line, "GET k") && len(command.line) > 50 && r.KeyLen != 300 {
+			t.Errorf("key of %d bytes", r.KeyLen)
+		}
+	}
+	limits, err := w.Limits()
+	if err != nil || len(limits) != 0 {
+		t.Error(limits, err)
+	}
+}
+
+// load sends commands of many kinds from several connections until the returned
+// function is called.
+func (s *redisServer) load(t *testing.T) (stop func()) {
+	t.Helper()
+	lines := []string{
+		"SET key:1 value", "GET key:1", "INCR counter", "LPUSH key:1 x", "GET", "NONSENSE x", "INCR key:1",
+		"MULTI", "SET key:1 v", "INCR counter", "LPUSH key:1 x", "EXEC",
+		"MULTI", "NONSENSE", "EXEC",
+		`EVAL "for i=1,5 do redis.call('incr','counter') end return redis.pcall('lpush','counter','x')" 0`,
+		`EVAL "return redis.call('lpush','counter','x')" 0`,
+		"CONFIG GET maxclients", "CLIENT SETNAME x", "OBJECT ENCODING key:1",
+	}
+	batch := strings.Repeat(strings.Join(lines, "\r\n")+"\r\n", 10)
+	done := make(chan struct{})
+	var wait sync.WaitGroup
+	for range 4 {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait.Go(func() {
+			defer conn.Close()
+			in := bufio.NewReader(conn)
+			for n := 0; ; n++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				fmt.Fprintf(conn, "%sECHO end%d\r\n", batch, n)
+				for end := fmt.Sprintf("end%d\r\n", n); ; {
+					line, err := in.ReadString('\n')
+					if err != nil {
+						return
+					}
+					if line == end {
+						break
+					}
+				}
+			}
+		})
+	}
+	return sync.OnceFunc(func() { close(done); wait.Wait() })
+}
+
+// Attached and detached under load, all that the server counts meanwhile is
+// accounted for, to the single command.
+func TestStockCommandsAddUpUnderLoad(t *testing.T) {
+	s := newStockServer(t)
+	stop := s.load(t)
+	defer stop()
+	const least = 200_000
+	for _, phases := range []bool{false, true} {
+		w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 100, Phases: phases})
+		for deadline := time.Now().Add(2 * patience); w.totals(t).Seen < least; time.Sleep(20 * time.Millisecond) {
+			w.drainAll(t)
+			if time.Now().After(deadline) {
+				t.Fatalf("%+v", w.totals(t))
+			}
+		}
+		if err := w.Detach(); err != nil {
+			t.Fatal(err)
+		}
+		w.drainAll(t)
+		got := w.totals(t)
+		limits, err := w.Limits()
+		t.Logf("%+v %v %v", got, limits, err)
+		if got.Seen < least || got.Seen != got.Sent+got.Filtered+got.Dropped {
+			t.Errorf("%+v", got)
+		}
+		if got.Missed > 3 { // those under way when it was attached, one within another
+			t.Errorf("missed %d", got.Missed)
+		}
+	}
+}
+
+// Watched from rest to rest, every command has the calls and refusals that INFO
+// commandstats gives it.
+func TestStockCommandsEqualCommandstats(t *testing.T) {
+	s := newStockServer(t)
+	c := s.dial(t)
+	w := watchCommands(t, CommandOptions{PID: s.Process.Pid})
+	calls, refused := c.commandstats()
+	stop := s.load(t)
+	for deadline := time.Now().Add(2 * patience); w.totals(t).Seen < 20_000; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v", w.totals(t))
+		}
+	}
+	// A client that waits is counted when it begins to.
+	waiting, other := s.dial(t), s.dial(t)
+	waiting.send("BLPOP list 0")
+	for other.do("RPUSH list x") == ":1" {
+	}
+	stop()
+	callsAfter, refusedAfter := c.commandstats()
+	if err := w.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	stats, err := w.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, got := range stats {
+		name := statsName(got.Name)
+		names = append(names, name)
+		want, no := callsAfter[name]-calls[name], refusedAfter[name]-refused[name]
+		if name == "info" {
+			want++ // neither INFO counts itself: the first was seen, the second too
+		}
+		if got.Calls != want || got.Refused != no {
+			t.Errorf("%s: %d calls, %d refused; INFO says %d, %d", name, got.Calls, got.Refused, want, no)
+		}
+		if n := got.Phases[PhaseCall].Count(); n != got.Calls {
+			t.Errorf("%s: %d calls, %d in the histogram", name, got.Calls, n)
+		}
+	}
+	for name := range callsAfter {
+		if name != "" && callsAfter[name] != calls[name] && !slices.Contains(names, name) {
+			t.Errorf("%s: not seen", name)
+		}
+	}
+	t.Logf("%+v %v", w.totals(t), names)
+}
