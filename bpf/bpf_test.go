@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -106,14 +104,7 @@ const patience = time.Minute
 // has samples of it, however little a busy machine gives it.
 func burn(t *testing.T, pid int, d time.Duration) {
 	t.Helper()
-	used := func() time.Duration {
-		const sched = 2 // CPUCLOCK_SCHED, linux/posix-timers_types.h
-		var now unix.Timespec
-		if err := unix.ClockGettime(int32(^pid<<3|sched), &now); err != nil {
-			t.Fatal(err)
-		}
-		return time.Duration(now.Nano())
-	}
+	used := func() time.Duration { return cpuTime(t, pid) }
 	begin := used()
 	for end := time.Now().Add(patience); used() < begin+d; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {

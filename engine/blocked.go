@@ -116,9 +116,9 @@ func unblockClient(c *client) {
 func serveBlocked(c *client, reply func() bool) bool {
 	s, cmd := c.srv, c.blocked.cmd
 	if watching && s.turn != nil {
-		s.turn.beginCommand(c)
+		s.turn.beginCommand()
 	}
-	errors, start := s.stat.errorReplies, monotonic.Ticks()
+	errors, start, before := s.stat.errorReplies, monotonic.Ticks(), len(c.buf)
 	c.cmd = cmd
 	served := reply()
 	if !served {
@@ -128,7 +128,7 @@ func serveBlocked(c *client, reply func() bool) bool {
 	duration, failed := c.blocked.nanoseconds+monotonic.Nanos(monotonic.Ticks()-start), s.stat.errorReplies > errors
 	cmd.count(s, duration, failed)
 	if watching && s.turn != nil {
-		s.turn.unblocked(c, duration, failed)
+		s.turn.unblocked(c, duration, before, failed)
 	}
 	c.cmd = nil
 	unblockClient(c)

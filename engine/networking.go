@@ -10,7 +10,6 @@ import (
 	"github.com/tidwall/redcon"
 	"golang.org/x/sys/unix"
 
-	"github.com/redscope/redscope/engine/internal/monotonic"
 	"github.com/redscope/redscope/engine/internal/resp"
 	"github.com/redscope/redscope/engine/probe"
 )
@@ -221,7 +220,7 @@ func readQueryFromClient(conn *connection) {
 	s := c.srv
 	c.trace.beginRead(c)
 	if watching && s.turn != nil {
-		s.turn.readStart = monotonic.Ticks()
+		s.turn.readStart = s.turn.now()
 	}
 	var room []byte
 	shared := len(c.query) == 0 && cap(c.spare) < inputSize
@@ -250,7 +249,7 @@ func readQueryFromClient(conn *connection) {
 	}
 	c.trace.readDone(c, n)
 	if watching && s.turn != nil {
-		s.turn.readEnd = monotonic.Ticks()
+		s.turn.readEnd = s.turn.now()
 	}
 	if watching && probe.SocketReadEnabled() {
 		probe.SocketRead(c.id, c.fd, n)
@@ -327,7 +326,7 @@ read:
 		}
 		batch.parse(c, limit)
 		if watching && c.srv.turn != nil {
-			c.srv.turn.parsed = monotonic.Ticks()
+			c.srv.turn.parsed = c.srv.turn.now()
 		}
 		if len(batch.ready) > 1 {
 			batch.prefetchEntries(c.db.dict)
@@ -442,7 +441,7 @@ func (c *client) hasReply() bool { return c.sent < len(c.buf) }
 func writeToClient(c *client) bool {
 	s := c.srv
 	if watching && s.turn != nil {
-		s.turn.writeStart = monotonic.Ticks()
+		s.turn.writeStart = s.turn.now()
 	}
 	total := 0
 	for c.hasReply() && total < maxWritesPerEvent {

@@ -387,11 +387,11 @@ func (c *client) refuse(why func(*client)) {
 		why(c)
 		return
 	}
-	t.beginCommand(c)
-	start, errors := monotonic.Ticks(), c.srv.stat.errorReplies
+	t.beginCommand()
+	start, errors, reply := monotonic.Ticks(), c.srv.stat.errorReplies, len(c.buf)
 	why(c)
 	if c.srv.stat.errorReplies > errors { // QUIT and the like are not counted
-		t.refuse(c, start)
+		t.refuse(c, start, reply)
 	}
 }
 
@@ -414,8 +414,9 @@ func call(c *client) {
 	s, cmd := c.srv, c.cmd
 	s.assertLoopThread()
 	errors, dirty := s.stat.errorReplies, s.dirty
+	reply := len(c.buf)
 	if watching && s.turn != nil {
-		s.turn.beginCommand(c)
+		s.turn.beginCommand()
 	}
 	start := monotonic.Ticks()
 	s.setCachedTime(start)
@@ -429,7 +430,7 @@ func call(c *client) {
 		failed := s.stat.errorReplies > errors // fewer after CONFIG RESETSTAT
 		cmd.count(s, duration, failed)
 		if watching && s.turn != nil {
-			s.turn.called(c, start, end, failed)
+			s.turn.called(c, start, end, reply, failed)
 		}
 	}
 	s.stat.commands++

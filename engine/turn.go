@@ -28,10 +28,9 @@ type loopTurn struct {
 	slept       int64 // when the turn before ended, ticks; 0 for none
 	ready       int
 
-	// The read, the write and the command under way, in ticks.
+	// The read, the write and the command under way; times are those of Command.
 	readStart, readEnd, parsed int64
 	writeStart                 int64
-	reply                      int // length of the client's reply before the command
 	err                        [16]byte
 }
 
@@ -78,17 +77,16 @@ func newLoopTurn(s *Server) *loopTurn {
 // time turns ticks of this turn into CLOCK_MONOTONIC, in ns.
 func (t *loopTurn) time(ticks int64) int64 { return t.nanos + monotonic.Nanos(ticks-t.wake) }
 
+func (t *loopTurn) now() int64 { return t.time(monotonic.Ticks()) }
+
 // readNothing is for commands that were held up: nothing is read for them.
 func (t *loopTurn) readNothing() {
-	t.readStart = monotonic.Ticks()
+	t.readStart = t.now()
 	t.readEnd = t.readStart
 }
 
 // beginCommand comes before a command, or what answers in its stead.
-func (t *loopTurn) beginCommand(c *client) {
-	t.reply = len(c.buf)
-	t.err[0] = 0
-}
+func (t *loopTurn) beginCommand() { t.err[0] = 0 }
 
 // noteError keeps the code of the first error of the command under way.
 func (t *loopTurn) noteError(code []byte) {
@@ -98,16 +96,17 @@ func (t *loopTurn) noteError(code []byte) {
 	}
 }
 
-// called records a call that has ended.
-func (t *loopTurn) called(c *client, start, end int64, failed bool) {
-	r := t.next(c, failed)
+// called records a call from start to end, in ticks. reply is how long
+// the client's reply was before, here and below.
+func (t *loopTurn) called(c *client, start, end int64, reply int, failed bool) {
+	r := t.next(c, reply, failed)
 	r.Start, r.End = t.time(start), t.time(end)
 	t.fillRead(r, c)
 }
 
 // refuse records a command that a check refused.
-func (t *loopTurn) refuse(c *client, start int64) {
-	r := t.next(c, true)
+func (t *loopTurn) refuse(c *client, start int64, reply int) {
+	r := t.next(c, reply, true)
 	r.Flags |= probe.CommandRefused
 	r.Start = t.time(start)
 	r.End = r.Start
@@ -116,10 +115,10 @@ func (t *loopTurn) refuse(c *client, start int64) {
 
 // unblocked records a call that had to wait for a key; without the wait it took
 // so many ns.
-func (t *loopTurn) unblocked(c *client, duration int64, failed bool) {
-	r := t.next(c, failed)
+func (t *loopTurn) unblocked(c *client, duration int64, reply int, failed bool) {
+	r := t.next(c, reply, failed)
 	r.Flags |= probe.CommandBlocked
-	r.End = t.time(monotonic.Ticks())
+	r.End = t.now()
 	r.Start = r.End - duration
 	if keys := c.blocked.keys; len(keys) > 0 {
 		r.KeyLen = uint32(len(keys[0]))
@@ -128,7 +127,7 @@ func (t *loopTurn) unblocked(c *client, duration int64, failed bool) {
 }
 
 // next begins a record.
-func (t *loopTurn) next(c *client, failed bool) *probe.Command {
+func (t *loopTurn) next(c *client, reply int, failed bool) *probe.Command {
 	if t.n == turnSize {
 		t.pass()
 	}
@@ -140,7 +139,7 @@ func (t *loopTurn) next(c *client, failed bool) *probe.Command {
 	t.n++
 	c.records = clientRecords{int32(t.n), t.passed}
 
-	*r = probe.Command{Client: c.id, Wake: t.nanos, Command: -1, ReplyBytes: uint32(max(0, len(c.buf)-t.reply))}
+	*r = probe.Command{Client: c.id, Wake: t.nanos, Command: -1, ReplyBytes: uint32(max(0, len(c.buf)-reply))}
 	if c.cmd != nil {
 		r.Command = int32(c.cmd.id)
 	}
@@ -152,7 +151,7 @@ func (t *loopTurn) next(c *client, failed bool) *probe.Command {
 
 // fillRead adds what is known of a command that came in with the read under way.
 func (t *loopTurn) fillRead(r *probe.Command, c *client) {
-	r.ReadStart, r.ReadEnd, r.Parsed = t.time(t.readStart), t.time(t.readEnd), t.time(t.parsed)
+	r.ReadStart, r.ReadEnd, r.Parsed = t.readStart, t.readEnd, t.parsed
 	r.Args, r.Batch = uint32(len(c.argv)), uint32(c.batch)
 	if c.cmd == nil {
 		return
@@ -168,10 +167,10 @@ func (t *loopTurn) written(c *client) {
 	if c.records.passed != t.passed {
 		return
 	}
-	start, end := t.time(t.writeStart), t.time(monotonic.Ticks())
+	end := t.now()
 	for i := c.records.newest; i != 0; i = t.earlier[i-1] {
-		if r := &t.records[i-1]; r.WriteEnd == 0 {
-			r.WriteStart, r.WriteEnd = start, end
+		if r := &t.records[i-1]; r.WriteEnd == 0 && r.ReplyBytes > 0 {
+			r.WriteStart, r.WriteEnd = t.writeStart, end
 		}
 	}
 }
