@@ -211,7 +211,7 @@ func (b *image) callTo(f, to symbol) (uint64, bool) {
 func (s *callSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
 	spec, err := loadCalls()
 	constants := map[string]any{
-		callsVarTargetOnly:  multiSupported(),
+		callsVarTargetOnly: multiSupported(),
 		// KeyDB executes commands in several threads.
 		callsVarManyThreads: strings.HasPrefix(filepath.Base(s.target.exe), "keydb"),
 	}
@@ -359,7 +359,7 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 		all = append(all, fmt.Sprintf("of %d commands the client or the name could not be read", strange))
 	}
 	if other > 0 {
-		all = append(all, fmt.Sprintf("%d errors are no command's: of unknown commands, of the protocol, or to clients that had been waiting", other))
+		all = append(all, fmt.Sprintf("%d errors belong to no command: clients that had been waiting got them, or those that do not speak the protocol", other))
 	}
 	return all, nil
 }

@@ -74,7 +74,7 @@ const (
 	callsMapCommandCounts     = "command_counts"
 	callsMapCommandRing       = "command_ring"
 	callsMapHistograms        = "histograms"
-	callsMapNewThread         = "new_thread"
+	callsMapOneThread         = "one_thread"
 	callsMapThreads           = "threads"
 	callsProgCallEnd          = "call_end"
 	callsProgCallIdentity     = "call_identity"
@@ -88,6 +88,7 @@ const (
 	callsVarClientBufpos      = "client_bufpos"
 	callsVarClientCmd         = "client_cmd"
 	callsVarClientFlags       = "client_flags"
+	callsVarClientHead        = "client_head"
 	callsVarClientId          = "client_id"
 	callsVarClientRealCmd     = "client_real_cmd"
 	callsVarClientReply       = "client_reply"
@@ -184,7 +185,7 @@ type callsMapSpecs struct {
 	CommandCounts    *ebpf.MapSpec `ebpf:"command_counts"`
 	CommandRing      *ebpf.MapSpec `ebpf:"command_ring"`
 	Histograms       *ebpf.MapSpec `ebpf:"histograms"`
-	NewThread        *ebpf.MapSpec `ebpf:"new_thread"`
+	OneThread        *ebpf.MapSpec `ebpf:"one_thread"`
 	Threads          *ebpf.MapSpec `ebpf:"threads"`
 }
 
@@ -198,6 +199,7 @@ type callsVariableSpecs struct {
 	ClientBufpos      *ebpf.VariableSpec `ebpf:"client_bufpos"`
 	ClientCmd         *ebpf.VariableSpec `ebpf:"client_cmd"`
 	ClientFlags       *ebpf.VariableSpec `ebpf:"client_flags"`
+	ClientHead        *ebpf.VariableSpec `ebpf:"client_head"`
 	ClientId          *ebpf.VariableSpec `ebpf:"client_id"`
 	ClientRealCmd     *ebpf.VariableSpec `ebpf:"client_real_cmd"`
 	ClientReply       *ebpf.VariableSpec `ebpf:"client_reply"`
@@ -260,7 +262,7 @@ type callsMaps struct {
 	CommandCounts    *ebpf.Map `ebpf:"command_counts"`
 	CommandRing      *ebpf.Map `ebpf:"command_ring"`
 	Histograms       *ebpf.Map `ebpf:"histograms"`
-	NewThread        *ebpf.Map `ebpf:"new_thread"`
+	OneThread        *ebpf.Map `ebpf:"one_thread"`
 	Threads          *ebpf.Map `ebpf:"threads"`
 }
 
@@ -270,7 +272,7 @@ func (m *callsMaps) Close() error {
 		m.CommandCounts,
 		m.CommandRing,
 		m.Histograms,
-		m.NewThread,
+		m.OneThread,
 		m.Threads,
 	)
 }
@@ -285,6 +287,7 @@ type callsVariables struct {
 	ClientBufpos      *ebpf.Variable `ebpf:"client_bufpos"`
 	ClientCmd         *ebpf.Variable `ebpf:"client_cmd"`
 	ClientFlags       *ebpf.Variable `ebpf:"client_flags"`
+	ClientHead        *ebpf.Variable `ebpf:"client_head"`
 	ClientId          *ebpf.Variable `ebpf:"client_id"`
 	ClientRealCmd     *ebpf.Variable `ebpf:"client_real_cmd"`
 	ClientReply       *ebpf.Variable `ebpf:"client_reply"`

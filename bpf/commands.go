@@ -165,7 +165,8 @@ type CommandTotals struct {
 	Missed   uint64 // of Dropped: not even counted
 
 	// CallsBefore and CallsAfter are the sums of the calls that the server's INFO
-	// commandstats gives, before the first and after the last command seen.
+	// commandstats gives, before the first and after the last command seen; 0 when
+	// the server's version is not known.
 	CallsBefore, CallsAfter uint64
 
 	Turns uint64        // of the event loop
@@ -229,10 +230,12 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	if w.target, err = openProcess(opts.PID); err != nil {
 		return w, err
 	}
-	if w.source, err = newCommandSource(w.target, opts); err != nil {
+	source, err := newCommandSource(w.target, opts)
+	if err != nil {
 		return w, err
 	}
-	spec, constants, err := w.source.spec()
+	w.source = source
+	spec, constants, err := source.spec()
 	if err != nil {
 		return w, err
 	}

@@ -83,6 +83,7 @@ func (p *process) layout(exe *image, mem *os.File) (*serverLayout, error) {
 func (l *serverLayout) constants() map[string]any {
 	return map[string]any{
 		callsVarKnownLayout: true,
+		callsVarClientHead:  l.clientReplyBytes + 8, // the last of those that are read at once
 		callsVarClientId:    l.clientID, callsVarClientFlags: l.clientFlags,
 		callsVarClientArgc: l.clientArgc, callsVarClientArgv: l.clientArgv,
 		callsVarClientCmd: l.clientCmd, callsVarClientRealCmd: l.clientRealCmd,

@@ -12,11 +12,12 @@
 #include "regs.h"
 
 #define MAX_DEPTH 8
-#define CLIENT_HEAD 256 // bytes at the beginning of a client that are read at once
+#define CLIENT_HEAD 256 // room for the beginning of a client, of which client_head bytes are read
 
 // Where things are in the server's structures, in bytes from their beginning; the
 // loader has the table. With known_layout 0 nothing is read from the server.
 volatile const __u8 known_layout;
+volatile const __u32 client_head;
 volatile const __u32 client_id;
 volatile const __u32 client_flags;
 volatile const __u32 client_argc;
@@ -70,13 +71,14 @@ struct {
 	__type(value, __u64);
 } command_addresses SEC(".maps");
 
-// Too large for a program's stack.
+// The one thread that executes commands, unless there are many; and what a thread
+// begins as, too large for a program's stack.
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct thread);
-} new_thread SEC(".maps");
+} one_thread SEC(".maps");
 
 __u64 starts;     // calls of which the beginning was seen
 __u64 ends;       // calls of which the end was seen
@@ -105,15 +107,27 @@ static __always_inline struct thread *thread(void)
 		return 0;
 	if (!target_only && !watched(&ns))
 		return 0;
+	if (!many_threads)
+		return bpf_map_lookup_elem(&one_thread, &zero);
 	tid = bpf_get_current_pid_tgid();
 	t = bpf_map_lookup_elem(&threads, &tid);
 	if (t)
 		return t;
-	t = bpf_map_lookup_elem(&new_thread, &zero);
+	t = bpf_map_lookup_elem(&one_thread, &zero);
 	if (!t)
 		return 0;
 	bpf_map_update_elem(&threads, &tid, t, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&threads, &tid);
+}
+
+// read_client reads the beginning of a client, for field.
+static __always_inline int read_client(struct thread *t, __u64 client)
+{
+	__u32 n = client_head;
+
+	if (n > CLIENT_HEAD)
+		n = CLIENT_HEAD;
+	return !bpf_probe_read_user(t->client, n, (void *)client);
 }
 
 // field is the eight bytes at off of the beginning of a client that was read.
@@ -191,7 +205,7 @@ int call_start(struct regs *ctx)
 	f->command.read_start = t->read_start;
 	f->command.batch = t->read_start ? t->batch : 0;
 	if (known_layout) {
-		if (bpf_probe_read_user(t->client, sizeof(t->client), (void *)client)) {
+		if (!read_client(t, client)) {
 			ADD(strange, 1);
 		} else {
 			f->command.client = field(t, client_id);
@@ -344,7 +358,7 @@ int call_end(struct regs *ctx)
 		return 0;
 	}
 	c->end = now;
-	if (known_layout && !bpf_probe_read_user(t->client, sizeof(t->client), (void *)f->client)) {
+	if (known_layout && read_client(t, f->client)) {
 		__u64 reply = reply_length(t, f->client);
 		if (reply > f->reply)
 			c->reply_bytes = reply - f->reply;
@@ -399,11 +413,11 @@ int error_reply(struct regs *ctx)
 		read_code(&t->calls[top].command, REGS_ARG2(ctx), REGS_ARG3(ctx));
 		return 0;
 	}
-	// No call of this client is under way: a command that was refused, a reply
-	// to one that had been waiting, or a fault of the protocol.
+	// No call of this client is under way: a command that was refused, or that does
+	// not exist; a reply to one that had been waiting, or a fault of the protocol.
 	struct command c = {};
-	if (!known_layout || bpf_probe_read_user(t->client, sizeof(t->client), (void *)client) ||
-	    field(t, client_flags) & CLIENT_BLOCKED || !field(t, client_cmd)) {
+	if (!known_layout || !read_client(t, client) ||
+	    field(t, client_flags) & CLIENT_BLOCKED || !(__u32)field(t, client_argc)) {
 		ADD(other_errors, 1);
 		return 0;
 	}
@@ -415,7 +429,8 @@ int error_reply(struct regs *ctx)
 	c.read_start = t->read_start;
 	c.batch = t->read_start ? t->batch : 0;
 	read_code(&c, REGS_ARG2(ctx), REGS_ARG3(ctx));
-	read_key(t, &c, field(t, client_cmd));
+	if (c.command >= 0)
+		read_key(t, &c, field(t, client_cmd));
 	c.start = c.end = bpf_ktime_get_ns();
 	ADD(refused, 1);
 	account(&c);
