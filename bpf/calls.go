@@ -252,7 +252,7 @@ func (s *callSource) end(coll *ebpf.Collection, detach func()) error {
 	// When no call comes any more, these are the last counts.
 	err := s.counts(&s.after.calls, &s.after.errors)
 	detach()
-	s.ended = true
+	s.ended = err == nil && s.server != 0
 	if s.target.exited() {
 		return nil
 	}
@@ -305,17 +305,20 @@ func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) 
 		callsVarUncounted: &uncounted, callsVarRefused: &refused, callsVarWakes: &t.Turns,
 	})
 	t.Missed = unseen + unended + deep
-	if !s.ended || s.server == 0 {
+	t.CallsAfter = s.after.calls
+	if !s.ended && (err != nil || s.server == 0 || s.counts(&t.CallsAfter, new(uint64)) != nil) {
+		t.CallsBefore, t.CallsAfter = 0, 0
 		return t, err
 	}
-	t.CallsAfter = s.after.calls
 	if stop == 2 {
 		t.CallsAfter = last
 	}
 	if before == 0 {
 		t.CallsBefore = t.CallsAfter // no call was seen
 	}
-	t.Seen = t.CallsAfter - t.CallsBefore - uncounted + refused
+	if s.ended {
+		t.Seen = t.CallsAfter - t.CallsBefore - uncounted + refused
+	}
 	return t, err
 }
 
@@ -333,9 +336,9 @@ const enough = 100
 // limitsNow says what is not seen. A function may be in the symbol table and yet
 // never be entered, because the compiler has put copies of it where it is called.
 func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
-	var starts, ends, errs, reads, wakes, strange, other uint64
+	var starts, ends, errs, reads, wakes, strange, other, commands uint64
 	if err := readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends, callsVarErrors: &errs,
-		callsVarReads: &reads, callsVarWakes: &wakes, callsVarStrange: &strange, callsVarOtherErrors: &other}); err != nil {
+		callsVarReads: &reads, callsVarWakes: &wakes, callsVarStrange: &strange, callsVarOtherErrors: &other, callsVarCommandsKnown: &commands}); err != nil {
 		return nil, err
 	}
 	now := s.after
@@ -356,7 +359,13 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 	never(callsProgReadStart, "readQueryFromClient", "when a command was read is not seen", reads, starts)
 	never(callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen", wakes, starts)
 	if strange > 0 {
-		all = append(all, fmt.Sprintf("of %d commands the client or the name could not be read", strange))
+		all = append(all, fmt.Sprintf("of %d commands the client could not be read", strange))
+	}
+	for id := range min(int(commands), maxCommands) {
+		if s.name(coll, id) == "" {
+			all = append(all, fmt.Sprintf("the name of a command cannot be read: the structures of %s are not those of Redis %s", s.target.exe, s.layout.version))
+			break
+		}
 	}
 	if other > 0 {
 		all = append(all, fmt.Sprintf("%d errors belong to no command: clients that had been waiting got them, or those that do not speak the protocol", other))

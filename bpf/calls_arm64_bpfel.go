@@ -63,7 +63,7 @@ type callsThread struct {
 		Counted uint64
 		Command callsCommand
 	}
-	Client [256]uint8
+	Client [1024]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -72,6 +72,7 @@ type callsThread struct {
 const (
 	callsMapCommandAddresses  = "command_addresses"
 	callsMapCommandCounts     = "command_counts"
+	callsMapCommandNumbers    = "command_numbers"
 	callsMapCommandRing       = "command_ring"
 	callsMapHistograms        = "histograms"
 	callsMapOneThread         = "one_thread"
@@ -93,11 +94,11 @@ const (
 	callsVarClientRealCmd     = "client_real_cmd"
 	callsVarClientReply       = "client_reply"
 	callsVarClientReplyBytes  = "client_reply_bytes"
-	callsVarCommandId         = "command_id"
 	callsVarCommandKeySpec    = "command_key_spec"
 	callsVarCommandsCountdown = "commands_countdown"
 	callsVarCommandsDropped   = "commands_dropped"
 	callsVarCommandsFiltered  = "commands_filtered"
+	callsVarCommandsKnown     = "commands_known"
 	callsVarCommandsSent      = "commands_sent"
 	callsVarEndedUnseen       = "ended_unseen"
 	callsVarEnds              = "ends"
@@ -183,6 +184,7 @@ type callsProgramSpecs struct {
 type callsMapSpecs struct {
 	CommandAddresses *ebpf.MapSpec `ebpf:"command_addresses"`
 	CommandCounts    *ebpf.MapSpec `ebpf:"command_counts"`
+	CommandNumbers   *ebpf.MapSpec `ebpf:"command_numbers"`
 	CommandRing      *ebpf.MapSpec `ebpf:"command_ring"`
 	Histograms       *ebpf.MapSpec `ebpf:"histograms"`
 	OneThread        *ebpf.MapSpec `ebpf:"one_thread"`
@@ -204,11 +206,11 @@ type callsVariableSpecs struct {
 	ClientRealCmd     *ebpf.VariableSpec `ebpf:"client_real_cmd"`
 	ClientReply       *ebpf.VariableSpec `ebpf:"client_reply"`
 	ClientReplyBytes  *ebpf.VariableSpec `ebpf:"client_reply_bytes"`
-	CommandId         *ebpf.VariableSpec `ebpf:"command_id"`
 	CommandKeySpec    *ebpf.VariableSpec `ebpf:"command_key_spec"`
 	CommandsCountdown *ebpf.VariableSpec `ebpf:"commands_countdown"`
 	CommandsDropped   *ebpf.VariableSpec `ebpf:"commands_dropped"`
 	CommandsFiltered  *ebpf.VariableSpec `ebpf:"commands_filtered"`
+	CommandsKnown     *ebpf.VariableSpec `ebpf:"commands_known"`
 	CommandsSent      *ebpf.VariableSpec `ebpf:"commands_sent"`
 	EndedUnseen       *ebpf.VariableSpec `ebpf:"ended_unseen"`
 	Ends              *ebpf.VariableSpec `ebpf:"ends"`
@@ -260,6 +262,7 @@ func (o *callsObjects) Close() error {
 type callsMaps struct {
 	CommandAddresses *ebpf.Map `ebpf:"command_addresses"`
 	CommandCounts    *ebpf.Map `ebpf:"command_counts"`
+	CommandNumbers   *ebpf.Map `ebpf:"command_numbers"`
 	CommandRing      *ebpf.Map `ebpf:"command_ring"`
 	Histograms       *ebpf.Map `ebpf:"histograms"`
 	OneThread        *ebpf.Map `ebpf:"one_thread"`
@@ -270,6 +273,7 @@ func (m *callsMaps) Close() error {
 	return _CallsClose(
 		m.CommandAddresses,
 		m.CommandCounts,
+		m.CommandNumbers,
 		m.CommandRing,
 		m.Histograms,
 		m.OneThread,
@@ -292,11 +296,11 @@ type callsVariables struct {
 	ClientRealCmd     *ebpf.Variable `ebpf:"client_real_cmd"`
 	ClientReply       *ebpf.Variable `ebpf:"client_reply"`
 	ClientReplyBytes  *ebpf.Variable `ebpf:"client_reply_bytes"`
-	CommandId         *ebpf.Variable `ebpf:"command_id"`
 	CommandKeySpec    *ebpf.Variable `ebpf:"command_key_spec"`
 	CommandsCountdown *ebpf.Variable `ebpf:"commands_countdown"`
 	CommandsDropped   *ebpf.Variable `ebpf:"commands_dropped"`
 	CommandsFiltered  *ebpf.Variable `ebpf:"commands_filtered"`
+	CommandsKnown     *ebpf.Variable `ebpf:"commands_known"`
 	CommandsSent      *ebpf.Variable `ebpf:"commands_sent"`
 	EndedUnseen       *ebpf.Variable `ebpf:"ended_unseen"`
 	Ends              *ebpf.Variable `ebpf:"ends"`

@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"os/exec"
@@ -9,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/cilium/ebpf"
 
 	"github.com/redscope/redscope/internal/require"
 )
@@ -100,6 +103,7 @@ func (s *redisServer) mixedLoad(t *testing.T) (stop func()) {
 		"MULTI", "NONSENSE", "EXEC",
 		`EVAL "for i=1,5 do redis.call('incr','counter') end return redis.pcall('lpush','counter','x')" 0`,
 		`EVAL "return redis.call('lpush','counter','x')" 0`,
+		`EVAL "redis.pcall('get') return redis.pcall('nonsense')" 0`, `EVAL "return redis.call('get')" 0`,
 		"CONFIG GET maxclients", "CLIENT SETNAME x", "OBJECT ENCODING key:1",
 	}
 	batch := strings.Repeat(strings.Join(lines, "\r\n")+"\r\n", 10)
@@ -246,50 +250,66 @@ func TestStockServerOfUnknownVersion(t *testing.T) {
 	}
 }
 
-// A probe that is never hit, although it should have been, is said to be.
-func TestStockServerWithFunctionsThatAreNotEntered(t *testing.T) {
-	s := newStockServer(t)
-	c := s.dial(t)
-	target, err := openProcess(s.Process.Pid)
+// watchCalls attaches to the functions of a stock server otherwise than the
+// machine would have it.
+func watchCalls(t *testing.T, pid int, change func(*callSource, map[string]any)) (*callSource, *ebpf.Collection) {
+	t.Helper()
+	target, err := openProcess(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer target.close()
-	exe, err := target.main()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer exe.close()
-	// As an inlined function, it is there and not entered.
-	never, err := exe.cFunction("rdbLoad")
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(target.close)
 	source, err := newCallSource(target, CommandOptions{Phases: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer source.close()
-	for i := range source.probes {
-		if p := &source.probes[i]; p.program != callsProgCallStart {
-			p.at = probes{offsets: []uint64{exe.function(never).Site.File}}
-		}
-	}
+	t.Cleanup(source.close)
 	spec, constants, err := source.spec()
 	if err != nil {
 		t.Fatal(err)
 	}
 	prepare(spec)
+	change(source, constants)
 	coll, err := target.load(spec, constants)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer coll.Close()
+	t.Cleanup(coll.Close)
 	links, err := source.attach(coll)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closeLinks(links)
+	t.Cleanup(func() { closeLinks(links) })
+	return source, coll
+}
+
+// site is where a probe on a function of the server goes.
+func (s *callSource) site(t *testing.T, function string) uint64 {
+	t.Helper()
+	exe, err := s.target.main()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exe.close()
+	sym, err := exe.cFunction(function)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exe.function(sym).Site.File
+}
+
+// A probe that is never hit, although it should have been, is said to be.
+func TestStockServerWithFunctionsThatAreNotEntered(t *testing.T) {
+	s := newStockServer(t)
+	c := s.dial(t)
+	source, coll := watchCalls(t, s.Process.Pid, func(source *callSource, _ map[string]any) {
+		for i := range source.probes {
+			if p := &source.probes[i]; p.program != callsProgCallStart {
+				// As an inlined function: it is there and not entered.
+				p.at = probes{offsets: []uint64{source.site(t, "rdbLoad")}}
+			}
+		}
+	})
 	c.do("SET string x")
 	for range enough {
 		c.do("LPUSH string x")
@@ -302,6 +322,62 @@ func TestStockServerWithFunctionsThatAreNotEntered(t *testing.T) {
 		if i >= len(limits) || !strings.Contains(limits[i], want) {
 			t.Fatalf("%q: no %q", limits, want)
 		}
+	}
+}
+
+// What other servers and kernels need, on this one.
+func TestStockCommandsSeenOtherwise(t *testing.T) {
+	s := newStockServer(t)
+	c := s.dial(t)
+	for _, test := range []struct {
+		name   string
+		change func(*callSource, map[string]any)
+	}{
+		{"several threads", func(_ *callSource, constants map[string]any) { constants[callsVarManyThreads] = true }},
+		{"processes not told apart", func(_ *callSource, constants map[string]any) { constants[callsVarTargetOnly] = false }},
+		{"return of call", func(source *callSource, _ map[string]any) {
+			source.probes[0].at = probes{offsets: []uint64{source.site(t, "call")}, returns: true}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			source, coll := watchCalls(t, s.Process.Pid, test.change)
+			c.do("MULTI")
+			c.do("EVAL \"return redis.call('GET', 'key')\" 0")
+			c.do("SET key value")
+			c.do("EXEC")
+			c.reply()
+			c.reply()
+			c.do("GET")
+			totals, err := source.totals(coll)
+			var ends, refused, calls uint64
+			if err := errors.Join(err, source.counts(&calls, new(uint64)), readVariables(coll, map[string]*uint64{callsVarEnds: &ends, callsVarRefused: &refused})); err != nil {
+				t.Fatal(err)
+			}
+			if ends != 5 || refused != 1 || totals.Missed != 0 || totals.CallsBefore+5 != calls {
+				t.Errorf("%d ends, %d refused, %+v; the server counts %d", ends, refused, totals, calls)
+			}
+		})
+	}
+}
+
+func TestStockServerExits(t *testing.T) {
+	s := newStockServer(t)
+	c := s.dial(t)
+	c.do("PING")
+	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1})
+	c.do("PING")
+	s.Process.Kill()
+	s.Wait()
+	var names []string
+	err := w.Drain(func(r *CommandRecord) { names = append(names, r.Name) })
+	if !errors.Is(err, ErrExited) || len(names) != 1 {
+		t.Errorf("%q, %v", names, err)
+	}
+	if err := w.Detach(); err != nil {
+		t.Error(err)
+	}
+	if got := w.totals(t); got.Seen != 1 || got.Sent != 1 {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -19,7 +19,7 @@ type serverLayout struct {
 	clientID, clientFlags, clientArgc, clientArgv, clientCmd, clientRealCmd uint32
 	clientReply, clientReplyBytes, clientBufpos                             uint32
 
-	commandSize, commandProc, commandKeySpec, commandID, commandName uint32
+	commandSize, commandProc, commandKeySpec, commandName uint32
 
 	serverCalls, serverErrors uint64 // stat_numcommands, stat_total_error_replies
 }
@@ -30,7 +30,7 @@ var serverLayouts = []serverLayout{{
 	version:  "7.0.15",
 	clientID: 0, clientFlags: 8, clientArgc: 72, clientArgv: 80, clientCmd: 112, clientRealCmd: 128,
 	clientReply: 160, clientReplyBytes: 168, clientBufpos: 720,
-	commandSize: 528, commandProc: 80, commandKeySpec: 112, commandID: 392, commandName: 400,
+	commandSize: 528, commandProc: 80, commandKeySpec: 112, commandName: 400,
 	serverCalls: 1216, serverErrors: 1680,
 }}
 
@@ -83,12 +83,12 @@ func (p *process) layout(exe *image, mem *os.File) (*serverLayout, error) {
 func (l *serverLayout) constants() map[string]any {
 	return map[string]any{
 		callsVarKnownLayout: true,
-		callsVarClientHead:  l.clientReplyBytes + 8, // the last of those that are read at once
+		callsVarClientHead:  l.clientBufpos + 8, // the last of those that are read at once
 		callsVarClientId:    l.clientID, callsVarClientFlags: l.clientFlags,
 		callsVarClientArgc: l.clientArgc, callsVarClientArgv: l.clientArgv,
 		callsVarClientCmd: l.clientCmd, callsVarClientRealCmd: l.clientRealCmd,
 		callsVarClientReply: l.clientReply, callsVarClientReplyBytes: l.clientReplyBytes, callsVarClientBufpos: l.clientBufpos,
-		callsVarCommandId: l.commandID, callsVarCommandKeySpec: l.commandKeySpec,
+		callsVarCommandKeySpec: l.commandKeySpec,
 	}
 }
 

@@ -12,7 +12,9 @@
 #include "regs.h"
 
 #define MAX_DEPTH 8
-#define CLIENT_HEAD 256 // room for the beginning of a client, of which client_head bytes are read
+// Room for the beginning of a client, of which client_head bytes are read: one long
+// read costs less than two short ones.
+#define CLIENT_HEAD 1024
 
 // Where things are in the server's structures, in bytes from their beginning; the
 // loader has the table. With known_layout 0 nothing is read from the server.
@@ -27,7 +29,6 @@ volatile const __u32 client_real_cmd;
 volatile const __u32 client_reply;
 volatile const __u32 client_reply_bytes;
 volatile const __u32 client_bufpos;
-volatile const __u32 command_id;
 volatile const __u32 command_key_spec;
 volatile const __u64 server_calls; // address of the server's count of calls; 0 for none
 
@@ -63,7 +64,15 @@ struct {
 	__type(value, struct thread);
 } threads SEC(".maps");
 
-// The server's own structure of each command by id, for its name.
+// Commands get their numbers as they come: by the address of the server's own
+// structure, and back, for its name.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, COMMANDS);
+	__type(key, __u64);
+	__type(value, __u32);
+} command_numbers SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, COMMANDS);
@@ -86,7 +95,8 @@ __u64 began_unseen; // ends of calls that began before the probe was there
 __u64 ended_unseen; // beginnings of calls whose end was not seen
 __u64 uncounted;  // calls that INFO commandstats does not count
 __u64 too_deep;   // calls within MAX_DEPTH others
-__u64 strange;    // calls whose client or command was not where it should be
+__u64 strange;    // calls whose client could not be read
+__u64 commands_known;
 __u64 refused;    // commands that were answered with an error in place of a call
 __u64 errors;     // error replies
 __u64 reads;      // of sockets
@@ -138,12 +148,11 @@ static __always_inline __u64 field(struct thread *t, __u32 off)
 
 // reply_length is how much waits to be sent to the client whose beginning was
 // read: in its buffer, and in blocks, the last of which has room left.
-static __always_inline __u64 reply_length(struct thread *t, __u64 client)
+static __always_inline __u64 reply_length(struct thread *t)
 {
 	__u64 bytes = field(t, client_reply_bytes), node[3], block[2], p;
-	__s32 bufpos = 0;
+	__s32 bufpos = field(t, client_bufpos);
 
-	bpf_probe_read_user(&bufpos, sizeof(bufpos), (void *)(client + client_bufpos));
 	if (bytes) {
 		// list.tail → listNode.value → clientReplyBlock.size, .used
 		if (!bpf_probe_read_user(&p, sizeof(p), (void *)(field(t, client_reply) + 8)) && p &&
@@ -154,23 +163,22 @@ static __always_inline __u64 reply_length(struct thread *t, __u64 client)
 	return bytes + bufpos;
 }
 
-// command_number is the id of the command whose structure is at addr, -1 when
+// command_number is the number of the command whose structure is at addr, -1 when
 // there is none.
 static __always_inline __s32 command_number(__u64 addr)
 {
-	__u32 id;
-	__u64 *known;
+	__u32 *known, number;
 
 	if (!addr)
 		return -1;
-	if (bpf_probe_read_user(&id, sizeof(id), (void *)(addr + command_id)) || id >= COMMANDS) {
-		ADD(strange, 1);
-		return -1;
-	}
-	known = bpf_map_lookup_elem(&command_addresses, &id);
-	if (known && *known != addr)
-		*known = addr;
-	return id;
+	known = bpf_map_lookup_elem(&command_numbers, &addr);
+	if (known)
+		return *known;
+	number = __sync_fetch_and_add(&commands_known, 1);
+	if (bpf_map_update_elem(&command_addresses, &number, &addr, BPF_ANY) ||
+	    bpf_map_update_elem(&command_numbers, &addr, &number, BPF_NOEXIST))
+		return -1; // there is no more room
+	return number;
 }
 
 // void call(client *c, int flags)
@@ -211,7 +219,7 @@ int call_start(struct regs *ctx)
 			f->command.client = field(t, client_id);
 			f->command.args = field(t, client_argc);
 			f->command.command = command_number(field(t, client_real_cmd));
-			f->reply = reply_length(t, client);
+			f->reply = reply_length(t);
 		}
 	} else {
 		f->command.client = client;
@@ -359,7 +367,7 @@ int call_end(struct regs *ctx)
 	}
 	c->end = now;
 	if (known_layout && read_client(t, f->client)) {
-		__u64 reply = reply_length(t, f->client);
+		__u64 reply = reply_length(t);
 		if (reply > f->reply)
 			c->reply_bytes = reply - f->reply;
 		if (field(t, client_flags) & CLIENT_BLOCKED)
