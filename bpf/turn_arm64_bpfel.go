@@ -49,6 +49,11 @@ type turnCommandHistograms struct {
 	Counts [8][2048]uint64
 }
 
+type turnRecords struct {
+	_       structs.HostLayout
+	Command [16]turnCommand
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -56,6 +61,7 @@ const (
 	turnMapCommandCounts     = "command_counts"
 	turnMapCommandRing       = "command_ring"
 	turnMapHistograms        = "histograms"
+	turnMapScratch           = "scratch"
 	turnProgLoopTurn         = "loop_turn"
 	turnVarCallsAfter        = "calls_after"
 	turnVarCallsBefore       = "calls_before"
@@ -69,6 +75,7 @@ const (
 	turnVarOneIn             = "one_in"
 	turnVarRefusedAfter      = "refused_after"
 	turnVarRefusedBefore     = "refused_before"
+	turnVarScratchUsed       = "scratch_used"
 	turnVarSlowerThan        = "slower_than"
 	turnVarTargetNsDev       = "target_ns_dev"
 	turnVarTargetNsIno       = "target_ns_ino"
@@ -132,6 +139,7 @@ type turnMapSpecs struct {
 	CommandCounts *ebpf.MapSpec `ebpf:"command_counts"`
 	CommandRing   *ebpf.MapSpec `ebpf:"command_ring"`
 	Histograms    *ebpf.MapSpec `ebpf:"histograms"`
+	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
 }
 
 // turnVariableSpecs contains global variables before they are loaded into the kernel.
@@ -150,6 +158,7 @@ type turnVariableSpecs struct {
 	OneIn             *ebpf.VariableSpec `ebpf:"one_in"`
 	RefusedAfter      *ebpf.VariableSpec `ebpf:"refused_after"`
 	RefusedBefore     *ebpf.VariableSpec `ebpf:"refused_before"`
+	ScratchUsed       *ebpf.VariableSpec `ebpf:"scratch_used"`
 	SlowerThan        *ebpf.VariableSpec `ebpf:"slower_than"`
 	TargetNsDev       *ebpf.VariableSpec `ebpf:"target_ns_dev"`
 	TargetNsIno       *ebpf.VariableSpec `ebpf:"target_ns_ino"`
@@ -184,6 +193,7 @@ type turnMaps struct {
 	CommandCounts *ebpf.Map `ebpf:"command_counts"`
 	CommandRing   *ebpf.Map `ebpf:"command_ring"`
 	Histograms    *ebpf.Map `ebpf:"histograms"`
+	Scratch       *ebpf.Map `ebpf:"scratch"`
 }
 
 func (m *turnMaps) Close() error {
@@ -191,6 +201,7 @@ func (m *turnMaps) Close() error {
 		m.CommandCounts,
 		m.CommandRing,
 		m.Histograms,
+		m.Scratch,
 	)
 }
 
@@ -210,6 +221,7 @@ type turnVariables struct {
 	OneIn             *ebpf.Variable `ebpf:"one_in"`
 	RefusedAfter      *ebpf.Variable `ebpf:"refused_after"`
 	RefusedBefore     *ebpf.Variable `ebpf:"refused_before"`
+	ScratchUsed       *ebpf.Variable `ebpf:"scratch_used"`
 	SlowerThan        *ebpf.Variable `ebpf:"slower_than"`
 	TargetNsDev       *ebpf.Variable `ebpf:"target_ns_dev"`
 	TargetNsIno       *ebpf.Variable `ebpf:"target_ns_ino"`

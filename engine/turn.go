@@ -39,10 +39,10 @@ type loopTurn struct {
 // writes.
 const turnSize = 1024
 
-// clientRecords is where a client's newest record is, if the records have not
-// been passed since.
+// clientRecords is where a client's newest record is, of those whose reply has not
+// been written, if the records have not been passed since.
 type clientRecords struct {
-	newest int32 // one more than its index
+	newest int32 // one more than its index, 0 for none
 	passed uint64
 }
 
@@ -169,10 +169,11 @@ func (t *loopTurn) written(c *client) {
 	}
 	end := t.now()
 	for i := c.records.newest; i != 0; i = t.earlier[i-1] {
-		if r := &t.records[i-1]; r.WriteEnd == 0 && r.ReplyBytes > 0 {
+		if r := &t.records[i-1]; r.ReplyBytes > 0 {
 			r.WriteStart, r.WriteEnd = t.writeStart, end
 		}
 	}
+	c.records.newest = 0
 }
 
 // pass passes the marker with the records, in parts, and forgets them.
