@@ -17,11 +17,11 @@ import (
 )
 
 // newStockServer starts the redis-server of this machine.
-func newStockServer(t testing.TB, args ...string) *redisServer {
+func newStockServer(t testing.TB) *redisServer {
 	t.Helper()
 	needEBPF(t)
 	require.Tool(t, "redis")
-	return startRedisServer(t, "redis-server", append([]string{"--save", ""}, args...)...)
+	return startRedisServer(t, "redis-server", "--save", "")
 }
 
 func describe(r CommandRecord) string {
