@@ -66,10 +66,10 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 	if start.Site.Cost == CostNone {
 		return fmt.Errorf("%s: call cannot be probed: %s", exe.name, start.Site.Reason)
 	}
-	// Each call asks once, at its end, how much memory is in use. That place costs
-	// as little as an entry does; a return probe costs more, and works everywhere.
+	// Each call asks once, at its end, how much memory is in use. A probe there leaves
+	// the stack as it is, which a return probe, that works everywhere, does not.
 	end := callProbe{program: callsProgCallEnd, at: probes{offsets: []uint64{start.Site.File}, returns: true}}
-	if used, err := exe.cFunction("zmalloc_used_memory"); err == nil {
+	if used, err := exe.cFunction("zmalloc_used_memory"); err == nil && !opts.Returns {
 		if off, ok := exe.callTo(call, used); ok {
 			end.at = probes{offsets: []uint64{off}}
 		}
@@ -220,6 +220,9 @@ func (s *callSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
 	}
 	if s.server != 0 {
 		constants[callsVarServerCalls] = s.server + s.layout.serverCalls
+		if s.probes[0].at.returns {
+			constants[callsVarServerNesting] = s.server + s.layout.serverNesting
+		}
 	}
 	return spec, constants, err
 }
@@ -298,9 +301,9 @@ func (s *callSource) name(coll *ebpf.Collection, id int) string {
 }
 
 func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) {
-	var before, unseen, unended, deep, uncounted, refused, last, stop uint64
+	var starts, unseen, unended, deep, uncounted, refused, last, stop uint64
 	err = readVariables(coll, map[string]*uint64{
-		callsVarFirstCalls: &t.CallsBefore, callsVarStarted: &before, callsVarLastCalls: &last, callsVarStop: &stop,
+		callsVarFirstCalls: &t.CallsBefore, callsVarStarts: &starts, callsVarLastCalls: &last, callsVarStop: &stop,
 		callsVarBeganUnseen: &unseen, callsVarEndedUnseen: &unended, callsVarTooDeep: &deep,
 		callsVarUncounted: &uncounted, callsVarRefused: &refused, callsVarWakes: &t.Turns,
 	})
@@ -313,7 +316,7 @@ func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) 
 	if stop == 2 {
 		t.CallsAfter = last
 	}
-	if before == 0 {
+	if starts == 0 {
 		t.CallsBefore = t.CallsAfter // no call was seen
 	}
 	if s.ended {

@@ -114,8 +114,8 @@ const (
 	callsVarReads             = "reads"
 	callsVarRefused           = "refused"
 	callsVarServerCalls       = "server_calls"
+	callsVarServerNesting     = "server_nesting"
 	callsVarSlowerThan        = "slower_than"
-	callsVarStarted           = "started"
 	callsVarStarts            = "starts"
 	callsVarStop              = "stop"
 	callsVarStrange           = "strange"
@@ -226,8 +226,8 @@ type callsVariableSpecs struct {
 	Reads             *ebpf.VariableSpec `ebpf:"reads"`
 	Refused           *ebpf.VariableSpec `ebpf:"refused"`
 	ServerCalls       *ebpf.VariableSpec `ebpf:"server_calls"`
+	ServerNesting     *ebpf.VariableSpec `ebpf:"server_nesting"`
 	SlowerThan        *ebpf.VariableSpec `ebpf:"slower_than"`
-	Started           *ebpf.VariableSpec `ebpf:"started"`
 	Starts            *ebpf.VariableSpec `ebpf:"starts"`
 	Stop              *ebpf.VariableSpec `ebpf:"stop"`
 	Strange           *ebpf.VariableSpec `ebpf:"strange"`
@@ -316,8 +316,8 @@ type callsVariables struct {
 	Reads             *ebpf.Variable `ebpf:"reads"`
 	Refused           *ebpf.Variable `ebpf:"refused"`
 	ServerCalls       *ebpf.Variable `ebpf:"server_calls"`
+	ServerNesting     *ebpf.Variable `ebpf:"server_nesting"`
 	SlowerThan        *ebpf.Variable `ebpf:"slower_than"`
-	Started           *ebpf.Variable `ebpf:"started"`
 	Starts            *ebpf.Variable `ebpf:"starts"`
 	Stop              *ebpf.Variable `ebpf:"stop"`
 	Strange           *ebpf.Variable `ebpf:"strange"`

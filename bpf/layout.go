@@ -21,7 +21,9 @@ type serverLayout struct {
 
 	commandSize, commandProc, commandKeySpec, commandName uint32
 
-	serverCalls, serverErrors uint64 // stat_numcommands, stat_total_error_replies
+	// stat_numcommands, stat_total_error_replies, and in_nested_call, an int that counts
+	// the commands whose functions are under way.
+	serverCalls, serverErrors, serverNesting uint64
 }
 
 var serverLayouts = []serverLayout{{
@@ -31,7 +33,7 @@ var serverLayouts = []serverLayout{{
 	clientID: 0, clientFlags: 8, clientArgc: 72, clientArgv: 80, clientCmd: 112, clientRealCmd: 128,
 	clientReply: 160, clientReplyBytes: 168, clientBufpos: 720,
 	commandSize: 528, commandProc: 80, commandKeySpec: 112, commandName: 400,
-	serverCalls: 1216, serverErrors: 1680,
+	serverCalls: 1216, serverErrors: 1680, serverNesting: 784,
 }}
 
 // layout finds the layout of the server that p is, and checks it against the

@@ -31,6 +31,9 @@ volatile const __u32 client_reply_bytes;
 volatile const __u32 client_bufpos;
 volatile const __u32 command_key_spec;
 volatile const __u64 server_calls; // address of the server's count of calls; 0 for none
+// Address of the server's count of calls under way, when the end of those that
+// began earlier will not be seen; 0 for none.
+volatile const __u64 server_nesting;
 
 // The kernel runs the programs for the target only, which it does for probes
 // that were attached many at once.
@@ -91,7 +94,7 @@ struct {
 
 __u64 starts;     // calls of which the beginning was seen
 __u64 ends;       // calls of which the end was seen
-__u64 began_unseen; // ends of calls that began before the probe was there
+__u64 began_unseen; // calls that began before the probe was there
 __u64 ended_unseen; // beginnings of calls whose end was not seen
 __u64 uncounted;  // calls that INFO commandstats does not count
 __u64 too_deep;   // calls within MAX_DEPTH others
@@ -102,9 +105,8 @@ __u64 errors;     // error replies
 __u64 reads;      // of sockets
 __u64 wakes;      // of the event loop
 __u64 other_errors; // error replies that belong to no command
-__u64 first_calls; // the server's count of calls when the first end was seen, without it
-__u64 last_calls;  // the same with the last, when user space asked for an end
-__u64 started;     // first_calls is known
+__u64 first_calls; // the server's count of calls when the first beginning was seen
+__u64 last_calls;  // the same at the first end after user space asked to stop, without it
 __u64 stop;        // 1: user space asks for an end, 2: there was one
 
 static __always_inline struct thread *thread(void)
@@ -192,6 +194,13 @@ int call_start(struct regs *ctx)
 		return 0;
 	__u64 sp = REGS_SP(ctx), client = REGS_ARG1(ctx);
 
+	if (!starts) {
+		__s32 nesting = 0;
+		if (server_nesting && !bpf_probe_read_user(&nesting, sizeof(nesting), (void *)server_nesting))
+			began_unseen = nesting;
+		if (server_calls)
+			bpf_probe_read_user(&first_calls, sizeof(first_calls), (void *)server_calls);
+	}
 	ADD(starts, 1);
 	for (int i = 0; i < MAX_DEPTH; i++) {
 		__u64 top = t->depth - 1;
@@ -336,22 +345,18 @@ int call_end(struct regs *ctx)
 	if (!starts)
 		return 0; // the other probe is not there yet
 	__u64 now = bpf_ktime_get_ns();
-	if (!started || stop) {
-		// The server has counted this call.
+	if (stop) {
 		__u64 calls = 1;
 		if (server_calls)
 			bpf_probe_read_user(&calls, sizeof(calls), (void *)server_calls);
-		if (stop) {
-			last_calls = calls - 1;
-			stop = 2;
-			return 0;
-		}
-		first_calls = calls - 1;
-		started = 1;
+		last_calls = calls - 1; // without this one
+		stop = 2;
+		return 0;
 	}
 	ADD(ends, 1);
 	if (t->depth == 0) {
-		ADD(began_unseen, 1);
+		if (!server_nesting) // which has counted it
+			ADD(began_unseen, 1);
 		return 0;
 	}
 	__u64 top = --t->depth;
