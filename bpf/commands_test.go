@@ -21,7 +21,7 @@ import (
 	"github.com/redscope/redscope/internal/require"
 )
 
-// redisServer is our server, built and started.
+// redisServer is a server that was started, ours unless it says otherwise.
 type redisServer struct {
 	*exec.Cmd
 	port string
@@ -47,8 +47,13 @@ func newRedisServer(t testing.TB) *redisServer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startRedisServer(t, path)
+}
+
+func startRedisServer(t testing.TB, path string, args ...string) *redisServer {
+	t.Helper()
 	s := &redisServer{port: freePort(t)}
-	s.Cmd = exec.Command(path, "--port", s.port, "--enable-debug-command", "yes")
+	s.Cmd = exec.Command(path, append([]string{"--port", s.port, "--enable-debug-command", "yes"}, args...)...)
 	s.Dir = t.TempDir()
 	if err := s.Start(); err != nil {
 		t.Fatal(err)

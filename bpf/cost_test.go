@@ -116,10 +116,15 @@ func BenchmarkProbe(b *testing.B) {
 //	go test ./bpf -run '^$' -bench WatchCommands -benchtime 10x
 func BenchmarkWatchCommands(b *testing.B) {
 	require.Tool(b, "redis")
-	for _, pipeline := range []string{"1", "16"} {
+	for _, c := range []struct {
+		server   string
+		start    func(testing.TB) *redisServer
+		pipeline string
+	}{{"redscope", newRedisServer, "1"}, {"redscope", newRedisServer, "16"}, {"redis-server", newStockServer, "1"}, {"redis-server", newStockServer, "16"}} {
+		pipeline := c.pipeline
 		for _, oneIn := range []uint64{0, 100, 1} {
-			b.Run(fmt.Sprintf("P%s/one-in-%d", pipeline, oneIn), func(b *testing.B) {
-				s := newRedisServer(b)
+			b.Run(fmt.Sprintf("%s/P%s/one-in-%d", c.server, pipeline, oneIn), func(b *testing.B) {
+				s := c.start(b)
 				commands := map[string]int{"1": 100_000, "16": 500_000}[pipeline]
 				round := func() float64 {
 					before := cpuTime(b, s.Process.Pid)

@@ -46,6 +46,7 @@ type probes struct {
 	offsets    []uint64 // in the file
 	semaphores []uint64 // in the file; nil for none
 	cookies    []uint64 // nil for none
+	returns    bool     // when the functions there return
 }
 
 // multiSupported tells whether uprobes may be attached many at once. Before
@@ -75,7 +76,11 @@ func (p *process) attach(prog *ebpf.Program, at probes) ([]link.Link, error) {
 		return nil, p.denied("its executable", err)
 	}
 	if multiSupported() {
-		l, err := ex.UprobeMulti(nil, prog, &link.UprobeMultiOptions{
+		place := ex.UprobeMulti
+		if at.returns {
+			place = ex.UretprobeMulti
+		}
+		l, err := place(nil, prog, &link.UprobeMultiOptions{
 			Addresses: at.offsets, RefCtrOffsets: at.semaphores, Cookies: at.cookies, PID: uint32(p.pid),
 		})
 		if err != nil {
@@ -92,7 +97,11 @@ func (p *process) attach(prog *ebpf.Program, at probes) ([]link.Link, error) {
 		if at.cookies != nil {
 			opts.Cookie = at.cookies[i]
 		}
-		l, err := ex.Uprobe("", prog, opts)
+		place := ex.Uprobe
+		if at.returns {
+			place = ex.Uretprobe
+		}
+		l, err := place("", prog, opts)
 		if err != nil {
 			closeLinks(links)
 			return nil, p.attachError(err)

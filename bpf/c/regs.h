@@ -15,6 +15,10 @@ struct regs {
 #define REGS_IP(r) ((r)->ip)
 #define REGS_SP(r) ((r)->sp)
 #define REGS_FP(r) ((r)->bp)
+// The first arguments of a C function at its entry.
+#define REGS_ARG1(r) ((r)->di)
+#define REGS_ARG2(r) ((r)->si)
+#define REGS_ARG3(r) ((r)->dx)
 
 #elif defined(__TARGET_ARCH_arm64)
 
@@ -26,6 +30,9 @@ struct regs {
 #define REGS_SP(r) ((r)->sp)
 #define REGS_FP(r) ((r)->x[29])
 #define REGS_LR(r) ((r)->x[30])
+#define REGS_ARG1(r) ((r)->x[0])
+#define REGS_ARG2(r) ((r)->x[1])
+#define REGS_ARG3(r) ((r)->x[2])
 
 #else
 #error "registers are known for x86 and arm64"

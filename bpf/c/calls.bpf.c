@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause
+//
+// The commands of a stock server, by probes on its functions: on the entry of
+// call, which every command passes that is executed, and on a place that each
+// call passes once after its command's function has returned.
+//
+// Calls nest: EXEC calls the commands that were queued, a script those that it
+// wants. So the calls under way are kept on a stack per thread. The stack pointer
+// tells when the end of a call was not seen: a call made within another one has a
+// lower one.
+#include "commands.h"
+#include "regs.h"
+
+#define MAX_DEPTH 8
+// Room for the beginning of a client, of which client_head bytes are read: one long
+// read costs less than two short ones.
+#define CLIENT_HEAD 1024
+
+// Where things are in the server's structures, in bytes from their beginning; the
+// loader has the table. With known_layout 0 nothing is read from the server.
+volatile const __u8 known_layout;
+volatile const __u32 client_head;
+volatile const __u32 client_id;
+volatile const __u32 client_flags;
+volatile const __u32 client_argc;
+volatile const __u32 client_argv;
+volatile const __u32 client_cmd;
+volatile const __u32 client_real_cmd;
+volatile const __u32 client_reply;
+volatile const __u32 client_reply_bytes;
+volatile const __u32 client_bufpos;
+volatile const __u32 command_key_spec;
+volatile const __u64 server_calls; // address of the server's count of calls; 0 for none
+// Address of the server's count of calls under way, when the end of those that
+// began earlier will not be seen; 0 for none.
+volatile const __u64 server_nesting;
+
+// The kernel runs the programs for the target only, which it does for probes
+// that were attached many at once.
+volatile const __u8 target_only;
+
+// Flags of call's argument, and of a client (server.h, the same since Redis 3).
+#define CMD_CALL_STATS (1 << 1)
+#define CLIENT_BLOCKED (1 << 4)
+
+// A call under way.
+struct call {
+	__u64 sp;
+	__u64 client; // its address
+	__u64 reply;  // bytes waiting for the client before the call
+	__u64 counted; // by INFO commandstats
+	struct command command;
+};
+
+struct thread {
+	__u64 depth;
+	__u64 wake, read_start;
+	__u64 batch;
+	struct call calls[MAX_DEPTH];
+	__u8 client[CLIENT_HEAD];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, struct thread);
+} threads SEC(".maps");
+
+// Commands get their numbers as they come: by the address of the server's own
+// structure, and back, for its name.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, COMMANDS);
+	__type(key, __u64);
+	__type(value, __u32);
+} command_numbers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, COMMANDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} command_addresses SEC(".maps");
+
+// The one thread that executes commands, unless there are many; and what a thread
+// begins as, too large for a program's stack.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct thread);
+} one_thread SEC(".maps");
+
+__u64 starts;     // calls of which the beginning was seen
+__u64 ends;       // calls of which the end was seen
+__u64 began_unseen; // calls that began before the probe was there
+__u64 ended_unseen; // beginnings of calls whose end was not seen
+__u64 uncounted;  // calls that INFO commandstats does not count
+__u64 too_deep;   // calls within MAX_DEPTH others
+__u64 strange;    // calls whose client could not be read
+__u64 commands_known;
+__u64 refused;    // commands that were answered with an error in place of a call
+__u64 errors;     // error replies
+__u64 reads;      // of sockets
+__u64 wakes;      // of the event loop
+__u64 other_errors; // error replies that belong to no command
+__u64 first_calls; // the server's count of calls when the first beginning was seen
+__u64 last_calls;  // the same at the first end after user space asked to stop, without it
+__u64 stop;        // 1: user space asks for an end, 2: there was one
+
+static __always_inline struct thread *thread(void)
+{
+	struct bpf_pidns_info ns = {};
+	__u32 tid, zero = 0;
+	struct thread *t;
+
+	if (stop == 2)
+		return 0;
+	if (!target_only && !watched(&ns))
+		return 0;
+	if (!many_threads)
+		return bpf_map_lookup_elem(&one_thread, &zero);
+	tid = bpf_get_current_pid_tgid();
+	t = bpf_map_lookup_elem(&threads, &tid);
+	if (t)
+		return t;
+	t = bpf_map_lookup_elem(&one_thread, &zero);
+	if (!t)
+		return 0;
+	bpf_map_update_elem(&threads, &tid, t, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&threads, &tid);
+}
+
+// read_client reads the beginning of a client, for field.
+static __always_inline int read_client(struct thread *t, __u64 client)
+{
+	__u32 n = client_head;
+
+	if (n > CLIENT_HEAD)
+		n = CLIENT_HEAD;
+	return !bpf_probe_read_user(t->client, n, (void *)client);
+}
+
+// field is the eight bytes at off of the beginning of a client that was read.
+static __always_inline __u64 field(struct thread *t, __u32 off)
+{
+	return *(__u64 *)(t->client + (off & (CLIENT_HEAD - 8)));
+}
+
+// reply_length is how much waits to be sent to the client whose beginning was
+// read: in its buffer, and in blocks, the last of which has room left.
+static __always_inline __u64 reply_length(struct thread *t)
+{
+	__u64 bytes = field(t, client_reply_bytes), node[3], block[2], p;
+	__s32 bufpos = field(t, client_bufpos);
+
+	if (bytes) {
+		// list.tail → listNode.value → clientReplyBlock.size, .used
+		if (!bpf_probe_read_user(&p, sizeof(p), (void *)(field(t, client_reply) + 8)) && p &&
+		    !bpf_probe_read_user(node, sizeof(node), (void *)p) && node[2] &&
+		    !bpf_probe_read_user(block, sizeof(block), (void *)node[2]))
+			bytes -= block[0] - block[1];
+	}
+	return bytes + bufpos;
+}
+
+// command_number is the number of the command whose structure is at addr, -1 when
+// there is none.
+static __always_inline __s32 command_number(__u64 addr)
+{
+	__u32 *known, number;
+
+	if (!addr)
+		return -1;
+	known = bpf_map_lookup_elem(&command_numbers, &addr);
+	if (known)
+		return *known;
+	number = __sync_fetch_and_add(&commands_known, 1);
+	if (bpf_map_update_elem(&command_addresses, &number, &addr, BPF_ANY) ||
+	    bpf_map_update_elem(&command_numbers, &addr, &number, BPF_NOEXIST))
+		return -1; // there is no more room
+	return number;
+}
+
+// void call(client *c, int flags)
+SEC("uprobe")
+int call_start(struct regs *ctx)
+{
+	struct thread *t = thread();
+	struct call *f;
+
+	if (!t)
+		return 0;
+	__u64 sp = REGS_SP(ctx), client = REGS_ARG1(ctx);
+
+	if (!starts) {
+		__s32 nesting = 0;
+		if (server_nesting && !bpf_probe_read_user(&nesting, sizeof(nesting), (void *)server_nesting))
+			began_unseen = nesting;
+		if (server_calls)
+			bpf_probe_read_user(&first_calls, sizeof(first_calls), (void *)server_calls);
+	}
+	ADD(starts, 1);
+	for (int i = 0; i < MAX_DEPTH; i++) {
+		__u64 top = t->depth - 1;
+		if (top >= MAX_DEPTH || t->calls[top].sp > sp)
+			break;
+		ADD(ended_unseen, 1);
+		t->depth = top;
+	}
+	__u64 depth = t->depth++;
+	if (depth >= MAX_DEPTH)
+		return 0;
+	f = &t->calls[depth];
+	__builtin_memset(&f->command, 0, sizeof(f->command));
+	f->sp = sp;
+	f->client = client;
+	f->counted = REGS_ARG2(ctx) & CMD_CALL_STATS;
+	f->command.command = -1;
+	f->command.wake = t->wake;
+	f->command.read_start = t->read_start;
+	f->command.batch = t->read_start ? t->batch : 0;
+	if (known_layout) {
+		if (!read_client(t, client)) {
+			ADD(strange, 1);
+		} else {
+			f->command.client = field(t, client_id);
+			f->command.args = field(t, client_argc);
+			f->command.command = command_number(field(t, client_real_cmd));
+			f->reply = reply_length(t);
+		}
+	} else {
+		f->command.client = client;
+	}
+	f->command.start = bpf_ktime_get_ns();
+	return 0;
+}
+
+// A command's own function, where nothing is known of the structures.
+SEC("uprobe")
+int call_identity(struct regs *ctx)
+{
+	struct thread *t = thread();
+
+	if (!t)
+		return 0;
+	__u64 top = t->depth - 1;
+	// The first: some of these functions call others.
+	if (top < MAX_DEPTH && t->calls[top].command.command < 0)
+		t->calls[top].command.command = bpf_get_attach_cookie(ctx);
+	return 0;
+}
+
+// Where a command's first key is (server.h, keySpec): behind a fixed number of
+// arguments, of which the last may be the number of keys.
+struct key_spec {
+	__u64 notes, flags;
+	__u32 begin, pad;
+	__u32 position, rest[3];
+	__u32 find;
+	__u32 number_at, first, step;
+};
+#define KSPEC_BS_INDEX 2
+#define KSPEC_FK_KEYNUM 3
+
+// argument reads the address and the type of the bytes of an argument.
+static __always_inline __u64 argument(__u64 argv, __u32 i, __u8 *type)
+{
+	__u64 arg, object[2];
+
+	if (bpf_probe_read_user(&arg, sizeof(arg), (void *)(argv + 8 * i)) ||
+	    bpf_probe_read_user(object, sizeof(object), (void *)arg) ||
+	    bpf_probe_read_user(type, 1, (void *)(object[1] - 1)))
+		return 0;
+	return object[1];
+}
+
+// read_key fills in the first key of the command of the client whose beginning
+// was read.
+static __always_inline void read_key(struct thread *t, struct command *c, __u64 command)
+{
+	__u64 argv = field(t, client_argv), sds, len = 0;
+	__u32 argc = field(t, client_argc);
+	struct key_spec spec;
+	__u8 type, digit;
+
+	if (bpf_probe_read_user(&spec, sizeof(spec), (void *)(command + command_key_spec)) || spec.begin != KSPEC_BS_INDEX)
+		return;
+	if (spec.find == KSPEC_FK_KEYNUM) {
+		sds = argument(argv, spec.position + spec.number_at, &type);
+		if (!sds || bpf_probe_read_user(&digit, 1, (void *)sds) || digit == '0')
+			return;
+		spec.position += spec.first;
+	}
+	if (spec.position >= argc)
+		return;
+	sds = argument(argv, spec.position, &type);
+	if (!sds)
+		return;
+	switch (type & 7) { // sds.h: SDS_TYPE_5 and so on
+	case 0:
+		len = type >> 3;
+		break;
+	case 1:
+		bpf_probe_read_user(&len, 1, (void *)(sds - 3));
+		break;
+	case 2:
+		bpf_probe_read_user(&len, 2, (void *)(sds - 5));
+		break;
+	case 3:
+		bpf_probe_read_user(&len, 4, (void *)(sds - 9));
+		break;
+	default:
+		bpf_probe_read_user(&len, 8, (void *)(sds - 17));
+	}
+	c->key_len = len;
+	if (len > sizeof(c->key))
+		len = sizeof(c->key);
+	if (len && bpf_probe_read_user(c->key, len, (void *)sds))
+		c->key_len = 0;
+}
+
+// wanted tells whether account will keep the record: else its key need not be
+// looked up, which takes six reads.
+static __always_inline int wanted(struct command *c)
+{
+	__u64 begin = c->wake ? c->wake : c->read_start ? c->read_start : c->start;
+
+	if (slower_than && since(begin, c->end) >= slower_than)
+		return 1;
+	if (keep_failed && c->flags & COMMAND_FAILED)
+		return 1;
+	return one_in && commands_countdown == 0;
+}
+
+// In call, after the command's function has returned.
+SEC("uprobe")
+int call_end(struct regs *ctx)
+{
+	struct thread *t = thread();
+
+	if (!t)
+		return 0;
+	if (!starts)
+		return 0; // the other probe is not there yet
+	__u64 now = bpf_ktime_get_ns();
+	if (stop) {
+		__u64 calls = 1;
+		if (server_calls)
+			bpf_probe_read_user(&calls, sizeof(calls), (void *)server_calls);
+		last_calls = calls - 1; // without this one
+		stop = 2;
+		return 0;
+	}
+	ADD(ends, 1);
+	if (t->depth == 0) {
+		if (!server_nesting) // which has counted it
+			ADD(began_unseen, 1);
+		return 0;
+	}
+	__u64 top = --t->depth;
+	if (top >= MAX_DEPTH) {
+		ADD(too_deep, 1);
+		return 0;
+	}
+	struct call *f = &t->calls[top];
+	struct command *c = &f->command;
+	if (!f->counted) {
+		ADD(uncounted, 1);
+		return 0;
+	}
+	c->end = now;
+	if (known_layout && read_client(t, f->client)) {
+		__u64 reply = reply_length(t);
+		if (reply > f->reply)
+			c->reply_bytes = reply - f->reply;
+		if (field(t, client_flags) & CLIENT_BLOCKED)
+			c->flags |= COMMAND_BLOCKED;
+		if (wanted(c))
+			read_key(t, c, field(t, client_real_cmd));
+	}
+	if (top == 0)
+		t->batch++;
+	account(c);
+	return 0;
+}
+
+// read_code fills in the code of an error reply: the first word behind its
+// hyphen, or ERR when it has none (networking.c, afterErrorReply).
+static __always_inline void read_code(struct command *c, __u64 addr, __u64 len)
+{
+	__u8 text[sizeof(c->error) + 1] = {};
+
+	if (len > sizeof(text))
+		len = sizeof(text);
+	c->flags |= COMMAND_FAILED;
+	if (c->error[0])
+		return; // the first one counts
+	if (bpf_probe_read_user(text, len, (void *)addr))
+		return;
+	if (text[0] != '-') {
+		c->error[0] = 'E';
+		c->error[1] = c->error[2] = 'R';
+		return;
+	}
+	for (int i = 0; i < (int)sizeof(c->error); i++) {
+		__u8 b = text[i + 1];
+		if (b <= ' ')
+			break;
+		c->error[i] = b;
+	}
+}
+
+// void afterErrorReply(client *c, const char *s, size_t len, int flags)
+SEC("uprobe")
+int error_reply(struct regs *ctx)
+{
+	struct thread *t = thread();
+
+	if (!t)
+		return 0;
+	ADD(errors, 1);
+	__u64 client = REGS_ARG1(ctx), top = t->depth - 1;
+	if (top < MAX_DEPTH && t->calls[top].client == client) {
+		read_code(&t->calls[top].command, REGS_ARG2(ctx), REGS_ARG3(ctx));
+		return 0;
+	}
+	// No call of this client is under way: a command that was refused, or that does
+	// not exist; a reply to one that had been waiting, or a fault of the protocol.
+	struct command c = {};
+	if (!known_layout || !read_client(t, client) ||
+	    field(t, client_flags) & CLIENT_BLOCKED || !(__u32)field(t, client_argc)) {
+		ADD(other_errors, 1);
+		return 0;
+	}
+	c.client = field(t, client_id);
+	c.args = field(t, client_argc);
+	c.command = command_number(field(t, client_cmd));
+	c.flags = COMMAND_REFUSED;
+	c.wake = t->wake;
+	c.read_start = t->read_start;
+	c.batch = t->read_start ? t->batch : 0;
+	read_code(&c, REGS_ARG2(ctx), REGS_ARG3(ctx));
+	if (c.command >= 0)
+		read_key(t, &c, field(t, client_cmd));
+	c.start = c.end = bpf_ktime_get_ns();
+	ADD(refused, 1);
+	account(&c);
+	return 0;
+}
+
+// void readQueryFromClient(connection *conn)
+SEC("uprobe")
+int read_start(struct regs *ctx)
+{
+	struct thread *t = thread();
+
+	if (!t)
+		return 0;
+	ADD(reads, 1);
+	t->read_start = bpf_ktime_get_ns();
+	t->batch = 0;
+	return 0;
+}
+
+// void afterSleep(struct aeEventLoop *eventLoop)
+SEC("uprobe")
+int loop_wake(struct regs *ctx)
+{
+	struct thread *t = thread();
+
+	if (!t)
+		return 0;
+	ADD(wakes, 1);
+	t->wake = bpf_ktime_get_ns();
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

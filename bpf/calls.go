@@ -1,0 +1,381 @@
+package bpf
+
+import (
+	"debug/elf"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/arch/arm64/arm64asm"
+	"golang.org/x/arch/x86/x86asm"
+)
+
+// callSource sees the commands of a stock server (Redis, Valkey, KeyDB) by
+// probes on its functions, as c/calls.bpf.c describes.
+type callSource struct {
+	target *process
+	mem    *os.File
+	layout *serverLayout // nil when it is not known
+	server uint64        // address of the server's structure, 0 when it is not known
+
+	// The server's own counts when the watching began, and when it ended.
+	before, after struct{ calls, errors uint64 }
+	ended         bool
+
+	probes []callProbe // the end of a call first, its beginning last
+	names  map[int]string
+	limits []string
+}
+
+// callProbe is a program and where it goes.
+type callProbe struct {
+	program string
+	at      probes
+}
+
+// newCallSource finds what can be seen of p.
+func newCallSource(p *process, opts CommandOptions) (s *callSource, err error) {
+	exe, err := p.main()
+	if err != nil {
+		return nil, err
+	}
+	defer exe.close()
+	call, err := exe.cFunction("call")
+	if err != nil {
+		return nil, fmt.Errorf("%w; watching commands needs a redscope server or a Redis, Valkey or KeyDB server with its symbols", err)
+	}
+	s = &callSource{target: p, names: map[int]string{}}
+	if s.mem, err = os.Open(p.path("mem")); err != nil {
+		return nil, p.denied("its memory", err)
+	}
+	if err := s.find(exe, call, opts); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
+	start := exe.function(call)
+	if start.Site.Cost == CostNone {
+		return fmt.Errorf("%s: call cannot be probed: %s", exe.name, start.Site.Reason)
+	}
+	// Each call asks once, at its end, how much memory is in use. A probe there leaves
+	// the stack as it is, which a return probe, that works everywhere, does not.
+	end := callProbe{program: callsProgCallEnd, at: probes{offsets: []uint64{start.Site.File}, returns: true}}
+	if used, err := exe.cFunction("zmalloc_used_memory"); err == nil && !opts.Returns {
+		if off, ok := exe.callTo(call, used); ok {
+			end.at = probes{offsets: []uint64{off}}
+		}
+	}
+	s.probes = append(s.probes, end)
+
+	var unknown error
+	if s.layout, unknown = s.target.layout(exe, s.mem); unknown != nil {
+		s.limit("the commands are told apart by their functions, without clients, keys and sizes: %v", unknown)
+		var all callProbe
+		all.program = callsProgCallIdentity
+		for _, f := range slices.Concat(exe.symbols, exe.aliases) {
+			name, ok := commandOfSymbol(f.name)
+			site := exe.function(exe.sized(f)).Site
+			if !ok || site.Cost == CostNone || len(s.names) == maxCommands-1 || slices.Contains(all.at.offsets, site.File) {
+				continue
+			}
+			all.at.offsets = append(all.at.offsets, site.File)
+			all.at.cookies = append(all.at.cookies, uint64(len(s.names)))
+			s.names[len(s.names)] = name
+		}
+		if all.at.offsets == nil {
+			return fmt.Errorf("%s has no functions of commands in its symbol table", exe.name)
+		}
+		s.probes = append(s.probes, all)
+	} else if server, _, err := exe.object("server"); err == nil {
+		bias, err := s.target.bias(exe)
+		if err != nil {
+			return err
+		}
+		s.server = server + bias
+	}
+
+	more := []struct{ program, function, without string }{
+		{callsProgErrorReply, "afterErrorReply", "failed and refused commands are not seen"},
+	}
+	if opts.Phases {
+		more = append(more, []struct{ program, function, without string }{
+			{callsProgReadStart, "readQueryFromClient", "when a command was read is not seen"},
+			{callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen"},
+		}...)
+	}
+	for _, m := range more {
+		f, err := exe.cFunction(m.function)
+		if err != nil {
+			s.limit("%s: %v", m.without, err)
+			continue
+		}
+		site := exe.function(f).Site
+		if site.Cost == CostNone {
+			s.limit("%s: %s cannot be probed: %s", m.without, m.function, site.Reason)
+			continue
+		}
+		s.probes = append(s.probes, callProbe{m.program, probes{offsets: []uint64{site.File}}})
+	}
+	s.probes = append(s.probes, callProbe{callsProgCallStart, probes{offsets: []uint64{start.Site.File}}})
+	return nil
+}
+
+func (s *callSource) limit(format string, args ...any) {
+	s.limits = append(s.limits, fmt.Sprintf(format, args...))
+}
+
+// maxCommands is COMMANDS in c/commands.h.
+const maxCommands = 1024
+
+// commandOfSymbol is the name of the command that a function is for: GET for
+// getCommand, and in C++ for _Z10getCommandP6client.
+func commandOfSymbol(symbol string) (name string, ok bool) {
+	if rest, mangled := strings.CutPrefix(symbol, "_Z"); mangled {
+		symbol = strings.TrimLeft(rest, "0123456789")
+		symbol, _, ok = strings.Cut(symbol, "P6client")
+		if !ok {
+			return "", false
+		}
+	}
+	name, ok = strings.CutSuffix(symbol, "Command")
+	return strings.ToUpper(name), ok && name != ""
+}
+
+// cFunction finds a function by its name in C, or in C++ with any arguments.
+func (b *image) cFunction(name string) (symbol, error) {
+	sym, err := b.lookup(name)
+	if err == nil {
+		return sym, nil
+	}
+	mangled := fmt.Sprintf("_Z%d%s", len(name), name)
+	for _, s := range b.symbols {
+		if strings.HasPrefix(s.name, mangled) {
+			return b.sized(s), nil
+		}
+	}
+	return symbol{}, err
+}
+
+// callTo finds the one place in f that calls to, as an offset in the file.
+func (b *image) callTo(f, to symbol) (uint64, bool) {
+	code, err := b.code(f)
+	if err != nil {
+		return 0, false
+	}
+	var found []uint64
+	for at := 0; at < len(code); {
+		var length int
+		var rel int64
+		var is bool
+		switch b.elf.Machine {
+		case elf.EM_X86_64:
+			inst, err := x86asm.Decode(code[at:], 64)
+			if err != nil {
+				return 0, false
+			}
+			length = inst.Len
+			if r, ok := inst.Args[0].(x86asm.Rel); ok && inst.Op == x86asm.CALL {
+				rel, is = int64(length)+int64(r), true
+			}
+		case elf.EM_AARCH64:
+			length = 4
+			if inst, err := arm64asm.Decode(code[at:]); err == nil && inst.Op == arm64asm.BL {
+				if r, ok := inst.Args[0].(arm64asm.PCRel); ok {
+					rel, is = int64(r), true
+				}
+			}
+		default:
+			return 0, false
+		}
+		if is && f.addr+uint64(at)+uint64(rel) == to.addr {
+			found = append(found, f.addr+uint64(at))
+		}
+		at += length
+	}
+	if len(found) != 1 {
+		return 0, false
+	}
+	off, err := b.offset(found[0])
+	return off, err == nil
+}
+
+func (s *callSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
+	spec, err := loadCalls()
+	constants := map[string]any{
+		callsVarTargetOnly: multiSupported(),
+		// KeyDB executes commands in several threads.
+		callsVarManyThreads: strings.HasPrefix(filepath.Base(s.target.exe), "keydb"),
+	}
+	if s.layout != nil {
+		maps.Copy(constants, s.layout.constants())
+	}
+	if s.server != 0 {
+		constants[callsVarServerCalls] = s.server + s.layout.serverCalls
+		if s.probes[0].at.returns {
+			constants[callsVarServerNesting] = s.server + s.layout.serverNesting
+		}
+	}
+	return spec, constants, err
+}
+
+func (s *callSource) attach(coll *ebpf.Collection) ([]link.Link, error) {
+	if err := s.counts(&s.before.calls, &s.before.errors); err != nil {
+		return nil, err
+	}
+	var links []link.Link
+	for _, p := range s.probes {
+		l, err := s.target.attach(coll.Programs[p.program], p.at)
+		if err != nil {
+			closeLinks(links)
+			return nil, err
+		}
+		links = append(links, l...)
+	}
+	// The beginning of calls is taken out first, as it was placed last.
+	slices.Reverse(links)
+	return links, nil
+}
+
+// end tells the program to note the server's count at the next call and to ignore
+// it and all that follow, so that what was seen can be compared with it.
+func (s *callSource) end(coll *ebpf.Collection, detach func()) error {
+	if err := coll.Variables[callsVarStop].Set(uint64(1)); err != nil {
+		detach()
+		return fmt.Errorf("ending the watching: %w", err)
+	}
+	// When no call comes any more, these are the last counts.
+	err := s.counts(&s.after.calls, &s.after.errors)
+	detach()
+	s.ended = err == nil && s.server != 0
+	if s.target.exited() {
+		return nil
+	}
+	return err
+}
+
+// counts reads the server's own counts, where they are known.
+func (s *callSource) counts(calls, errors *uint64) error {
+	if s.server == 0 {
+		return nil
+	}
+	if err := s.read(s.server+s.layout.serverCalls, calls); err != nil {
+		return err
+	}
+	return s.read(s.server+s.layout.serverErrors, errors)
+}
+
+func (s *callSource) read(addr uint64, v any) error {
+	raw := make([]byte, binary.Size(v))
+	if _, err := s.mem.ReadAt(raw, int64(addr)); err != nil {
+		return s.target.denied("its memory", err)
+	}
+	_, err := binary.Decode(raw, binary.NativeEndian, v)
+	return err
+}
+
+// name reads the name of a command from the server's memory: its own structure
+// has it as "get" or "config|set".
+func (s *callSource) name(coll *ebpf.Collection, id int) string {
+	if name, known := s.names[id]; known || id < 0 || s.layout == nil {
+		return name
+	}
+	var command, text uint64
+	if coll.Maps[callsMapCommandAddresses].Lookup(uint32(id), &command) != nil || command == 0 ||
+		s.read(command+uint64(s.layout.commandName), &text) != nil {
+		return ""
+	}
+	name := strings.ToUpper(strings.Replace(cString(s.mem, text), "|", " ", 1))
+	if name != "" {
+		s.names[id] = name
+	}
+	return name
+}
+
+func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) {
+	var starts, unseen, unended, deep, uncounted, refused, last, stop uint64
+	err = readVariables(coll, map[string]*uint64{
+		callsVarFirstCalls: &t.CallsBefore, callsVarStarts: &starts, callsVarLastCalls: &last, callsVarStop: &stop,
+		callsVarBeganUnseen: &unseen, callsVarEndedUnseen: &unended, callsVarTooDeep: &deep,
+		callsVarUncounted: &uncounted, callsVarRefused: &refused, callsVarWakes: &t.Turns,
+	})
+	t.Missed = unseen + unended + deep
+	t.CallsAfter = s.after.calls
+	if !s.ended && (err != nil || s.server == 0 || s.counts(&t.CallsAfter, new(uint64)) != nil) {
+		t.CallsBefore, t.CallsAfter = 0, 0
+		return t, err
+	}
+	if stop == 2 {
+		t.CallsAfter = last
+	}
+	if starts == 0 {
+		t.CallsBefore = t.CallsAfter // no call was seen
+	}
+	if s.ended {
+		t.Seen = t.CallsAfter - t.CallsBefore - uncounted + refused
+	}
+	return t, err
+}
+
+func (s *callSource) hits(coll *ebpf.Collection) (hits uint64, err error) {
+	var starts, ends, errs, reads, wakes uint64
+	err = readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends,
+		callsVarErrors: &errs, callsVarReads: &reads, callsVarWakes: &wakes})
+	return starts + ends + errs + reads + wakes, err
+}
+
+// enough is after how many of something a probe that must have been hit with it,
+// but was not, is taken for one that never will.
+const enough = 100
+
+// limitsNow says what is not seen. A function may be in the symbol table and yet
+// never be entered, because the compiler has put copies of it where it is called.
+func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
+	var starts, ends, errs, reads, wakes, strange, other, commands uint64
+	if err := readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends, callsVarErrors: &errs,
+		callsVarReads: &reads, callsVarWakes: &wakes, callsVarStrange: &strange, callsVarOtherErrors: &other, callsVarCommandsKnown: &commands}); err != nil {
+		return nil, err
+	}
+	now := s.after
+	if !s.ended {
+		if err := s.counts(&now.calls, &now.errors); err != nil {
+			return nil, err
+		}
+	}
+	all := slices.Clone(s.limits)
+	never := func(program, function, without string, hits, due uint64) {
+		if hits == 0 && due >= enough && slices.ContainsFunc(s.probes, func(p callProbe) bool { return p.program == program }) {
+			all = append(all, fmt.Sprintf("%s: %s is in %s, but never entered; the compiler may have copied it to where it is called", without, function, s.target.exe))
+		}
+	}
+	never(callsProgCallStart, "call", "no command is seen", starts, now.calls-s.before.calls)
+	never(callsProgCallEnd, "the end of call", "no command is seen", ends, starts)
+	never(callsProgErrorReply, "afterErrorReply", "failed and refused commands are not seen", errs, now.errors-s.before.errors)
+	never(callsProgReadStart, "readQueryFromClient", "when a command was read is not seen", reads, starts)
+	never(callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen", wakes, starts)
+	if strange > 0 {
+		all = append(all, fmt.Sprintf("of %d commands the client could not be read", strange))
+	}
+	for id := range min(int(commands), maxCommands) {
+		if s.name(coll, id) == "" {
+			all = append(all, fmt.Sprintf("the name of a command cannot be read: the structures of %s are not those of Redis %s", s.target.exe, s.layout.version))
+			break
+		}
+	}
+	if other > 0 {
+		all = append(all, fmt.Sprintf("%d errors belong to no command: clients that had been waiting got them, or those that do not speak the protocol", other))
+	}
+	return all, nil
+}
+
+func (s *callSource) close() {
+	s.mem.Close()
+}

@@ -1,0 +1,403 @@
+package bpf
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/redscope/redscope/internal/require"
+)
+
+// newStockServer starts the redis-server of this machine.
+func newStockServer(t testing.TB) *redisServer {
+	t.Helper()
+	needEBPF(t)
+	require.Tool(t, "redis")
+	return startRedisServer(t, "redis-server", "--save", "")
+}
+
+func describe(r CommandRecord) string {
+	s := fmt.Sprintf("%s %q %d args %d bytes", r.Name, r.FirstKey(), r.Args, r.ReplyBytes)
+	if r.Flags&2 != 0 {
+		s += " refused"
+	}
+	if r.Flags&1 != 0 {
+		s += " " + r.ErrorCode()
+	}
+	return s
+}
+
+// What is read from the server's memory must be what was sent.
+func TestStockRecords(t *testing.T) {
+	s := newStockServer(t)
+	c := s.dial(t)
+	id := c.do("CLIENT ID")
+	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1, Failed: true, Phases: true})
+	long := strings.Repeat("k", 300)
+	big := strings.Repeat("v", 40000)
+	for _, command := range []struct{ line, want string }{
+		{"SET key value", `SET "key" 3 args 5 bytes`},
+		{"GET key", `GET "key" 2 args 11 bytes`},
+		{"GET " + long, `GET "` + long[:32] + `" 2 args 5 bytes`},
+		{"LPUSH key x", `LPUSH "key" 3 args 68 bytes WRONGTYPE`},
+		{"INCR key", `INCR "key" 2 args 46 bytes ERR`},
+		{"GET", `GET "" 1 args 0 bytes refused ERR`},
+		{"NONSENSE key", ` "" 2 args 0 bytes refused ERR`},
+		{"CONFIG GET maxclients", `CONFIG GET "" 3 args 32 bytes`},
+		{"SET big " + big, `SET "big" 3 args 5 bytes`},
+		{"GET big", `GET "big" 2 args 40010 bytes`},
+		{`EVAL "return 1" 2 first second`, `EVAL "first" 5 args 4 bytes`},
+		{`EVAL "return 1" 0 first`, `EVAL "" 4 args 4 bytes`},
+		{"XADD stream * f v", `XADD "stream" 5 args`},
+		{"SPOP nothing", `SPOP "nothing" 2 args 5 bytes`},
+		{"OBJECT ENCODING key", `OBJECT ENCODING "key" 3 args 12 bytes`},
+		{"PING", `PING "" 1 args 7 bytes`},
+	} {
+		c.do(command.line)
+		if strings.HasPrefix(command.line, "CONFIG") {
+			c.reply()
+			c.reply()
+		}
+		var all []CommandRecord
+		for deadline := time.Now().Add(patience); len(all) == 0 && time.Now().Before(deadline); {
+			all = w.records(t)
+		}
+		if len(all) != 1 {
+			t.Fatalf("%.30s: %d records", command.line, len(all))
+		}
+		r := all[0]
+		if got := describe(r); !strings.HasPrefix(got, command.want) {
+			t.Errorf("%.30s:\n got %s\nwant %s", command.line, got, command.want)
+		}
+		if fmt.Sprintf(":%d", r.Client) != id {
+			t.Errorf("%.30s: client %d, want %s", command.line, r.Client, id)
+		}
+		if r.Wake == 0 || r.ReadStart < r.Wake || r.Start < r.ReadStart || r.End < r.Start {
+			t.Errorf("%.30s: %+v", command.line, r.Command)
+		}
+		if r.FirstKey() != nil && strings.HasPrefix(command.line, "GET k") && len(command.line) > 50 && r.KeyLen != 300 {
+			t.Errorf("key of %d bytes", r.KeyLen)
+		}
+	}
+	limits, err := w.Limits()
+	if err != nil || len(limits) != 0 {
+		t.Error(limits, err)
+	}
+}
+
+// mixedLoad sends commands of many kinds from several connections until the returned
+// function is called.
+func (s *redisServer) mixedLoad(t *testing.T) (stop func()) {
+	t.Helper()
+	lines := []string{
+		"SET key:1 value", "GET key:1", "INCR counter", "LPUSH key:1 x", "GET", "NONSENSE x", "INCR key:1",
+		"MULTI", "SET key:1 v", "INCR counter", "LPUSH key:1 x", "EXEC",
+		"MULTI", "NONSENSE", "EXEC",
+		`EVAL "for i=1,5 do redis.call('incr','counter') end return redis.pcall('lpush','counter','x')" 0`,
+		`EVAL "return redis.call('lpush','counter','x')" 0`,
+		`EVAL "redis.pcall('get') return redis.pcall('nonsense')" 0`, `EVAL "return redis.call('get')" 0`,
+		"CONFIG GET maxclients", "CLIENT SETNAME x", "OBJECT ENCODING key:1",
+	}
+	batch := strings.Repeat(strings.Join(lines, "\r\n")+"\r\n", 10)
+	done := make(chan struct{})
+	var wait sync.WaitGroup
+	for range 4 {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait.Go(func() {
+			defer conn.Close()
+			in := bufio.NewReader(conn)
+			for n := 0; ; n++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				fmt.Fprintf(conn, "%sECHO end%d\r\n", batch, n)
+				for end := fmt.Sprintf("end%d\r\n", n); ; {
+					line, err := in.ReadString('\n')
+					if err != nil {
+						return
+					}
+					if line == end {
+						break
+					}
+				}
+			}
+		})
+	}
+	return sync.OnceFunc(func() { close(done); wait.Wait() })
+}
+
+// Attached and detached under load, all that the server counts meanwhile is
+// accounted for, to the single command.
+func TestStockCommandsAddUpUnderLoad(t *testing.T) {
+	s := newStockServer(t)
+	stop := s.mixedLoad(t)
+	defer stop()
+	watch := func(opts CommandOptions, least uint64) {
+		t.Helper()
+		opts.PID = s.Process.Pid
+		w := watchCommands(t, opts)
+		defer w.Close()
+		for deadline := time.Now().Add(2 * patience); w.totals(t).Seen < least; time.Sleep(time.Millisecond) {
+			w.records(t)
+			if time.Now().After(deadline) {
+				t.Fatalf("%+v", w.totals(t))
+			}
+		}
+		if err := w.Detach(); err != nil {
+			t.Fatal(err)
+		}
+		got := w.totals(t)
+		if got.Seen < least || got.Seen != got.Sent+got.Filtered+got.Dropped {
+			t.Errorf("%+v: %+v", opts, got)
+		}
+		// Those under way when it was attached: EXEC, a script in it, its command.
+		if got.Missed > 3 {
+			t.Errorf("%+v: missed %d", opts, got.Missed)
+		}
+	}
+	watch(CommandOptions{OneIn: 100}, 200_000)
+	watch(CommandOptions{OneIn: 7, Phases: true}, 200_000)
+	watch(CommandOptions{Returns: true}, 200_000)
+	for range 10 { // again and again, for the moment of attaching and detaching differs
+		watch(CommandOptions{}, 1000)
+		watch(CommandOptions{Returns: true}, 1000)
+	}
+}
+
+// Watched from rest to rest, every command has the calls and refusals that INFO
+// commandstats gives it.
+func TestStockCommandsEqualCommandstats(t *testing.T) {
+	s := newStockServer(t)
+	c := s.dial(t)
+	w := watchCommands(t, CommandOptions{PID: s.Process.Pid})
+	calls, refused := c.commandstats()
+	stop := s.mixedLoad(t)
+	for deadline := time.Now().Add(2 * patience); w.totals(t).Seen < 20_000; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v", w.totals(t))
+		}
+	}
+	// A client that waits is counted when it begins to.
+	waiting, other := s.dial(t), s.dial(t)
+	waiting.send("BLPOP list 0")
+	for other.do("RPUSH list x") == ":1" {
+	}
+	stop()
+	callsAfter, refusedAfter := c.commandstats()
+	if err := w.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	_, stats := w.checkSums(t)
+	for name, got := range stats {
+		if name == "" {
+			continue // INFO does not count unknown ones
+		}
+		want, no := callsAfter[name]-calls[name], refusedAfter[name]-refused[name]
+		if name == "info" {
+			want++ // neither INFO counts itself: the first was seen, the second too
+		}
+		if got.Calls != want || got.Refused != no {
+			t.Errorf("%s: %d calls, %d refused; INFO says %d, %d", name, got.Calls, got.Refused, want, no)
+		}
+	}
+	for name := range callsAfter {
+		if name != "" && callsAfter[name] != calls[name] && stats[name].Calls == 0 {
+			t.Errorf("%s: not seen", name)
+		}
+	}
+}
+
+// Where the structures are not known, the functions tell the commands apart.
+func TestStockServerOfUnknownVersion(t *testing.T) {
+	known := serverLayouts
+	serverLayouts = nil
+	t.Cleanup(func() { serverLayouts = known })
+	s := newStockServer(t)
+	c := s.dial(t)
+	w := watchCommands(t, CommandOptions{PID: s.Process.Pid})
+	for range 300 {
+		c.do("SET key value")
+		c.do("EVAL \"return redis.call('GET', 'key')\" 0")
+	}
+	c.do("LPUSH key x")
+	if err := w.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	stats, err := w.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]CommandStats{}
+	for _, s := range stats {
+		seen[statsName(s.Name)] = s
+	}
+	for name, want := range map[string]uint64{"set": 300, "eval": 300, "get": 300, "lpush": 1} {
+		if got := seen[name].Calls; got != want {
+			t.Errorf("%s: %d calls, want %d", name, got, want)
+		}
+	}
+	if got := seen["lpush"].Failed; got != 1 {
+		t.Errorf("%d failed calls of LPUSH", got)
+	}
+	limits, err := w.Limits()
+	if err != nil || len(limits) != 1 || !strings.Contains(limits[0], "of a version") {
+		t.Errorf("%q %v", limits, err)
+	}
+}
+
+// watchCalls attaches to the functions of a stock server otherwise than the
+// machine would have it.
+func watchCalls(t *testing.T, pid int, change func(*callSource, map[string]any)) (*callSource, *ebpf.Collection) {
+	t.Helper()
+	target, err := openProcess(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(target.close)
+	source, err := newCallSource(target, CommandOptions{Phases: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(source.close)
+	spec, constants, err := source.spec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	prepare(spec)
+	change(source, constants)
+	coll, err := target.load(spec, constants)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(coll.Close)
+	links, err := source.attach(coll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeLinks(links) })
+	return source, coll
+}
+
+// site is where a probe on a function of the server goes.
+func (s *callSource) site(t *testing.T, function string) uint64 {
+	t.Helper()
+	exe, err := s.target.main()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exe.close()
+	sym, err := exe.cFunction(function)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exe.function(sym).Site.File
+}
+
+// A probe that is never hit, although it should have been, is said to be.
+func TestStockServerWithFunctionsThatAreNotEntered(t *testing.T) {
+	s := newStockServer(t)
+	c := s.dial(t)
+	source, coll := watchCalls(t, s.Process.Pid, func(source *callSource, _ map[string]any) {
+		for i := range source.probes {
+			if p := &source.probes[i]; p.program != callsProgCallStart {
+				// As an inlined function: it is there and not entered.
+				p.at = probes{offsets: []uint64{source.site(t, "rdbLoad")}}
+			}
+		}
+	})
+	c.do("SET string x")
+	for range enough {
+		c.do("LPUSH string x")
+	}
+	limits, err := source.limitsNow(coll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"the end of call is in", "afterErrorReply is in", "readQueryFromClient is in", "afterSleep is in"} {
+		if i >= len(limits) || !strings.Contains(limits[i], want) {
+			t.Fatalf("%q: no %q", limits, want)
+		}
+	}
+}
+
+// What other servers and kernels need, on this one.
+func TestStockCommandsSeenOtherwise(t *testing.T) {
+	s := newStockServer(t)
+	c := s.dial(t)
+	for _, test := range []struct {
+		name   string
+		change func(*callSource, map[string]any)
+	}{
+		{"several threads", func(_ *callSource, constants map[string]any) { constants[callsVarManyThreads] = true }},
+		{"processes not told apart", func(_ *callSource, constants map[string]any) { constants[callsVarTargetOnly] = false }},
+		{"return of call", func(source *callSource, _ map[string]any) {
+			source.probes[0].at = probes{offsets: []uint64{source.site(t, "call")}, returns: true}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			source, coll := watchCalls(t, s.Process.Pid, test.change)
+			c.do("MULTI")
+			c.do("EVAL \"return redis.call('GET', 'key')\" 0")
+			c.do("SET key value")
+			c.do("EXEC")
+			c.reply()
+			c.reply()
+			c.do("GET")
+			totals, err := source.totals(coll)
+			var ends, refused, calls uint64
+			if err := errors.Join(err, source.counts(&calls, new(uint64)), readVariables(coll, map[string]*uint64{callsVarEnds: &ends, callsVarRefused: &refused})); err != nil {
+				t.Fatal(err)
+			}
+			if ends != 5 || refused != 1 || totals.Missed != 0 || totals.CallsBefore+5 != calls {
+				t.Errorf("%d ends, %d refused, %+v; the server counts %d", ends, refused, totals, calls)
+			}
+		})
+	}
+}
+
+func TestStockServerExits(t *testing.T) {
+	s := newStockServer(t)
+	c := s.dial(t)
+	c.do("PING")
+	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1})
+	c.do("PING")
+	s.Process.Kill()
+	s.Wait()
+	var names []string
+	err := w.Drain(func(r *CommandRecord) { names = append(names, r.Name) })
+	if !errors.Is(err, ErrExited) || len(names) != 1 {
+		t.Errorf("%q, %v", names, err)
+	}
+	if err := w.Detach(); err != nil {
+		t.Error(err)
+	}
+	if got := w.totals(t); got.Seen != 1 || got.Sent != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestWatchCommandsOfNoServer(t *testing.T) {
+	needEBPF(t)
+	sleep := exec.Command("sleep", "100")
+	if err := sleep.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sleep.Process.Kill(); sleep.Wait() })
+	_, err := StartCommandWatcher(CommandOptions{PID: sleep.Process.Pid})
+	if err == nil || !strings.Contains(err.Error(), `no function "call"`) && !strings.Contains(err.Error(), "no symbol table") {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,123 @@
+package bpf
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// serverLayout says where things are in the structures of a stock server of one
+// version, in bytes from their beginning. An entry belongs here only after the
+// tests have passed with that server.
+type serverLayout struct {
+	version string
+
+	clientID, clientFlags, clientArgc, clientArgv, clientCmd, clientRealCmd uint32
+	clientReply, clientReplyBytes, clientBufpos                             uint32
+
+	commandSize, commandProc, commandKeySpec, commandName uint32
+
+	// stat_numcommands, stat_total_error_replies, and in_nested_call, an int that counts
+	// the commands whose functions are under way.
+	serverCalls, serverErrors, serverNesting uint64
+}
+
+var serverLayouts = []serverLayout{{
+	// Redis 7.0.15, src/server.h: struct client, struct redisCommand and struct
+	// redisServer, on a 64-bit machine.
+	version:  "7.0.15",
+	clientID: 0, clientFlags: 8, clientArgc: 72, clientArgv: 80, clientCmd: 112, clientRealCmd: 128,
+	clientReply: 160, clientReplyBytes: 168, clientBufpos: 720,
+	commandSize: 528, commandProc: 80, commandKeySpec: 112, commandName: 400,
+	serverCalls: 1216, serverErrors: 1680, serverNesting: 784,
+}}
+
+// layout finds the layout of the server that p is, and checks it against the
+// table of commands in its memory. The error says why it is not known.
+func (p *process) layout(exe *image, mem *os.File) (*serverLayout, error) {
+	rodata := exe.elf.Section(".rodata")
+	if rodata == nil {
+		return nil, fmt.Errorf("%s has no .rodata", exe.name)
+	}
+	data, err := rodata.Data()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", exe.name, err)
+	}
+	i := slices.IndexFunc(serverLayouts, func(l serverLayout) bool {
+		return bytes.Contains(data, []byte("\x00"+l.version+"\x00"))
+	})
+	if i < 0 || exe.elf.Class != elf.ELFCLASS64 {
+		return nil, fmt.Errorf("%s is of a version whose structures are not known here", exe.name)
+	}
+	l := &serverLayouts[i]
+	table, size, err := exe.object("redisCommandTable")
+	if err != nil {
+		return nil, err
+	}
+	bias, err := p.bias(exe)
+	if err != nil {
+		return nil, err
+	}
+	count := size / uint64(l.commandSize)
+	if size%uint64(l.commandSize) != 0 || count < 2 {
+		return nil, fmt.Errorf("%s says to be %s, but its table of commands has another size", exe.name, l.version)
+	}
+	for n := range count - 1 { // the last one is empty
+		command := make([]byte, l.commandSize)
+		if _, err := mem.ReadAt(command, int64(table+bias+n*uint64(l.commandSize))); err != nil {
+			return nil, p.denied("its memory", err)
+		}
+		name := cString(mem, binary.NativeEndian.Uint64(command))
+		proc := binary.NativeEndian.Uint64(command[l.commandProc:]) // 0: only its subcommands have one
+		f, ok := exe.at(proc - bias)
+		if name == "" || proc != 0 && (!ok || !strings.HasSuffix(f.name, "Command")) {
+			return nil, fmt.Errorf("%s says to be %s, but its table of commands is laid out otherwise", exe.name, l.version)
+		}
+	}
+	return l, nil
+}
+
+// constants are the layout as c/calls.bpf.c wants it.
+func (l *serverLayout) constants() map[string]any {
+	return map[string]any{
+		callsVarKnownLayout: true,
+		callsVarClientHead:  l.clientBufpos + 8, // the last of those that are read at once
+		callsVarClientId:    l.clientID, callsVarClientFlags: l.clientFlags,
+		callsVarClientArgc: l.clientArgc, callsVarClientArgv: l.clientArgv,
+		callsVarClientCmd: l.clientCmd, callsVarClientRealCmd: l.clientRealCmd,
+		callsVarClientReply: l.clientReply, callsVarClientReplyBytes: l.clientReplyBytes, callsVarClientBufpos: l.clientBufpos,
+		callsVarCommandKeySpec: l.commandKeySpec,
+	}
+}
+
+// cString reads a short string of graphic ASCII that ends with a zero; "" when
+// there is none at addr.
+func cString(mem *os.File, addr uint64) string {
+	text := make([]byte, 64)
+	n, _ := mem.ReadAt(text, int64(addr))
+	end := bytes.IndexByte(text[:n], 0)
+	if end < 0 || bytes.ContainsFunc(text[:end], func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return ""
+	}
+	return string(text[:end])
+}
+
+// object finds a variable in the symbol tables: its address as linked, and size.
+func (b *image) object(name string) (addr, size uint64, err error) {
+	for _, read := range []func() ([]elf.Symbol, error){b.elf.DynamicSymbols, b.elf.Symbols} {
+		syms, err := read()
+		if err != nil {
+			continue // no such table
+		}
+		for _, s := range syms {
+			if s.Name == name && elf.ST_TYPE(s.Info) == elf.STT_OBJECT && s.Section != elf.SHN_UNDEF {
+				return s.Value, s.Size, nil
+			}
+		}
+	}
+	return 0, 0, fmt.Errorf("%s has no %s", b.name, name)
+}

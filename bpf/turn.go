@@ -1,0 +1,65 @@
+package bpf
+
+import (
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// turnSource sees the commands of a redscope server, by its marker loop_turn.
+type turnSource struct {
+	target *process
+	at     probes
+	names  []string
+}
+
+func newTurnSource(p *process) (s *turnSource, err error) {
+	s = &turnSource{target: p}
+	if s.at, err = p.markers([]string{"loop_turn"}); err != nil {
+		return nil, err
+	}
+	s.names, err = p.commandNames()
+	return s, err
+}
+
+func (s *turnSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
+	spec, err := loadTurn()
+	return spec, map[string]any{}, err
+}
+
+func (s *turnSource) attach(coll *ebpf.Collection) ([]link.Link, error) {
+	return s.target.attach(coll.Programs[turnProgLoopTurn], s.at)
+}
+
+func (s *turnSource) end(_ *ebpf.Collection, detach func()) error {
+	detach()
+	return nil
+}
+
+func (s *turnSource) name(_ *ebpf.Collection, id int) string {
+	if id < 0 || id >= len(s.names) {
+		return ""
+	}
+	return s.names[id]
+}
+
+func (s *turnSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) {
+	var refusedBefore, refusedAfter, idle uint64
+	err = readVariables(coll, map[string]*uint64{
+		turnVarTurnMissed: &t.Missed, turnVarTurns: &t.Turns, turnVarTurnsIdle: &idle,
+		turnVarCallsBefore: &t.CallsBefore, turnVarCallsAfter: &t.CallsAfter,
+		turnVarRefusedBefore: &refusedBefore, turnVarRefusedAfter: &refusedAfter,
+	})
+	t.Seen = t.CallsAfter - t.CallsBefore + refusedAfter - refusedBefore
+	t.Idle = time.Duration(idle)
+	return t, err
+}
+
+func (s *turnSource) hits(coll *ebpf.Collection) (n uint64, err error) {
+	return n, readVariables(coll, map[string]*uint64{turnVarTurnHits: &n})
+}
+
+func (s *turnSource) limitsNow(*ebpf.Collection) ([]string, error) { return nil, nil }
+
+func (s *turnSource) close() {}
