@@ -54,7 +54,7 @@ func startServer(t *testing.T) (dir string, set func()) {
 }
 
 // freePort finds a TCP port that nobody listens on.
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -25,8 +25,8 @@ type Sample struct {
 	TID   uint32 // as numbered by the target's own pid namespace, as is PID
 	Comm  string // the thread's name
 	// Whole tells whether the user part reaches the function that its thread or
-	// goroutine began with. It does not where code without frame pointers is on
-	// the way, as in a distribution's redis-server.
+	// goroutine began with. It does not where code is on the way that has neither
+	// frame pointers nor an unwind table.
 	Whole bool
 }
 
@@ -39,6 +39,7 @@ type Profile struct {
 	Cut       uint64        // samples whose user or kernel stack was deeper than is kept (127 frames)
 	Broken    uint64        // samples in Samples that are not Whole
 	Exited    bool          // the target exited before Stop
+	Limits    []string      // what made stacks shorter than they could be, a line each
 	// Mappings are the executable parts of the target's address space, by
 	// address: a position-independent program's addresses mean nothing without.
 	Mappings []Mapping
@@ -81,6 +82,7 @@ type Profiler struct {
 	coll      *ebpf.Collection
 	clocks    []int // perf events, one per CPU
 	frequency int
+	limits    []string
 	started   time.Time
 
 	exited chan struct{} // closed when the target has exited, at exitTime
@@ -93,6 +95,11 @@ type Profiler struct {
 // bound to the target's threads would have to be set up at each of its context
 // switches, and miss threads that start meanwhile.
 func StartProfile(opts ProfileOptions) (*Profiler, error) {
+	return startProfile(opts, canUnwind(ebpf.PerfEvent))
+}
+
+// startProfile walks stacks by frame pointers when noTables says why.
+func startProfile(opts ProfileOptions, noTables error) (*Profiler, error) {
 	if opts.Frequency == 0 {
 		opts.Frequency = DefaultFrequency
 	}
@@ -104,6 +111,7 @@ func StartProfile(opts ProfileOptions) (*Profiler, error) {
 		return nil, err
 	}
 	p := &Profiler{target: target, frequency: opts.Frequency, exited: make(chan struct{}), stop: make(chan struct{})}
+	var program *ebpf.Program
 	spec, err := loadProfile()
 	if err == nil {
 		start, end := target.text()
@@ -111,9 +119,9 @@ func StartProfile(opts ProfileOptions) (*Profiler, error) {
 		if features.HaveProgramHelper(ebpf.PerfEvent, asm.FnTaskPtRegs) == nil {
 			haveRegs = 1
 		}
-		p.coll, err = target.load(spec, map[string]any{
+		p.coll, program, p.limits, err = target.loadWalker(spec, "sample", map[string]any{
 			profileVarTextStart: start, profileVarTextEnd: end, profileVarHaveTaskRegs: haveRegs,
-		})
+		}, noTables)
 	}
 	if err != nil {
 		p.close()
@@ -129,7 +137,7 @@ func StartProfile(opts ProfileOptions) (*Profiler, error) {
 			return nil, err
 		}
 		p.clocks = append(p.clocks, fd)
-		if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, p.coll.Programs[profileProgSample].FD()); err != nil {
+		if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, program.FD()); err != nil {
 			p.close()
 			return nil, fmt.Errorf("attaching the sampler: %w", err)
 		}
@@ -203,7 +211,7 @@ func (p *Profiler) Stop() (*Profile, error) {
 	p.done.Wait()
 	defer p.close()
 
-	profile := &Profile{Frequency: p.frequency}
+	profile := &Profile{Frequency: p.frequency, Limits: p.limits}
 	select {
 	case <-p.exited:
 		profile.Exited, now = true, p.end
@@ -230,30 +238,31 @@ func (p *Profiler) collect(profile *Profile) error {
 	var count uint64
 	counts := p.coll.Maps[profileMapCounts].Iterate()
 	for counts.Next(&key, &count) {
-		kernel, _, err := p.stack(key.Kernel)
+		inKernel, err := p.stack(key.Kernel)
 		if err != nil {
 			return err
 		}
-		user, top, err := p.stack(key.User)
+		inUser, err := p.stack(key.User)
 		if err != nil {
 			return err
 		}
-		if top != 0 && len(user) > 0 && p.target.callerOnTop(user[0]) {
+		user := inUser.addrs()
+		if inUser.Top != 0 && len(user) > 0 && p.target.callerOnTop(user[0]) {
 			// The frame pointer is still the caller's, so the chain begins with
 			// the caller's caller.
-			user = slices.Insert(user, 1, top)
+			user = slices.Insert(user, 1, inUser.Top)
 		}
 		s := Sample{Count: count, PID: key.Pid, TID: key.Tid, Comm: comm(key.Comm)}
-		for i, a := range kernel {
+		for i, a := range inKernel.addrs() {
 			s.Stack = append(s.Stack, kernelFrame(a, i > 0))
 		}
-		frames, _ := p.target.userFrames(user)
+		frames, complete := p.target.userFrames(user)
 		s.Stack = append(s.Stack, frames...)
 		if len(s.Stack) == 0 {
 			profile.Lost += count
 			continue
 		}
-		if s.Whole = len(frames) > 0 && isRoot(frames); !s.Whole {
+		if s.Whole = complete && inUser.Root != 0 || isRoot(frames); !s.Whole {
 			profile.Broken += count
 		}
 		profile.Samples = append(profile.Samples, s)
@@ -264,16 +273,20 @@ func (p *Profiler) collect(profile *Profile) error {
 	return nil
 }
 
-// stack reads the stack that hash stands for, and what was on top of it.
-func (p *Profiler) stack(hash uint64) (frames []uint64, top uint64, err error) {
+// stack reads the stack that hash stands for.
+func (p *Profiler) stack(hash uint64) (*profileStackTrace, error) {
+	trace := new(profileStackTrace)
 	if hash == 0 {
-		return nil, 0, nil
+		return trace, nil
 	}
-	var trace profileStackTrace
-	if err := p.coll.Maps[profileMapStacks].Lookup(hash, &trace); err != nil {
-		return nil, 0, fmt.Errorf("reading a sampled stack: %w", err)
+	if err := p.coll.Maps[profileMapStacks].Lookup(hash, trace); err != nil {
+		return nil, fmt.Errorf("reading a sampled stack: %w", err)
 	}
-	return trace.Frames[:min(trace.Depth, uint64(len(trace.Frames)))], trace.Top, nil
+	return trace, nil
+}
+
+func (t *profileStackTrace) addrs() []uint64 {
+	return t.Frames[:min(t.Depth, uint64(len(t.Frames)))]
 }
 
 func (p *Profiler) close() {

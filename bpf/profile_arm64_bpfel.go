@@ -26,6 +26,7 @@ type profileStackTrace struct {
 	_      structs.HostLayout
 	Depth  uint64
 	Top    uint64
+	Root   uint64
 	Frames [127]uint64
 }
 
@@ -33,18 +34,18 @@ type profileStackTrace struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	profileMapCounts       = "counts"
-	profileMapScratch      = "scratch"
-	profileMapStacks       = "stacks"
-	profileProgSample      = "sample"
-	profileVarCutStacks    = "cut_stacks"
-	profileVarHaveTaskRegs = "have_task_regs"
-	profileVarLostFull     = "lost_full"
-	profileVarTargetNsDev  = "target_ns_dev"
-	profileVarTargetNsIno  = "target_ns_ino"
-	profileVarTargetPid    = "target_pid"
-	profileVarTextEnd      = "text_end"
-	profileVarTextStart    = "text_start"
+	profileMapCounts               = "counts"
+	profileMapScratch              = "scratch"
+	profileMapStacks               = "stacks"
+	profileProgSampleFramePointers = "sample_frame_pointers"
+	profileVarCutStacks            = "cut_stacks"
+	profileVarHaveTaskRegs         = "have_task_regs"
+	profileVarLostFull             = "lost_full"
+	profileVarTargetNsDev          = "target_ns_dev"
+	profileVarTargetNsIno          = "target_ns_ino"
+	profileVarTargetPid            = "target_pid"
+	profileVarTextEnd              = "text_end"
+	profileVarTextStart            = "text_start"
 )
 
 // loadProfile returns the embedded CollectionSpec for profile.
@@ -89,7 +90,7 @@ type profileSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type profileProgramSpecs struct {
-	Sample *ebpf.ProgramSpec `ebpf:"sample"`
+	SampleFramePointers *ebpf.ProgramSpec `ebpf:"sample_frame_pointers"`
 }
 
 // profileMapSpecs contains maps before they are loaded into the kernel.
@@ -166,12 +167,12 @@ type profileVariables struct {
 //
 // It can be passed to loadProfileObjects or ebpf.CollectionSpec.LoadAndAssign.
 type profilePrograms struct {
-	Sample *ebpf.Program `ebpf:"sample"`
+	SampleFramePointers *ebpf.Program `ebpf:"sample_frame_pointers"`
 }
 
 func (p *profilePrograms) Close() error {
 	return _ProfileClose(
-		p.Sample,
+		p.SampleFramePointers,
 	)
 }
 

@@ -5,6 +5,7 @@
 // end, so that a recording costs the same however long it runs.
 #include "common.h"
 #include "regs.h"
+#include "unwind.h"
 
 #define MAX_STACKS 8192
 
@@ -14,16 +15,6 @@ struct sample_key {
 	__u32 pid;
 	__u32 tid;
 	char comm[COMM_LEN];
-};
-
-struct stack_trace {
-	__u64 depth;
-	// Of a user stack: where the direct caller's address is before a function
-	// has set up its frame and after it has taken it down, the word at (%rsp),
-	// or LR. Anywhere else it means nothing; user space, which can read the
-	// code, decides. 0 when it is no address in the target's program.
-	__u64 top;
-	__u64 frames[MAX_FRAMES];
 };
 
 struct {
@@ -61,18 +52,21 @@ volatile const __u8 have_task_regs;
 __u64 lost_full;  // samples lost because a map was full
 __u64 cut_stacks; // samples whose user or kernel stack was deeper than MAX_FRAMES
 
-// user_top reads what stack_trace.top is to hold.
+// user_regs reads the registers that the thread had when it left user mode, be
+// it by the timer's interrupt or by a system call.
+static __always_inline long user_regs(struct regs *regs)
+{
+	return bpf_probe_read_kernel(regs, sizeof(*regs), (void *)bpf_task_pt_regs(bpf_get_current_task_btf()));
+}
+
+// user_top reads what stack_trace.top is to hold, for a stack that the kernel
+// walked.
 static __always_inline __u64 user_top(void)
 {
 	struct regs regs;
 	__u64 top = 0;
 
-	if (!have_task_regs)
-		return 0;
-	// The registers that the thread had when it left user mode, be it by the
-	// timer's interrupt or by a system call.
-	struct pt_regs *r = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
-	if (bpf_probe_read_kernel(&regs, sizeof(regs), r))
+	if (!have_task_regs || user_regs(&regs))
 		return 0;
 #if defined(__TARGET_ARCH_x86)
 	if (bpf_probe_read_user(&top, sizeof(top), (void *)REGS_SP(&regs)))
@@ -83,20 +77,24 @@ static __always_inline __u64 user_top(void)
 	return top >= text_start && top < text_end ? top : 0;
 }
 
-// keep stores the current stack and returns its hash; 0 when there is none or
-// no room, and then *full is set.
-static __always_inline __u64 keep(void *ctx, __u64 flags, int *full)
+// get_stack has the kernel walk a stack, along frame pointers if it is the
+// user's.
+static __always_inline void get_stack(void *ctx, __u64 flags, struct stack_trace *s)
 {
-	__u32 zero = 0;
-	struct stack_trace *s = bpf_map_lookup_elem(&scratch, &zero);
-	if (!s)
-		return 0;
 	long bytes = bpf_get_stack(ctx, s->frames, sizeof(s->frames), flags);
-	if (bytes <= 0)
-		return 0;
-	s->depth = (__u64)bytes / sizeof(__u64);
+
+	s->depth = bytes > 0 ? (__u64)bytes / sizeof(__u64) : 0;
+	s->root = 0;
 	s->top = flags & BPF_F_USER_STACK ? user_top() : 0;
-	if (s->depth >= MAX_FRAMES)
+}
+
+// keep stores a stack and returns its hash; 0 when there is none or no room, and
+// then *full is set.
+static __always_inline __u64 keep(struct stack_trace *s, int *full)
+{
+	if (s->depth == 0)
+		return 0;
+	if (s->depth >= MAX_FRAMES && !s->root)
 		__sync_fetch_and_add(&cut_stacks, 1);
 
 	// FNV-1a over words, and the high bits folded down after each: a word's
@@ -121,19 +119,35 @@ static __always_inline __u64 keep(void *ctx, __u64 flags, int *full)
 	return h;
 }
 
-SEC("perf_event")
-int sample(void *ctx)
+// count adds the current stack to the counts.
+static __always_inline int count(void *ctx, int by_tables)
 {
 	struct bpf_pidns_info ns = {};
+	struct sample_key key = {};
+	__u32 zero = 0;
+	int full = 0;
+
 	if (!watched(&ns))
 		return 0;
-
-	struct sample_key key = {};
-	int full = 0;
+	struct stack_trace *s = bpf_map_lookup_elem(&scratch, &zero);
+	if (!s)
+		return 0;
 	key.pid = ns.tgid;
 	key.tid = ns.pid;
-	key.kernel = keep(ctx, 0, &full);
-	key.user = keep(ctx, BPF_F_USER_STACK, &full);
+	get_stack(ctx, 0, s);
+	key.kernel = keep(s, &full);
+#if defined(__TARGET_ARCH_x86)
+	struct regs regs;
+	if (!by_tables)
+		get_stack(ctx, BPF_F_USER_STACK, s);
+	else if (user_regs(&regs))
+		s->depth = 0;
+	else
+		unwind(REGS_IP(&regs), REGS_SP(&regs), REGS_FP(&regs), !REGS_SYSCALL(&regs), s);
+#else
+	get_stack(ctx, BPF_F_USER_STACK, s);
+#endif
+	key.user = keep(s, &full);
 	if (full) {
 		__sync_fetch_and_add(&lost_full, 1);
 		return 0;
@@ -156,5 +170,21 @@ int sample(void *ctx)
 		__sync_fetch_and_add(&lost_full, 1);
 	return 0;
 }
+
+// Two programs, one of which is loaded: a kernel that does not have what a
+// program needs refuses all of it.
+SEC("perf_event")
+int sample_frame_pointers(void *ctx)
+{
+	return count(ctx, 0);
+}
+
+#if defined(__TARGET_ARCH_x86)
+SEC("perf_event")
+int sample_tables(void *ctx)
+{
+	return count(ctx, 1);
+}
+#endif
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -72,8 +72,9 @@ func Notes(p *bpf.Profile) []string {
 	if p.Cut > 0 {
 		notes = append(notes, fmt.Sprintf("%d samples with stacks deeper than 127 frames", p.Cut))
 	}
+	notes = append(notes, p.Limits...)
 	if p.Broken > 0 {
-		notes = append(notes, fmt.Sprintf("%d of %d stacks reach main; the others break off in code compiled without frame pointers, shown as %s",
+		notes = append(notes, fmt.Sprintf("%d of %d stacks reach main; the others break off in code without frame pointers or an unwind table, shown as %s",
 			total-p.Broken, total, Truncated))
 	}
 	return notes

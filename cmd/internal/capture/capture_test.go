@@ -69,8 +69,9 @@ func TestNotesTellWhatIsMissing(t *testing.T) {
 	notes := strings.Join(Notes(&bpf.Profile{
 		Samples: []bpf.Sample{sample(true, 3, "f"), sample(false, 7, "g")},
 		Lost:    11, Cut: 12, Broken: 7, Exited: true, Duration: 1500 * time.Millisecond,
+		Limits: []string{"stacks are walked by frame pointers only: …"},
 	}), "\n")
-	for _, want := range []string{"exited after 1.5s", "11 samples lost", "12 samples", "3 of 10 stacks"} {
+	for _, want := range []string{"exited after 1.5s", "11 samples lost", "12 samples", "3 of 10 stacks", "frame pointers only"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("no %q in:\n%s", want, notes)
 		}
