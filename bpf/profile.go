@@ -14,13 +14,14 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
 // Sample is one stack and how often it was found.
 type Sample struct {
 	Stack []Frame // leaf first: kernel frames, if it was in the kernel, then user frames
-	Count uint64
+	Count uint64  // samples; µs, of a profile off the CPU
 	PID   uint32
 	TID   uint32 // as numbered by the target's own pid namespace, as is PID
 	Comm  string // the thread's name
@@ -28,16 +29,20 @@ type Sample struct {
 	// goroutine began with. It does not where code is on the way that has neither
 	// frame pointers nor an unwind table.
 	Whole bool
+	// Queued tells, of a profile off the CPU, that the thread was able to run and
+	// waited for a CPU; else it was blocked.
+	Queued bool
 }
 
 // Profile is what a Profiler found.
 type Profile struct {
 	Samples   []Sample
-	Frequency int           // Hz
+	Frequency int           // Hz; 0 of a profile off the CPU
 	Duration  time.Duration // from start to stop, or to the target's exit
 	Lost      uint64        // samples not in Samples: no room in the kernel's tables, or no stack to read
 	Cut       uint64        // samples whose user or kernel stack was deeper than is kept (127 frames)
-	Broken    uint64        // samples in Samples that are not Whole
+	Broken    uint64        // samples in Samples that are not Whole, in the unit of Count
+	OffCPU    bool          // what was asked for
 	Exited    bool          // the target exited before Stop
 	Limits    []string      // what made stacks shorter than they could be, a line each
 	// Mappings are the executable parts of the target's address space, by
@@ -52,7 +57,7 @@ type Mapping struct {
 	File       string // path as the process sees it, or a name in brackets
 }
 
-// Count is the number of samples in Samples.
+// Count is the sum of Samples.
 func (p *Profile) Count() uint64 {
 	var n uint64
 	for _, s := range p.Samples {
@@ -67,6 +72,10 @@ type ProfileOptions struct {
 	// Frequency is in samples per second of CPU time; 0 means 99, which does
 	// not beat with work done every 10 ms. At most MaxFrequency.
 	Frequency int
+	// OffCPU measures the time that threads are not on a CPU instead, from the
+	// stack that each had when it left. Sleeps that had begun before are not
+	// seen; those that last are, up to the end. Needs Linux 5.18.
+	OffCPU bool
 }
 
 // DefaultFrequency is the sampling rate in Hz when none is given.
@@ -81,6 +90,7 @@ type Profiler struct {
 	target    *process
 	coll      *ebpf.Collection
 	clocks    []int // perf events, one per CPU
+	links     []link.Link
 	frequency int
 	limits    []string
 	started   time.Time
@@ -115,42 +125,74 @@ func startProfile(opts ProfileOptions, noTables error) (*Profiler, error) {
 	spec, err := loadProfile()
 	if err == nil {
 		start, end := target.text()
+		name, others := "sample", []string(nil)
+		if opts.OffCPU {
+			name, others = "off_cpu", []string{profileProgOffCpuWoken}
+		}
 		haveRegs := uint8(0)
 		if features.HaveProgramHelper(ebpf.PerfEvent, asm.FnTaskPtRegs) == nil {
 			haveRegs = 1
 		}
-		p.coll, program, p.limits, err = target.loadWalker(spec, "sample", map[string]any{
+		p.coll, program, p.limits, err = target.loadWalker(spec, name, map[string]any{
 			profileVarTextStart: start, profileVarTextEnd: end, profileVarHaveTaskRegs: haveRegs,
-		}, noTables)
+		}, noTables, others...)
+		if err != nil && opts.OffCPU {
+			err = fmt.Errorf("%w (the time off the CPU needs Linux 5.18 with CONFIG_DEBUG_INFO_BTF)", err)
+		}
+	}
+	switch {
+	case err != nil:
+	case opts.OffCPU:
+		err = p.attachScheduler(program)
+	default:
+		err = p.startClocks(program)
 	}
 	if err != nil {
 		p.close()
 		return nil, err
 	}
+	p.done.Go(p.watch)
+	return p, nil
+}
+
+// attachScheduler attaches the programs for the time off the CPU.
+func (p *Profiler) attachScheduler(switched *ebpf.Program) error {
+	p.frequency = 0
+	// A wake-up that is seen without the switch before it does no harm; the other
+	// way round, the wait for a CPU would count as blocked.
+	for _, prog := range []*ebpf.Program{p.coll.Programs[profileProgOffCpuWoken], switched} {
+		l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+		if err != nil {
+			return fmt.Errorf("attaching to the scheduler: %w", err)
+		}
+		p.links = append(p.links, l)
+	}
+	p.started = time.Now()
+	return nil
+}
+
+// startClocks has the program sample.
+func (p *Profiler) startClocks(program *ebpf.Program) error {
 	for _, cpu := range onlineCPUs() {
-		fd, err := openClock(cpu, opts.Frequency)
+		fd, err := openClock(cpu, p.frequency)
 		if errors.Is(err, unix.ENODEV) {
 			continue // went offline
 		}
 		if err != nil {
-			p.close()
-			return nil, err
+			return err
 		}
 		p.clocks = append(p.clocks, fd)
 		if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, program.FD()); err != nil {
-			p.close()
-			return nil, fmt.Errorf("attaching the sampler: %w", err)
+			return fmt.Errorf("attaching the sampler: %w", err)
 		}
 	}
 	p.started = time.Now()
 	for _, fd := range p.clocks {
 		if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0); err != nil {
-			p.close()
-			return nil, fmt.Errorf("starting the sampler: %w", err)
+			return fmt.Errorf("starting the sampler: %w", err)
 		}
 	}
-	p.done.Go(p.watch)
-	return p, nil
+	return nil
 }
 
 // openClock opens a perf event, not enabled, that fires at the given frequency
@@ -206,12 +248,15 @@ func (p *Profiler) Stop() (*Profile, error) {
 	for _, fd := range p.clocks {
 		unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_DISABLE, 0)
 	}
+	closeLinks(p.links)
+	offCPU := len(p.links) > 0
+	p.links = nil
 	now := time.Now()
 	close(p.stop)
 	p.done.Wait()
 	defer p.close()
 
-	profile := &Profile{Frequency: p.frequency, Limits: p.limits}
+	profile := &Profile{Frequency: p.frequency, Limits: p.limits, OffCPU: offCPU}
 	select {
 	case <-p.exited:
 		profile.Exited, now = true, p.end
@@ -234,10 +279,11 @@ func (p *Profiler) collect(profile *Profile) error {
 	); err != nil {
 		return fmt.Errorf("reading the sampler's counts: %w", err)
 	}
-	var key profileSampleKey
-	var count uint64
-	counts := p.coll.Maps[profileMapCounts].Iterate()
-	for counts.Next(&key, &count) {
+	counts, err := p.counts(profile.OffCPU)
+	if err != nil {
+		return err
+	}
+	for key, count := range counts {
 		inKernel, err := p.stack(key.Kernel)
 		if err != nil {
 			return err
@@ -252,9 +298,13 @@ func (p *Profiler) collect(profile *Profile) error {
 			// the caller's caller.
 			user = slices.Insert(user, 1, inUser.Top)
 		}
-		s := Sample{Count: count, PID: key.Pid, TID: key.Tid, Comm: comm(key.Comm)}
+		s := Sample{Count: count, PID: key.Pid, TID: key.Tid, Comm: comm(key.Comm), Queued: key.Queued != 0}
 		for i, a := range inKernel.addrs() {
-			s.Stack = append(s.Stack, kernelFrame(a, i > 0))
+			f := kernelFrame(a, i > 0)
+			if profile.OffCPU && len(s.Stack) == 0 && isObserver(f.Symbol) {
+				continue
+			}
+			s.Stack = append(s.Stack, f)
 		}
 		frames, complete := p.target.userFrames(user)
 		s.Stack = append(s.Stack, frames...)
@@ -267,10 +317,51 @@ func (p *Profiler) collect(profile *Profile) error {
 		}
 		profile.Samples = append(profile.Samples, s)
 	}
-	if err := counts.Err(); err != nil {
-		return fmt.Errorf("reading the samples: %w", err)
-	}
 	return nil
+}
+
+// counts reads the counts by stack. Off the CPU they are times, to which those of
+// the threads that have not come back are added.
+func (p *Profiler) counts(offCPU bool) (map[profileSampleKey]uint64, error) {
+	counts := map[profileSampleKey]uint64{}
+	var key profileSampleKey
+	var count uint64
+	all := p.coll.Maps[profileMapCounts].Iterate()
+	for all.Next(&key, &count) {
+		counts[key] = count
+	}
+	if err := all.Err(); err != nil {
+		return nil, fmt.Errorf("reading the samples: %w", err)
+	}
+	if !offCPU {
+		return counts, nil
+	}
+	var clock unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &clock); err != nil {
+		return nil, err
+	}
+	now := uint64(clock.Nano())
+	var task uint64
+	var off profileOffCpu
+	threads := p.coll.Maps[profileMapOffCpuThreads].Iterate()
+	for threads.Next(&task, &off) {
+		woken := off.Woken
+		if woken == 0 {
+			woken = now
+		}
+		counts[off.Key] += woken - off.Since
+		off.Key.Queued = 1
+		counts[off.Key] += now - woken
+	}
+	if err := threads.Err(); err != nil {
+		return nil, fmt.Errorf("reading the waiting threads: %w", err)
+	}
+	for key, ns := range counts {
+		if counts[key] = ns / 1000; ns < 1000 {
+			delete(counts, key)
+		}
+	}
+	return counts, nil
 }
 
 // stack reads the stack that hash stands for.
@@ -290,6 +381,7 @@ func (t *profileStackTrace) addrs() []uint64 {
 }
 
 func (p *Profiler) close() {
+	closeLinks(p.links)
 	for _, fd := range p.clocks {
 		unix.Close(fd)
 	}
@@ -297,6 +389,14 @@ func (p *Profiler) close() {
 		p.coll.Close()
 	}
 	p.target.close()
+}
+
+// isObserver reports whether a kernel function is on the way from a tracepoint
+// into our own program.
+func isObserver(symbol string) bool {
+	return slices.ContainsFunc([]string{"bpf_prog_", "bpf_trace_run", "__bpf_trace_", "__traceiter_"}, func(prefix string) bool {
+		return strings.HasPrefix(symbol, prefix)
+	})
 }
 
 // roots are the functions that a thread or goroutine begins with.

@@ -13,13 +13,22 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type profileOffCpu struct {
+	_     structs.HostLayout
+	Key   profileSampleKey
+	Since uint64
+	Woken uint64
+}
+
 type profileSampleKey struct {
-	_      structs.HostLayout
-	User   uint64
-	Kernel uint64
-	Pid    uint32
-	Tid    uint32
-	Comm   [16]int8
+	_        structs.HostLayout
+	User     uint64
+	Kernel   uint64
+	Pid      uint32
+	Tid      uint32
+	Comm     [16]int8
+	Queued   uint32
+	Reserved uint32
 }
 
 type profileStackTrace struct {
@@ -52,10 +61,14 @@ type profileUnwindRow struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	profileMapCounts               = "counts"
+	profileMapOffCpuThreads        = "off_cpu_threads"
 	profileMapScratch              = "scratch"
 	profileMapStacks               = "stacks"
 	profileMapUnwindMappings       = "unwind_mappings"
 	profileMapUnwindRows           = "unwind_rows"
+	profileProgOffCpuFramePointers = "off_cpu_frame_pointers"
+	profileProgOffCpuTables        = "off_cpu_tables"
+	profileProgOffCpuWoken         = "off_cpu_woken"
 	profileProgSampleFramePointers = "sample_frame_pointers"
 	profileProgSampleTables        = "sample_tables"
 	profileVarCutStacks            = "cut_stacks"
@@ -111,6 +124,9 @@ type profileSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type profileProgramSpecs struct {
+	OffCpuFramePointers *ebpf.ProgramSpec `ebpf:"off_cpu_frame_pointers"`
+	OffCpuTables        *ebpf.ProgramSpec `ebpf:"off_cpu_tables"`
+	OffCpuWoken         *ebpf.ProgramSpec `ebpf:"off_cpu_woken"`
 	SampleFramePointers *ebpf.ProgramSpec `ebpf:"sample_frame_pointers"`
 	SampleTables        *ebpf.ProgramSpec `ebpf:"sample_tables"`
 }
@@ -120,6 +136,7 @@ type profileProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type profileMapSpecs struct {
 	Counts         *ebpf.MapSpec `ebpf:"counts"`
+	OffCpuThreads  *ebpf.MapSpec `ebpf:"off_cpu_threads"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 	Stacks         *ebpf.MapSpec `ebpf:"stacks"`
 	UnwindMappings *ebpf.MapSpec `ebpf:"unwind_mappings"`
@@ -162,6 +179,7 @@ func (o *profileObjects) Close() error {
 // It can be passed to loadProfileObjects or ebpf.CollectionSpec.LoadAndAssign.
 type profileMaps struct {
 	Counts         *ebpf.Map `ebpf:"counts"`
+	OffCpuThreads  *ebpf.Map `ebpf:"off_cpu_threads"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 	Stacks         *ebpf.Map `ebpf:"stacks"`
 	UnwindMappings *ebpf.Map `ebpf:"unwind_mappings"`
@@ -171,6 +189,7 @@ type profileMaps struct {
 func (m *profileMaps) Close() error {
 	return _ProfileClose(
 		m.Counts,
+		m.OffCpuThreads,
 		m.Scratch,
 		m.Stacks,
 		m.UnwindMappings,
@@ -197,12 +216,18 @@ type profileVariables struct {
 //
 // It can be passed to loadProfileObjects or ebpf.CollectionSpec.LoadAndAssign.
 type profilePrograms struct {
+	OffCpuFramePointers *ebpf.Program `ebpf:"off_cpu_frame_pointers"`
+	OffCpuTables        *ebpf.Program `ebpf:"off_cpu_tables"`
+	OffCpuWoken         *ebpf.Program `ebpf:"off_cpu_woken"`
 	SampleFramePointers *ebpf.Program `ebpf:"sample_frame_pointers"`
 	SampleTables        *ebpf.Program `ebpf:"sample_tables"`
 }
 
 func (p *profilePrograms) Close() error {
 	return _ProfileClose(
+		p.OffCpuFramePointers,
+		p.OffCpuTables,
+		p.OffCpuWoken,
 		p.SampleFramePointers,
 		p.SampleTables,
 	)

@@ -4,7 +4,9 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -59,21 +61,25 @@ type unwindTable struct {
 	first, rows uint32
 }
 
-// loadWalker loads spec, which has a program in two forms, NAME_frame_pointers and
-// NAME_tables, with one of them: by tables unless noTables says why not. limits
-// says what will make stacks shorter than they could be.
-func (p *process) loadWalker(spec *ebpf.CollectionSpec, name string, constants map[string]any, noTables error) (
+// loadWalker loads of spec the program that it has in two forms, NAME_frame_pointers
+// and NAME_tables, in one of them, and the programs called others. The form is by
+// tables unless noTables says why not. limits says what will make stacks shorter
+// than they could be.
+func (p *process) loadWalker(spec *ebpf.CollectionSpec, name string, constants map[string]any, noTables error, others ...string) (
 	coll *ebpf.Collection, prog *ebpf.Program, limits []string, err error) {
 	byTables, byFramePointers := name+"_tables", name+"_frame_pointers"
+	wanted := append(others, byTables)
 	if noTables != nil {
-		delete(spec.Programs, byTables)
+		wanted = append(others, byFramePointers)
+	}
+	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !slices.Contains(wanted, name) })
+	if noTables != nil {
 		if coll, err = p.load(spec, constants); err != nil {
 			return nil, nil, nil, err
 		}
 		limits = []string{fmt.Sprintf("stacks are walked by frame pointers only: %v", noTables)}
 		return coll, coll.Programs[byFramePointers], limits, nil
 	}
-	delete(spec.Programs, byFramePointers)
 	u := newUnwinder(p)
 	if err := u.prepare(spec); err != nil {
 		return nil, nil, nil, err

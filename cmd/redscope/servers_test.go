@@ -194,4 +194,13 @@ func TestStockServer(t *testing.T) {
 			t.Errorf("a sample's stack is %s", line)
 		}
 	}
+
+	// Where it waits.
+	status, out, errs := runRedscope(t, t.TempDir(), "record", "-p", strconv.Itoa(pid), "-d", "2s", "--off-cpu", "-o=", "--folded", "-")
+	if status != 0 || !strings.Contains(errs, "µs off the CPU") {
+		t.Fatalf("status %d: %s", status, errs)
+	}
+	if !strings.Contains(out, ";main;aeMain;") || !strings.Contains(out, "epoll_wait;") {
+		t.Errorf("it does not wait in epoll_wait:\n%s", out)
+	}
 }

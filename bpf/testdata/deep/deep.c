@@ -1,5 +1,5 @@
 // A C program for the unwinder: `deep MODE DEPTH` calls down() DEPTH times, one
-// within the other, then computes in leaf() for ever. MODE is the kind of frame
+// within the other, then computes in leaf() for ever; or naps DEPTH times. MODE is the kind of frame
 // on the way. Compiled with -O2 -fomit-frame-pointer.
 #include <alloca.h>
 #include <signal.h>
@@ -90,11 +90,21 @@ NOINLINE int plt(int n)
 	return 0;
 }
 
+// Sleeps n times for 10 ms when told to, and then for ever.
+NOINLINE int naps(int n)
+{
+	getchar();
+	while (n-- > 0)
+		usleep(10000);
+	pause();
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct { const char *name; int (*run)(int); } modes[] = {
 		{"plain", plain}, {"vla", vla}, {"aligned", aligned}, {"realigned_vla", realigned_vla},
-		{"sorted", sorted}, {"interrupted", interrupted}, {"plt", plt},
+		{"sorted", sorted}, {"interrupted", interrupted}, {"plt", plt}, {"naps", naps},
 	};
 	if (argc != 3)
 		return 2;
