@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -42,8 +40,9 @@ var buildSpin = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(spinDir, "spin")
-	out, err := exec.Command("go", "build", "-o", path, "./testdata/spin").CombinedOutput()
-	if err != nil {
+	build := exec.Command("go", "build", "-o", path, "./testdata/spin")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // also with the race detector
+	if out, err := build.CombinedOutput(); err != nil {
 		return "", errors.New(string(out))
 	}
 	return path, nil
@@ -106,14 +105,7 @@ const patience = time.Minute
 // has samples of it, however little a busy machine gives it.
 func burn(t *testing.T, pid int, d time.Duration) {
 	t.Helper()
-	used := func() time.Duration {
-		const sched = 2 // CPUCLOCK_SCHED, linux/posix-timers_types.h
-		var now unix.Timespec
-		if err := unix.ClockGettime(int32(^pid<<3|sched), &now); err != nil {
-			t.Fatal(err)
-		}
-		return time.Duration(now.Nano())
-	}
+	used := func() time.Duration { return cpuTime(t, pid) }
 	begin := used()
 	for end := time.Now().Add(patience); used() < begin+d; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -23,7 +24,9 @@ func startServer(t *testing.T) (dir string, set func()) {
 	require.Tool(t, "go")
 	dir = t.TempDir()
 	path := filepath.Join(dir, "bin", "server")
-	if out, err := exec.Command("go", "build", "-o", path, "../cmd/server").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", path, "../cmd/server")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // also with the race detector
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	port := freePort(t)

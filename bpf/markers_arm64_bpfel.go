@@ -20,7 +20,7 @@ type markersMarkerEvent struct {
 	Tid    uint32
 	Marker uint32
 	KeyLen uint32
-	Args   [6]uint64
+	Args   [7]uint64
 	Key    [64]uint8
 }
 

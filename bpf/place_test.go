@@ -142,6 +142,9 @@ func sitesFromObjdump(text []byte, branch, next *regexp.Regexp) map[uint64]uint6
 			n, after = 0, false
 			continue
 		}
+		if n > 8 {
+			continue
+		}
 		m := objdumpLine.FindSubmatch(bytes.TrimRight(line, "\n"))
 		if m == nil {
 			continue
@@ -153,9 +156,7 @@ func sitesFromObjdump(text []byte, branch, next *regexp.Regexp) map[uint64]uint6
 		if n == 0 {
 			entry = addr
 		}
-		if n++; n > 8 {
-			continue
-		}
+		n++
 		if after && next.Match(m[2]) {
 			sites[entry] = addr
 			n = 9

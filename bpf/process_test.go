@@ -110,6 +110,19 @@ func helper(what string) {
 			}
 		})
 		fmt.Println(err)
+	case "commands": // watches all commands until killed, and says once that it does
+		w, err := StartCommandWatcher(CommandOptions{PID: pid, OneIn: 1})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer w.Close()
+		fmt.Println("watching")
+		for err == nil {
+			err = w.Drain(func(*CommandRecord) {})
+			time.Sleep(pollEvery)
+		}
+		fmt.Println(err)
 	}
 }
 

@@ -300,11 +300,12 @@ func (p *Profiler) collect(profile *Profile) error {
 		}
 		s := Sample{Count: count, PID: key.Pid, TID: key.Tid, Comm: comm(key.Comm), Queued: key.Queued != 0}
 		for i, a := range inKernel.addrs() {
-			f := kernelFrame(a, i > 0)
-			if profile.OffCPU && len(s.Stack) == 0 && isObserver(f.Symbol) {
-				continue
-			}
-			s.Stack = append(s.Stack, f)
+			s.Stack = append(s.Stack, kernelFrame(a, i > 0))
+		}
+		if profile.OffCPU {
+			// Above it is the way into our own program.
+			i := slices.IndexFunc(s.Stack, func(f Frame) bool { return f.Symbol == "__schedule" })
+			s.Stack = s.Stack[max(0, i):]
 		}
 		frames, complete := p.target.userFrames(user)
 		s.Stack = append(s.Stack, frames...)
@@ -389,14 +390,6 @@ func (p *Profiler) close() {
 		p.coll.Close()
 	}
 	p.target.close()
-}
-
-// isObserver reports whether a kernel function is on the way from a tracepoint
-// into our own program.
-func isObserver(symbol string) bool {
-	return slices.ContainsFunc([]string{"bpf_prog_", "bpf_trace_run", "__bpf_trace_", "__traceiter_"}, func(prefix string) bool {
-		return strings.HasPrefix(symbol, prefix)
-	})
 }
 
 // roots are the functions that a thread or goroutine begins with.

@@ -138,7 +138,7 @@ func TestAggregateDifferential(t *testing.T) {
 	m := commandMaker{newRand(t)}
 	sent := 0
 	var last []string
-	for end := time.Now().Add(*differentialFlag); time.Now().Before(end); {
+	for end := time.Now().Add(differentialTime()); time.Now().Before(end); {
 		batch := make([][]string, 200)
 		for i := range batch {
 			batch[i] = m.aggregate()

@@ -38,6 +38,9 @@ var aggregateCommands = []struct {
 	{"HSET-large", largeHash, func(i int) []string { return []string{"HSET", "h", "field:" + strconv.Itoa(i), "eulav"} }},
 	{"SADD-intset", smallSet, func(i int) []string { return []string{"SADD", "s" + strconv.Itoa(i), "77"} }},
 	{"SISMEMBER-intset", smallSet, func(i int) []string { return []string{"SISMEMBER", "s" + strconv.Itoa(i), "77"} }},
+	{"SADD-packed", packedSet, func(i int) []string { return []string{"SADD", "p" + strconv.Itoa(i), "pear"} }},
+	{"SISMEMBER-packed", packedSet, func(i int) []string { return []string{"SISMEMBER", "p" + strconv.Itoa(i), "pear"} }},
+	{"SRANDMEMBER-packed", packedSet, func(i int) []string { return []string{"SRANDMEMBER", "p" + strconv.Itoa(i), "2"} }},
 	{"SADD-large", largeSet, func(i int) []string { return []string{"SADD", "s", "member:" + strconv.Itoa(i)} }},
 	{"SISMEMBER-large", largeSet, func(i int) []string { return []string{"SISMEMBER", "s", "member:" + strconv.Itoa(i)} }},
 	{"ZADD-small", smallZset, func(i int) []string { return []string{"ZADD", "z" + strconv.Itoa(i), strconv.Itoa(i), "b"} }},
@@ -59,6 +62,9 @@ func smallHash(i int) []string {
 func largeHash(i int) []string { return []string{"HSET", "h", "field:" + strconv.Itoa(i), "value"} }
 func smallSet(i int) []string {
 	return []string{"SADD", "s" + strconv.Itoa(i), "1", "20000", "77", "-5", "12"}
+}
+func packedSet(i int) []string {
+	return []string{"SADD", "p" + strconv.Itoa(i), "apple", "7", "pear", "plum", "fig"}
 }
 func largeSet(i int) []string { return []string{"SADD", "s", "member:" + strconv.Itoa(i)} }
 func smallZset(i int) []string {
@@ -92,16 +98,7 @@ func BenchmarkAggregates(b *testing.B) {
 	for _, a := range aggregateCommands {
 		b.Run(a.name, func(b *testing.B) {
 			c, reads := aggregateReads(b, 50_000, a.before, a.command)
-			b.ReportAllocs()
-			before := cpuTime()
-			n := 0
-			for b.Loop() {
-				c.query, c.pos = reads[n%len(reads)], 0
-				processInputBuffer(c)
-				c.buf = c.buf[:0]
-				n++
-			}
-			b.ReportMetric(float64(cpuTime()-before)/float64(n*16), "cpu-ns/command")
+			benchmarkReads(b, c, reads)
 		})
 	}
 }
@@ -188,11 +185,12 @@ func TestAggregatesOutOfMemory(t *testing.T) {
 	text := func(i int) string { return fmt.Sprintf("%s:%d", long[:i%90], i) }
 	number := func(i int) string { return strconv.Itoa(i * 1_000_003) }
 	begins := map[string][]string{
-		"":      nil,
-		"hash":  words("HSET", 20, number),
-		"table": words("HSET", 2000, text),
-		"ints":  words("SADD", 300, number),
-		"set":   words("SADD", 700, text),
+		"":       nil,
+		"hash":   words("HSET", 20, number),
+		"table":  words("HSET", 2000, text),
+		"packed": words("SADD", 6, func(i int) string { return "word" + number(i) }),
+		"ints":   words("SADD", 300, number),
+		"set":    words("SADD", 700, text),
 	}
 	writes := [][]string{
 		words("HSET", 2, text), words("HSET", 40, text), words("HSET", 4000, text), words("HSETNX", 2, func(int) string { return long }),
@@ -203,10 +201,13 @@ func TestAggregatesOutOfMemory(t *testing.T) {
 		{"SUNION", "k", "other"}, {"SDIFF", "other", "k"},
 		words("HDEL", 5, number), words("SREM", 5, number), {"SPOP", "k"},
 	}
-	refused := 0
+	refused, step := 0, int64(2)
+	if testing.Short() {
+		step = 4
+	}
 	for kind, begin := range begins {
 		for _, write := range writes {
-			for room := int64(0); room < 200_000; room = room*2 + 8 {
+			for room := int64(0); room < 200_000; room = room*step + 8 {
 				s.arena.SetLimit(0)
 				c.replyTo([]string{"FLUSHALL"})
 				c.replyTo(words("SADD", 20, func(i int) string { return "o" + strconv.Itoa(i) }), []string{"RENAME", "k", "other"})
@@ -324,13 +325,16 @@ func TestScanOfTablesUnderResize(t *testing.T) {
 func TestRandomMembersAreFair(t *testing.T) {
 	s, c := benchmarkServer(t)
 	const n, draws = 12, 2_000
-	for _, kind := range []string{"ints", "table"} {
-		if kind == "table" {
+	for _, kind := range []string{"ints", "packed", "table"} {
+		c.replyTo([]string{"FLUSHALL"})
+		if kind != "ints" {
 			s.config.SetMaxIntsetEntries, s.config.HashMaxListpackEntries = 0, 0
 		}
-		c.replyTo([]string{"FLUSHALL"})
 		for i := range n {
 			c.replyTo([]string{"SADD", "s", strconv.Itoa(i)}, []string{"HSET", "h", strconv.Itoa(i), "x"})
+		}
+		if kind == "table" {
+			makeSetTable(c, "s")
 		}
 		for _, command := range [][]string{
 			{"SRANDMEMBER", "s", "1"}, {"SRANDMEMBER", "s", "3"}, {"SRANDMEMBER", "s", "9"}, {"SRANDMEMBER", "s", "-3"},
@@ -366,6 +370,7 @@ var _ heapObject = (*setTable)(nil)
 func TestObjectMemory(t *testing.T) {
 	s, c := benchmarkServer(t)
 	c.replyTo([]string{"SADD", "s", "a", "b"}, []string{"HSET", "h", "f", strings.Repeat("v", 100)})
+	makeSetTable(c, "s")
 	for _, key := range []string{"s", "h"} {
 		r := s.db[0].dict.Find([]byte(key))
 		o := s.db[0].objectAt(r)
@@ -378,6 +383,12 @@ func TestObjectMemory(t *testing.T) {
 	if r := s.db[0].dict.Find([]byte("s")); s.db[0].objectAt(r).(*setTable).Find([]byte("a")) == dict.Ref(0) {
 		t.Error("freeing the copy hurt")
 	}
+}
+
+// makeSetTable makes a set a table, whatever it was, with the same members.
+func makeSetTable(c *client, key string) {
+	tooLong := strings.Repeat("x", packedMaxBytes)
+	c.replyTo([]string{"SADD", key, tooLong}, []string{"SREM", key, tooLong})
 }
 
 func parseReply(t testing.TB, raw string) reply {

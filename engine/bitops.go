@@ -46,15 +46,8 @@ func lookupStringForBitCommand(c *client, last uint64) (r dict.Ref, changed, ok 
 	hash := c.hash(key)
 	size := int(last>>3) + 1
 	if r = lookupKeyHash(c, db, hash, key, lookupWrite); r == 0 {
-		if r, ok = setKey(c, db, hash, key, 0, nil, stringMeta(c, encodingRaw), noExpire); !ok {
-			return 0, false, false
-		}
-		grown, ok := growRaw(c, db, r, size)
-		if !ok {
-			dbDelete(c.srv, db, hash, r)
-			return 0, false, false
-		}
-		return grown, true, true
+		r, ok = growOrAddRaw(c, hash, key, 0, size)
+		return r, true, ok
 	}
 	if checkType(c, r, typeString) {
 		return 0, false, false
@@ -105,7 +98,7 @@ func getbitCommand(c *client) {
 }
 
 // bitRange is the range of BITCOUNT or BITPOS in a string: the first and the last
-// bit. It is empty when the last comes before the first.
+// bit, or in GETRANGE byte. It is empty when the last is the one before the first.
 type bitRange struct{ first, last int64 }
 
 // clip turns positions from the start, or negative from the end, in units of which

@@ -118,7 +118,7 @@ func (m commandMaker) bitCommand() []string {
 }
 
 func TestBitsDifferential(t *testing.T) {
-	differential(t, *differentialFlag/2, commandMaker.bitCommand)
+	differential(t, differentialTime()/2, commandMaker.bitCommand)
 }
 
 // bitfieldCommand makes what the others seldom hit upon: fields and numbers about
@@ -144,5 +144,5 @@ func (m commandMaker) bitfieldCommand() []string {
 }
 
 func TestBitfieldDifferential(t *testing.T) {
-	differential(t, *differentialFlag/4, commandMaker.bitfieldCommand)
+	differential(t, differentialTime()/4, commandMaker.bitfieldCommand)
 }

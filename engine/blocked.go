@@ -115,14 +115,22 @@ func unblockClient(c *client) {
 // unblocks it if it did.
 func serveBlocked(c *client, reply func() bool) bool {
 	s, cmd := c.srv, c.blocked.cmd
-	errors, start := s.stat.errorReplies, monotonic.Ticks()
+	if watching && s.turn != nil {
+		s.turn.beginCommand()
+	}
+	errors, start, before := s.stat.errorReplies, monotonic.Ticks(), len(c.buf)
 	c.cmd = cmd
 	served := reply()
-	c.cmd = nil
 	if !served {
+		c.cmd = nil
 		return false
 	}
-	cmd.count(s, c.blocked.nanoseconds+monotonic.Nanos(monotonic.Ticks()-start), s.stat.errorReplies > errors)
+	duration, failed := c.blocked.nanoseconds+monotonic.Nanos(monotonic.Ticks()-start), s.stat.errorReplies > errors
+	cmd.count(s, duration, failed)
+	if watching && s.turn != nil {
+		s.turn.unblocked(c, duration, before, failed)
+	}
+	c.cmd = nil
 	unblockClient(c)
 	return true
 }

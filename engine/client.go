@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
-	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -581,24 +580,16 @@ func clientPause(c *client) {
 			return
 		}
 	}
-	ms, ok := parseInt64(c.argv[2])
-	switch {
-	case !ok:
-		addReplyError(c, "timeout is not an integer or out of range")
-		return
-	case ms < 0:
-		addReplyError(c, "timeout is negative")
-		return
-	case ms > math.MaxInt64-s.loopClock.unixMs:
-		addReplyError(c, "timeout is out of range")
+	// As in Redis, one that is too long for the clock is none.
+	until, ok := timeoutArgumentMs(c, c.argv[2])
+	if !ok {
 		return
 	}
 	// A pause under way is never made shorter or milder.
-	now := s.loopClock.unixMs
-	if s.pause.until > now {
+	if s.pausing() {
 		writes = writes && s.pause.writes
 	}
-	s.pause = pause{until: max(s.pause.until, now+ms), writes: writes}
+	s.pause = pause{until: max(s.pause.until, until), writes: writes}
 	addReply(c, shared.ok)
 }
 
@@ -636,6 +627,9 @@ func resumePostponedClients(s *Server) {
 func (c *client) resume() {
 	c.trace.beginRead(c)
 	c.trace.readDone(c, 0)
+	if watching && c.srv.turn != nil {
+		c.srv.turn.readNothing()
+	}
 	processInputBuffer(c)
 	c.keepQuery(false)
 	c.trace.endRead(c)

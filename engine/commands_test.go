@@ -154,7 +154,7 @@ func TestGetKeysDifferential(t *testing.T) {
 	}
 	words := []string{"a", "b", "0", "1", "2", "3", "-1", "x", "STORE", "STOREDIST", "LIMIT", "BY", "GET", "SET", "INCRBY", "OVERFLOW", "u8",
 		"STREAMS", "COUNT", "BLOCK", "GROUP", "WEIGHTS", "KEYS", "REPLACE", "MINMATCHLEN", "LEFT", "store", "streams", "NX", "9223372036854775808"}
-	differential(t, *differentialFlag/2, func(m commandMaker) []string {
+	differential(t, differentialTime()/2, func(m commandMaker) []string {
 		args := []string{"COMMAND", pick(m, "GETKEYS", "GETKEYSANDFLAGS")}
 		cmd := withKeys[m.IntN(len(withKeys))]
 		args = append(args, strings.Split(cmd.fullName, "|")...)

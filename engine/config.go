@@ -60,6 +60,8 @@ type Config struct {
 	PidFile                string
 	LatencyTracking        bool // keep a histogram of each command's times, for INFO latencystats
 
+	// Markers says when commands pass the markers of engine/probe.
+	Markers markersMode
 	// OTLPEndpoint is where traces go; "" leaves it to the environment.
 	OTLPEndpoint string
 	// TraceFile is where traces go besides, as OTLP/JSON; "" is nowhere.
@@ -67,7 +69,7 @@ type Config struct {
 	// TraceQueryText says whether spans show commands with their first key.
 	TraceQueryText bool
 	// TraceSample is the share of reads to trace, a number from 0 to 1; "" leaves
-	// it to the environment. The engine only keeps the four.
+	// it to the environment. Of these four, the engine does nothing but keep them.
 	TraceSample string
 
 	// File is the absolute path of the configuration file; "" when there is none.
@@ -86,6 +88,14 @@ const (
 	protectedNo protectedAccess = iota
 	protectedYes
 	protectedLocal // only who connects from this machine
+)
+
+// markersMode says when commands pass the markers.
+type markersMode int
+
+const (
+	markersAuto   markersMode = iota // while the kernel knows of an observer
+	markersAlways                    // also for observers that it does not know of
 )
 
 // outputBufferLimit is one class of client-output-buffer-limit; 0 is no limit.
@@ -377,6 +387,7 @@ Options of redscope's own:
                          http://host:port for HTTP (OTEL_EXPORTER_OTLP_ENDPOINT)
   --trace-file FILE      write the spans to a file, as OTLP/JSON
   --trace-query-text yes show the command and its first key in the spans
+  --markers always       open the markers for tools that raise no semaphore
   --trace-sample SHARE   the share of reads that are traced, from 0 to 1
                          (OTEL_TRACES_SAMPLER, or else 0.01)
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/redscope/redscope/engine/probe"
 )
 
 // CONFIG, and what a changed parameter sets going.
@@ -179,6 +181,19 @@ func (s *Server) applyBacklogSize() string {
 	if n, _ := parseMemory(s.config.values["repl-backlog-size"]); n < 16<<10 {
 		s.config.values["repl-backlog-size"] = strconv.Itoa(16 << 10)
 	}
+	return ""
+}
+
+// applyMarkers opens the markers, or leaves them to the kernel again.
+func (s *Server) applyMarkers() string {
+	always := s.config.Markers == markersAlways
+	switch {
+	case always && !s.holdsMarkers:
+		probe.Hold()
+	case !always && s.holdsMarkers:
+		probe.Release()
+	}
+	s.holdsMarkers = always
 	return ""
 }
 

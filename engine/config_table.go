@@ -176,6 +176,7 @@ func configRows() []*configParam {
 		{name: "list-max-listpack-size", alias: "list-max-ziplist-size", kind: paramInt, def: "-2", min: math.MinInt32, max: maxInt, field: func(c *Config) any { return &c.ListMaxListpackSize }},
 		{name: "logfile", kind: paramString, flags: paramImmutable, field: func(c *Config) any { return &c.LogFile }},
 		{name: "loglevel", kind: paramEnum, def: "notice", values: []string{"debug", "verbose", "notice", "warning"}, unlisted: "nothing", field: func(c *Config) any { return (*int)(&c.LogLevel) }},
+		{name: "markers", kind: paramEnum, def: "auto", values: []string{"auto", "always"}, field: func(c *Config) any { return (*int)(&c.Markers) }, apply: (*Server).applyMarkers},
 		{name: "masterauth", kind: paramString},
 		{name: "masteruser", kind: paramString},
 		{name: "maxclients", kind: paramInt, def: "10000", min: 1, max: maxUint, field: func(c *Config) any { return &c.MaxClients }, apply: (*Server).applyMaxClients},

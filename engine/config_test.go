@@ -12,11 +12,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/redscope/redscope/engine/probe"
 	"github.com/redscope/redscope/internal/require"
 )
 
 // ownParams are the parameters that Redis does not have.
-var ownParams = []string{"otlp-endpoint", "trace-file", "trace-query-text", "trace-sample"}
+var ownParams = []string{"markers", "otlp-endpoint", "trace-file", "trace-query-text", "trace-sample"}
 
 // differingDefaults are the parameters whose value without a configuration is
 // not that of redis-server, with the reason.
@@ -364,5 +365,33 @@ func TestPidFile(t *testing.T) {
 	}
 	if v := dial(t, startOurs(t, "--pidfile", "/nonexistent/pid")).do(t, "PING"); v.text != "PONG" {
 		t.Error(v)
+	}
+}
+
+// Markers always opens the markers, once, and auto or the server's end closes
+// them.
+func TestConfigMarkers(t *testing.T) {
+	open := func() bool { return probe.CommandStartEnabled() && probe.ReplyWrittenEnabled() }
+	closed := func() bool { return !probe.CommandStartEnabled() && !probe.ReplyWrittenEnabled() }
+	if !closed() {
+		t.Skip("somebody looks at this process")
+	}
+	t.Run("server", func(t *testing.T) {
+		c := dial(t, startOurs(t, "--markers", "always"))
+		set := func(value string) string { return c.do(t, "CONFIG", "SET", "markers", value).String() }
+		for i, step := range []struct {
+			value string
+			state func() bool
+		}{{"always", open}, {"auto", closed}, {"auto", closed}, {"always", open}, {"always", open}} {
+			if reply := set(step.value); !strings.Contains(reply, "OK") || !step.state() {
+				t.Errorf("step %d: %s, or the markers do not follow", i, reply)
+			}
+		}
+		if reply := set("no"); !strings.Contains(reply, "auto, always") || !open() {
+			t.Errorf("a wrong value: %s", reply)
+		}
+	})
+	if !closed() {
+		t.Error("open after the server's end")
 	}
 }

@@ -2,12 +2,10 @@ package engine
 
 import (
 	"errors"
-	"math"
 	"strconv"
 	"time"
 
 	"github.com/redscope/redscope/engine/internal/dict"
-	"github.com/redscope/redscope/engine/internal/intset"
 	"github.com/redscope/redscope/engine/internal/listpack"
 	"github.com/redscope/redscope/engine/internal/quicklist"
 	"github.com/redscope/redscope/engine/internal/slab"
@@ -84,6 +82,19 @@ func lookupKeyReadOrReply(c *client, key, reply []byte) dict.Ref {
 	return r
 }
 
+// lookupKeyWriteOrReply returns the entry under the first key of a command that
+// changes a value of type t, and the key's hash. When there is none, it has told the
+// client: missing, or WRONGTYPE.
+func lookupKeyWriteOrReply(c *client, t objectType, missing []byte) (hash uint64, r dict.Ref, ok bool) {
+	hash = c.hash(c.argv[1])
+	r = lookupKeyHash(c, c.db, hash, c.argv[1], lookupWrite)
+	if r == 0 {
+		addReplyOrError(c, missing)
+		return 0, 0, false
+	}
+	return hash, r, !checkType(c, r, t)
+}
+
 func addReplyOrError(c *client, reply []byte) {
 	if reply[0] == '-' {
 		addReplyErrorObject(c, reply)
@@ -114,6 +125,7 @@ const (
 // When memory is out, it tells the client and returns false, and nothing has
 // changed. value may be a view of another entry. What the old value owned is
 // freed; what the new one owns is then the entry's, on failure still the caller's.
+// Under an LFU policy a value in the place of another takes over how often it was used.
 //
 //go:noinline
 func setKey(c *client, db *redisDb, hash uint64, key []byte, r dict.Ref, value []byte, meta uint32, when int64) (dict.Ref, bool) {
@@ -135,13 +147,7 @@ func setKey(c *client, db *redisDb, hash uint64, key []byte, r dict.Ref, value [
 		}
 		return r, true
 	}
-	var kept [ownsMaxSize]byte
-	var old []byte // what has to be released once the new value is in place
-	oldMeta := d.Meta(r)
-	if metaEncoding(oldMeta).ownsMore() {
-		old = kept[:copy(kept[:], d.Value(r))]
-	}
-	before := getExpire(db, r)
+	oldMeta, before := d.Meta(r), getExpire(db, r)
 	if when >= 0 {
 		// First, because this, unlike the value, can be taken back.
 		if r, err = d.SetExpire(r, when); err != nil {
@@ -149,7 +155,7 @@ func setKey(c *client, db *redisDb, hash uint64, key []byte, r dict.Ref, value [
 			return 0, false
 		}
 	}
-	if r, err = d.SetValue(r, value); err != nil {
+	if r, err = db.replaceValue(r, value); err != nil {
 		switch {
 		case when < 0:
 		case before == noExpire:
@@ -160,15 +166,12 @@ func setKey(c *client, db *redisDb, hash uint64, key []byte, r dict.Ref, value [
 		replyNoMemory(c, err)
 		return 0, false
 	}
-	if c.srv.config.MaxmemoryPolicy.isLFU() && metaLRU(meta) == c.srv.loopClock.lru {
+	if c.srv.config.MaxmemoryPolicy.isLFU() {
 		meta = meta&0xff | oldMeta&^0xff // a new value under a key that is used as before
 	}
 	d.SetMeta(r, meta)
 	if when == noExpire && before != noExpire {
 		d.Persist(r)
-	}
-	if old != nil {
-		db.releaseValue(metaEncoding(oldMeta), old)
 	}
 	if metaType(oldMeta) == typeStream || metaType(meta) != typeString {
 		signalKeyReplaced(c.srv, db, key, metaType(oldMeta), metaType(meta))
@@ -195,25 +198,32 @@ func dbAddObject(c *client, db *redisDb, hash uint64, key []byte, t objectType, 
 // dbSetBytes replaces the value at r by bytes of the same type, in encoding e.
 // Key, expire time and LRU time stay.
 func dbSetBytes(c *client, db *redisDb, r dict.Ref, e encoding, value []byte) (dict.Ref, bool) {
-	d := db.dict
-	var kept [ownsMaxSize]byte
-	var old []byte
-	oldMeta := d.Meta(r)
-	if metaEncoding(oldMeta).ownsMore() {
-		old = kept[:copy(kept[:], d.Value(r))]
-	}
-	r, err := d.SetValue(r, value)
+	oldMeta := db.dict.Meta(r)
+	r, err := db.replaceValue(r, value)
 	if err != nil {
 		replyNoMemory(c, err)
 		return 0, false
 	}
 	if metaEncoding(oldMeta) != e {
-		d.SetMeta(r, makeMeta(metaType(oldMeta), e, metaLRU(oldMeta)))
-	}
-	if old != nil {
-		db.releaseValue(metaEncoding(oldMeta), old)
+		db.dict.SetMeta(r, makeMeta(metaType(oldMeta), e, metaLRU(oldMeta)))
 	}
 	return r, true
+}
+
+// replaceValue is the dict's SetValue that also frees what the old value owns. The
+// meta word is left to the caller.
+func (db *redisDb) replaceValue(r dict.Ref, value []byte) (dict.Ref, error) {
+	e := metaEncoding(db.dict.Meta(r))
+	if !e.ownsMore() {
+		return db.dict.SetValue(r, value)
+	}
+	var old [ownsMaxSize]byte
+	n := copy(old[:], db.dict.Value(r))
+	r, err := db.dict.SetValue(r, value)
+	if err == nil {
+		db.releaseValue(e, old[:n])
+	}
+	return r, err
 }
 
 // dbSetObject is dbSetBytes for an object. On failure it is freed.
@@ -245,6 +255,15 @@ func keyModified(c *client) { c.srv.dirty++ }
 func dbDelete(s *Server, db *redisDb, hash uint64, r dict.Ref) {
 	if e := metaEncoding(db.dict.Meta(r)); e.ownsMore() {
 		releaseKey(s, db, r, e)
+	}
+	db.dict.DeleteRefHash(hash, r)
+}
+
+// dbMoved deletes the entry r of a key with this hash, whose value is another
+// entry's by now, with all that it owns.
+func dbMoved(s *Server, db *redisDb, hash uint64, r dict.Ref) {
+	if metaEncoding(db.dict.Meta(r)) == encodingStream {
+		signalDeletedKeyAsReady(s, db, db.dict.Key(r))
 	}
 	db.dict.DeleteRefHash(hash, r)
 }
@@ -415,21 +434,10 @@ func keysCommand(c *client) {
 //go:noinline
 func parseScanCursorOrReply(c *client, arg []byte) (uint64, bool) {
 	text := cString(arg)
-	digits, negative := text, false
-	if len(text) > 1 && (text[0] == '-' || text[0] == '+') {
-		digits, negative = text[1:], text[0] == '-'
-	}
-	var cursor uint64
-	for _, b := range digits {
-		d := uint64(b - '0')
-		if d > 9 || cursor > math.MaxUint64/10 || cursor*10 > math.MaxUint64-d {
-			addReplyError(c, "invalid cursor")
-			return 0, false
-		}
-		cursor = cursor*10 + d
-	}
-	if negative {
-		cursor = -cursor
+	cursor, ok := strtoull(text)
+	if !ok && len(text) > 0 {
+		addReplyError(c, "invalid cursor")
+		return 0, false
 	}
 	return cursor, true
 }
@@ -445,7 +453,7 @@ func scanCommand(c *client) {
 type scanSource struct {
 	dict *dict.Dict // of a large value
 	lp   []byte     // a small one: elements and what belongs to them in turn
-	is   []byte     // a small one: integers
+	set  setType    // or a set, if it is small
 
 	// value returns what the reply tells with each entry of dict, from the entry's
 	// value, with the help of scratch. It is nil for a set.
@@ -583,11 +591,11 @@ func scanEntries(c *client, o *scanOptions, cursor uint64, source *scanSource) (
 // replyAll replies with all of a small value and returns how many items that are.
 func (source *scanSource) replyAll(c *client, o *scanOptions) (found int) {
 	var scratch [20]byte
-	if source.is != nil {
-		for i := range intset.Len(source.is) {
-			key := strconv.AppendInt(scratch[:0], intset.Get(source.is, i), 10)
-			if o.matches(key) {
-				addReplyBulk(c, key)
+	if !source.set.missing() {
+		it := setTypeInitIterator(source.set)
+		for m := setTypeNext(&it, &scratch); m != nil; m = setTypeNext(&it, &scratch) {
+			if o.matches(m) {
+				addReplyBulk(c, m)
 				found++
 			}
 		}
@@ -640,10 +648,7 @@ func renameGenericCommand(c *client, nx bool) {
 		return
 	}
 	d.SetMeta(moved, d.Meta(r))
-	if metaType(d.Meta(r)) == typeStream {
-		signalDeletedKeyAsReady(c.srv, c.db, key)
-	}
-	d.DeleteRefHash(hash, r) // what the value owns has moved
+	dbMoved(c.srv, c.db, hash, r)
 	keyModified(c)
 	addReply(c, done)
 }
@@ -679,10 +684,7 @@ func moveCommand(c *client) {
 	if _, ok := setKey(c, dst, hash, key, 0, d.Value(r), d.Meta(r), getExpire(src, r)); !ok {
 		return
 	}
-	if metaType(d.Meta(r)) == typeStream {
-		signalDeletedKeyAsReady(c.srv, src, key)
-	}
-	d.DeleteRefHash(hash, r) // what the value owns has moved
+	dbMoved(c.srv, src, hash, r)
 	keyModified(c)
 	addReply(c, shared.cone)
 }
@@ -735,9 +737,7 @@ func copyCommand(c *client) {
 	meta := src.dict.Meta(r)&0xff | c.srv.loopClock.lru<<8
 	copied, ok := setKey(c, dst, hash, to, over, value, meta, getExpire(src, r))
 	if !ok {
-		if e := metaEncoding(meta); e.ownsMore() {
-			dst.releaseValue(e, value)
-		}
+		dst.releaseValue(metaEncoding(meta), value)
 		return
 	}
 	dst.dict.SetMeta(copied, meta)

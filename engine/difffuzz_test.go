@@ -13,7 +13,7 @@ func TestEveryCommandDifferential(t *testing.T) {
 	o := random.Options{
 		Ours:      random.Server{Addr: startOurs(t)},
 		Theirs:    random.Server{Addr: startOracle(t)},
-		For:       *differentialFlag,
+		For:       differentialTime(),
 		Seed:      newRand(t).Uint64(),
 		ShrinkFor: 20 * time.Second,
 	}

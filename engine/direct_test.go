@@ -110,6 +110,10 @@ func TestNoAllocations(t *testing.T) {
 			key[i] = '0'
 		}
 	}
+	runs := 2000
+	if testing.Short() {
+		runs /= 4
+	}
 	for _, test := range []struct {
 		command string
 		prepare func()
@@ -205,7 +209,7 @@ func TestNoAllocations(t *testing.T) {
 				}
 			}
 			run()
-			if n := testing.AllocsPerRun(2000, run); n != 0 {
+			if n := testing.AllocsPerRun(runs, run); n != 0 {
 				t.Errorf("%v allocations", n)
 			}
 		})
@@ -216,6 +220,10 @@ func TestNoAllocations(t *testing.T) {
 // little more each time, until it succeeds. Before that, it must answer -OOM and
 // change nothing.
 func TestOutOfMemory(t *testing.T) {
+	more := func(room int64) int64 { return max(room+1, room*17/16) }
+	if testing.Short() {
+		more = func(room int64) int64 { return max(room+8, room*3/2) }
+	}
 	long := strings.Repeat("x", 20000)
 	for _, command := range []string{
 		"SET new x", "SET new x EX 100", "SET new $", "SET new $ EX 100", "SET $ x", "SET $ $",
@@ -233,7 +241,7 @@ func TestOutOfMemory(t *testing.T) {
 		"SORT elements STORE new", "SORT elements STORE short", "SORT elements ALPHA STORE elements", "SORT elements GET # GET long STORE longdying", "SORT ranked ALPHA",
 		"INCR new", "INCRBYFLOAT n 1e300", "INCRBYFLOAT new 1e4000",
 		"RENAME long new", "RENAME dying new", "RENAME longdying short", "RENAME longdying new",
-		"LPUSH new x", "RPUSH new a $ b", "LPUSH list x $ 1 $", "RPUSHX list $", "LINSERT list BEFORE b $", "LINSERT list AFTER e x", "LINSERT nodes AFTER 7 $",
+		"LPUSH new x", "RPUSH new a $ b", "LPUSH list x $ 1 $", "RPUSHX list $", "LINSERT list BEFORE b $", "LINSERT list AFTER e longer", "LINSERT nodes AFTER 7 $",
 		"LSET list 1 $", "LSET nodes 200 $", "LMOVE list new LEFT RIGHT", "LMOVE list nodes RIGHT LEFT", "LMOVE list list LEFT RIGHT",
 		"RPOPLPUSH nodes nodes", "COPY nodes new", "COPY nodes list REPLACE", "RENAME list n", "MOVE nodes 1",
 		"MOVE long 1", "MOVE longdying 1", "COPY longdying short REPLACE", "COPY longdying n DB 1",
@@ -245,21 +253,25 @@ func TestOutOfMemory(t *testing.T) {
 			s.do("SET", "dying", "x", "PXAT", "9000000000000")
 			s.do("SET", "longdying", long, "PXAT", "9000000000000")
 			s.do("RPUSH", "list", "a", "b", "c", "d", "e")
-			for i := range 2000 {
-				s.do("RPUSH", "nodes", strconv.Itoa(i), "some text")
+			nodes, dense := []string{"RPUSH", "nodes"}, []string{"PFADD", "dense"}
+			for i := range 500 { // enough for some nodes, of which the first is full
+				nodes = append(nodes, strconv.Itoa(i), long[:50])
 			}
+			for i := range 1500 {
+				dense = append(dense, strconv.Itoa(i))
+			}
+			s.do(nodes...)
+			s.do(dense...)
 			s.do("PFADD", "sparse", "0")
 			for i := range 50 {
 				s.do("RPUSH", "elements", fmt.Sprint(100-i))
 				s.do("ZADD", "ranked", fmt.Sprint(i), fmt.Sprint(100-i))
 			}
-			for i := range 1500 {
-				s.do("PFADD", "dense", fmt.Sprint(i))
-			}
 			failures := 0
-			for room := int64(0); ; room = max(room+1, room*17/16) {
+			before := s.contents() // and still after each refusal
+			for room := int64(0); ; room = more(room) {
 				s.arena.SetLimit(s.arena.Used() + room)
-				before, dirty := s.contents(), s.dirty
+				dirty := s.dirty
 				reply := s.do(command...)
 				if !strings.HasPrefix(reply, "-") {
 					break

@@ -37,6 +37,27 @@ func strtod(b []byte) (d float64, n int, outOfRange bool) {
 	return d, n, outOfRange
 }
 
+// strtoull reads an unsigned integer as C does, with a sign, and a negative one counted
+// back from 2^64, but allows nothing before and behind it.
+func strtoull(text []byte) (n uint64, ok bool) {
+	negative := false
+	if len(text) > 0 && (text[0] == '+' || text[0] == '-') {
+		negative = text[0] == '-'
+		text = text[1:]
+	}
+	for _, b := range text {
+		d := uint64(b - '0')
+		if d > 9 || n > math.MaxUint64/10 || n*10 > math.MaxUint64-d {
+			return 0, false
+		}
+		n = n*10 + d
+	}
+	if negative {
+		n = -n
+	}
+	return n, len(text) > 0
+}
+
 func isSpace(b byte) bool { return b == ' ' || '\t' <= b && b <= '\r' }
 
 func isDigit(b byte) bool { return b-'0' <= 9 }

@@ -115,7 +115,7 @@ func restoreCommand(c *client) {
 			when += s.loopClock.unixMs // may overflow, into the past as in Redis
 		}
 		if checkAlreadyExpired(s, when) {
-			db.dropLoaded(value)
+			db.releaseValue(value.e, value.bytes)
 			if old != 0 {
 				dbDelete(s, db, hash, old)
 				keyModified(c)
@@ -134,7 +134,7 @@ func restoreCommand(c *client) {
 	meta := makeMeta(value.t, value.e, lru)
 	restored, ok := setKey(c, db, hash, key, old, value.bytes, meta, when)
 	if !ok {
-		db.dropLoaded(value)
+		db.releaseValue(value.e, value.bytes)
 		return
 	}
 	db.dict.SetMeta(restored, meta)

@@ -131,18 +131,7 @@ func addReplyPlace(c *client, lon, lat float64) {
 // exponent: a bulk in RESP2.
 func addReplyHumanDouble(c *client, d float64) {
 	var room [64]byte
-	text := bytes.TrimRight(strconv.AppendFloat(room[:0], d, 'f', 17, 64), "0")
-	text = bytes.TrimSuffix(text, []byte("."))
-	if string(text) == "-0" {
-		text = text[1:]
-	}
-	if c.resp == 2 {
-		addReplyBulk(c, text)
-		return
-	}
-	if c.prepareClientToWrite() {
-		c.buf = append(append(append(c.buf, ','), text...), '\r', '\n')
-	}
+	addReplyDoubleText(c, trimHuman(strconv.AppendFloat(room[:0], d, 'f', 17, 64)))
 }
 
 func geoaddCommand(c *client) {

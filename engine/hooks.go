@@ -65,7 +65,6 @@ type CommandEvent struct {
 	ProcEnd   int64  // the command's function returned; 0 likewise
 	CallEnd   int64  // call returned; 0 likewise
 	End       int64  // processCommand returned
-	Dirty     int64  // changes made to the key space
 	ReplySize int    // bytes of reply
 	KeyLen    int    // length of the first key; 0 when it has none
 	KeyPos    int    // position of that key among the arguments; 0 when it has none

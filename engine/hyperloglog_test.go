@@ -79,7 +79,7 @@ func (m commandMaker) hllCommand() []string {
 }
 
 func TestHLLDifferential(t *testing.T) {
-	differential(t, *differentialFlag/2, commandMaker.hllCommand)
+	differential(t, differentialTime()/2, commandMaker.hllCommand)
 }
 
 // TestHLLAgainstOracle adds the same elements to both, and compares the bytes and

@@ -3,7 +3,7 @@ package engine
 import "testing"
 
 func TestLCSDifferential(t *testing.T) {
-	differential(t, *differentialFlag/4, func(m commandMaker) []string {
+	differential(t, differentialTime()/4, func(m commandMaker) []string {
 		k := func() string { return pick(m, "a", "b", "c") }
 		if m.IntN(4) == 0 {
 			b := make([]byte, m.IntN(40))

@@ -182,14 +182,18 @@ func (x *longDouble) ceilMilliseconds() (int64, bool) {
 	return n, true
 }
 
-// appendHuman appends the number to b: with up to 17 digits after the point,
+// appendHuman appends the number to b, which is empty: with up to 17 digits after the point,
 // without an exponent, without zeroes at the end (ld2string's LD_STR_HUMAN).
 func (x *longDouble) appendHuman(b []byte) []byte {
-	b = x.f.Append(b, 'f', 17)
-	b = bytes.TrimRight(b, "0")
-	b = bytes.TrimSuffix(b, []byte("."))
+	return trimHuman(x.f.Append(b, 'f', 17))
+}
+
+// trimHuman takes the zeroes at the end off a number with digits after the point, and
+// the sign off a zero.
+func trimHuman(b []byte) []byte {
+	b = bytes.TrimSuffix(bytes.TrimRight(b, "0"), []byte("."))
 	if string(b) == "-0" {
-		return append(b[:0], '0')
+		return b[1:]
 	}
 	return b
 }

@@ -107,11 +107,14 @@ func TestMemoryUsage(t *testing.T) {
 // what the arena hands out for them, and little beyond on the heap.
 func TestMemoryUsageOfCollections(t *testing.T) {
 	s := newDirectServer(t)
+	keys := 50
+	if testing.Short() {
+		keys = 10
+	}
 	for _, command := range []string{"HSET", "SADD ints", "SADD", "ZADD", "RPUSH"} {
 		for _, n := range []int{1, 20, 1000} {
 			t.Run(fmt.Sprint(command, " ", n), func(t *testing.T) {
 				s.do("FLUSHALL")
-				const keys = 50
 				for key := range keys {
 					for i := range n {
 						name, member, number := fmt.Sprint("key:", key), fmt.Sprint("member:", i), fmt.Sprint(i)
@@ -144,7 +147,7 @@ func TestMemoryUsageOfCollections(t *testing.T) {
 					total += n
 				}
 				buckets, _ := s.db[0].dict.Overhead()
-				if arena := s.arena.Used() - buckets; total < arena || total > arena+keys*1000 {
+				if arena := s.arena.Used() - buckets; total < arena || total > arena+int64(keys)*1000 {
 					t.Errorf("the keys take %d, in the arena %d", total, arena)
 				}
 			})

@@ -55,8 +55,9 @@ type client struct {
 
 	blocked blockingState // while clientBlocked is set
 
-	batch int // commands executed since the last read
-	trace clientTrace
+	batch   int // commands executed since the last read
+	trace   clientTrace
+	records clientRecords
 }
 
 type clientFlags uint32
@@ -218,6 +219,9 @@ func readQueryFromClient(conn *connection) {
 	c := conn.client
 	s := c.srv
 	c.trace.beginRead(c)
+	if watching && s.turn != nil {
+		s.turn.readStart = s.turn.now()
+	}
 	var room []byte
 	shared := len(c.query) == 0 && cap(c.spare) < inputSize
 	if shared {
@@ -244,6 +248,9 @@ func readQueryFromClient(conn *connection) {
 		return
 	}
 	c.trace.readDone(c, n)
+	if watching && s.turn != nil {
+		s.turn.readEnd = s.turn.now()
+	}
 	if watching && probe.SocketReadEnabled() {
 		probe.SocketRead(c.id, c.fd, n)
 	}
@@ -318,6 +325,9 @@ read:
 			c.trace.beginParse()
 		}
 		batch.parse(c, limit)
+		if watching && c.srv.turn != nil {
+			c.srv.turn.parsed = c.srv.turn.now()
+		}
 		if len(batch.ready) > 1 {
 			batch.prefetchEntries(c.db.dict)
 		}
@@ -430,6 +440,9 @@ func (c *client) hasReply() bool { return c.sent < len(c.buf) }
 //go:noinline
 func writeToClient(c *client) bool {
 	s := c.srv
+	if watching && s.turn != nil {
+		s.turn.writeStart = s.turn.now()
+	}
 	total := 0
 	for c.hasReply() && total < maxWritesPerEvent {
 		c.trace.beginWrite()
@@ -460,6 +473,9 @@ func writeToClient(c *client) bool {
 		c.sent = 0
 	}
 	if !c.hasReply() {
+		if watching && s.turn != nil {
+			s.turn.written(c)
+		}
 		s.clients.giveBack(c)
 		c.softLimited = 0
 		if c.writeHandler != nil {
@@ -597,8 +613,21 @@ func addReplyStatus(c *client, status string) {
 
 func addReplyBulk(c *client, b []byte) {
 	if c.prepareClientToWrite() {
-		c.buf = redcon.AppendBulk(c.buf, b)
+		c.buf = appendBulk(c.buf, b)
 	}
+}
+
+// appendBulk is redcon's AppendBulk, faster for what has less than a hundred bytes.
+func appendBulk(b, s []byte) []byte {
+	switch n := len(s); {
+	case n < 10:
+		b = append(b, '$', byte('0'+n), '\r', '\n')
+	case n < 100:
+		b = append(b, '$', byte('0'+n/10), byte('0'+n%10), '\r', '\n')
+	default:
+		return redcon.AppendBulk(b, s)
+	}
+	return append(append(b, s...), '\r', '\n')
 }
 
 func addReplyBulkString(c *client, s string) {
@@ -616,7 +645,7 @@ func addReplyBulkLongLong(c *client, n int64) {
 // appendBulkInt appends an integer as a bulk; redcon's codec allocates for it.
 func appendBulkInt(b []byte, n int64) []byte {
 	var digits [20]byte
-	return redcon.AppendBulk(b, strconv.AppendInt(digits[:0], n, 10))
+	return appendBulk(b, strconv.AppendInt(digits[:0], n, 10))
 }
 
 func addReplyLongLong(c *client, n int64) {
@@ -735,7 +764,10 @@ func addReplyNullArray(c *client) {
 // addReplyDouble writes a number as C's "%.17g" does: a bulk in RESP2.
 func addReplyDouble(c *client, d float64) {
 	var digits [32]byte
-	text := appendDouble(digits[:0], d)
+	addReplyDoubleText(c, appendDouble(digits[:0], d))
+}
+
+func addReplyDoubleText(c *client, text []byte) {
 	if c.resp == 2 {
 		addReplyBulk(c, text)
 		return
@@ -809,6 +841,9 @@ func addReplyErrorObject(c *client, reply []byte) {
 		s.stat.errors[string(code)] = n + 1
 	}
 	c.trace.noteError(code)
+	if watching && s.turn != nil {
+		s.turn.noteError(code)
+	}
 	addReply(c, reply)
 }
 

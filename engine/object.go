@@ -28,7 +28,8 @@ var typeNames = [...]string{
 	typeString: "string", typeList: "list", typeSet: "set", typeZset: "zset", typeHash: "hash", typeStream: "stream",
 }
 
-// encoding is how a value is kept, as OBJECT ENCODING tells.
+// encoding is how a value is kept. OBJECT ENCODING tells encodingNames, which are
+// Redis's: what Redis keeps as a hashtable is one to clients, however small it is here.
 type encoding uint8
 
 const (
@@ -37,6 +38,7 @@ const (
 	encodingEmbstr                    // a short string, as it was set
 	encodingListpack                  // a hash or sorted set: the bytes of a listpack
 	encodingIntset                    // a set: the bytes of an intset
+	encodingPacked                    // a small set, of strings too: the bytes of a listpack
 	encodingQuicklist                 // a list: the header of a quicklist, whose nodes lie in the arena
 	encodingHashtable                 // a set or hash: the number of an object
 	encodingSkiplist                  // a sorted set: the number of an object
@@ -45,7 +47,7 @@ const (
 
 var encodingNames = [...]string{
 	encodingRaw: "raw", encodingInt: "int", encodingEmbstr: "embstr", encodingListpack: "listpack", encodingIntset: "intset",
-	encodingQuicklist: "quicklist", encodingHashtable: "hashtable", encodingSkiplist: "skiplist", encodingStream: "stream",
+	encodingPacked: "hashtable", encodingQuicklist: "quicklist", encodingHashtable: "hashtable", encodingSkiplist: "skiplist", encodingStream: "stream",
 }
 
 // ownsMore reports whether a value of this encoding is more than the bytes in its
@@ -105,7 +107,7 @@ func (db *redisDb) objectAt(r dict.Ref) heapObject { return db.objects.at(db.dic
 // ownsMaxSize is the longest value of an encoding that ownsMore, in bytes.
 const ownsMaxSize = 64
 
-// releaseValue frees what a value of the given encoding owns beside its bytes.
+// releaseValue frees what a value of the given encoding owns beside its bytes, if anything.
 func (db *redisDb) releaseValue(e encoding, value []byte) {
 	switch {
 	case e == encodingQuicklist:

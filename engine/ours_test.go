@@ -33,7 +33,12 @@ func newServer(t testing.TB, args ...string) *Server {
 // the test and returns its address.
 func startOurs(t testing.TB, args ...string) string {
 	t.Helper()
-	s := newServer(t, args...)
+	return serve(t, newServer(t, args...))
+}
+
+// serve runs the server for the duration of the test and returns its address.
+func serve(t testing.TB, s *Server) string {
+	t.Helper()
 	done := make(chan struct{})
 	go func() {
 		runtime.LockOSThread()

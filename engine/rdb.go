@@ -65,6 +65,8 @@ func rdbSaveObject(s *Server, db *redisDb, r dict.Ref, b []byte) []byte {
 	switch e := metaEncoding(meta); {
 	case e == encodingInt:
 		return rdb.AppendInt(b, intValue(value))
+	case metaType(meta) == typeSet && e != encodingIntset:
+		return rdbSaveSet(b, setTypeAt(db, r), compress)
 	case !e.ownsMore():
 		return rdb.AppendString(b, value, compress)
 	case e == encodingQuicklist:
@@ -75,13 +77,6 @@ func rdbSaveObject(s *Server, db *redisDb, r dict.Ref, b []byte) []byte {
 		return rdbSaveZset(b, o, compress)
 	case *stream:
 		return rdbSaveStream(b, o, compress)
-	case *setTable:
-		b = rdb.AppendLen(b, uint64(o.Len()))
-		it := o.UnsafeIterator()
-		for it.Next() {
-			b = rdb.AppendString(b, o.Key(it.Ref()), compress)
-		}
-		it.Release()
 	case *hashTable:
 		b = rdb.AppendLen(b, uint64(o.Len()))
 		it := o.UnsafeIterator()
@@ -90,6 +85,16 @@ func rdbSaveObject(s *Server, db *redisDb, r dict.Ref, b []byte) []byte {
 			b = rdb.AppendString(b, o.Value(it.Ref()), compress)
 		}
 		it.Release()
+	}
+	return b
+}
+
+func rdbSaveSet(b []byte, s setType, compress bool) []byte {
+	b = rdb.AppendLen(b, uint64(setTypeSize(s)))
+	var scratch [20]byte
+	it := setTypeInitIterator(s)
+	for m := setTypeNext(&it, &scratch); m != nil; m = setTypeNext(&it, &scratch) {
+		b = rdb.AppendString(b, m, compress)
 	}
 	return b
 }
@@ -129,13 +134,6 @@ type loadedValue struct {
 	t     objectType
 	e     encoding
 	bytes []byte
-}
-
-// dropLoaded frees what a value owns that will not be stored.
-func (db *redisDb) dropLoaded(v loadedValue) {
-	if v.e.ownsMore() {
-		db.releaseValue(v.e, v.bytes)
-	}
 }
 
 // rdbLoader reads one value.
@@ -382,51 +380,47 @@ func (l *rdbLoader) loadSet() (loadedValue, error) {
 	if n == rdb.LenError || n == 0 {
 		return loadedValue{}, errBadFormat
 	}
-	set, err := l.readSet(n)
-	switch {
-	case err == nil && set.table == nil:
-		return loadedValue{typeSet, encodingIntset, set.is}, nil
-	case err == nil:
-		return l.object(typeSet, encodingHashtable, set.table), nil
-	case set.table != nil:
-		set.table.free()
+	set := newSetBuilder(l.s, l.db)
+	if err := l.readSet(&set, n); err != nil {
+		set.free()
+		return loadedValue{}, err
 	}
-	return loadedValue{}, err
+	return l.set(&set), nil
 }
 
-// readSet returns what it has made of n members, on an error too.
-func (l *rdbLoader) readSet(n uint64) (set setType, err error) {
+func (l *rdbLoader) readSet(set *setBuilder, n uint64) error {
+	set.room = l.likely(n)
 	if n > uint64(maxIntset(l.s)) {
-		set.table = &setTable{dict.New(l.db.arena)}
-		set.table.Reserve(l.likely(n))
-	} else {
-		set.is = intset.New()
+		// No intset in the end, and a long one takes its time.
+		if err := set.becomeHashtable(); err != nil {
+			return err
+		}
 	}
 	for ; n > 0; n-- {
 		member, ok := l.String(&l.field)
 		if !ok {
-			return set, errBadFormat
+			return errBadFormat
 		}
-		number, isInt := parseInt64(member)
-		added := false
-		switch {
-		case set.table == nil && isInt:
-			set.is, added = intset.Add(set.is, number)
-		case set.table == nil:
-			if set.table, err = setTypeConvert(l.db, set.is, l.likely(n)); err != nil {
-				return set, err
-			}
-			fallthrough
-		default:
-			if added, err = set.table.add(member); err != nil {
-				return set, err
-			}
+		added, err := set.add(member)
+		if err != nil {
+			return err
 		}
 		if !added {
-			return set, errBadFormat
+			return errBadFormat
 		}
 	}
-	return set, nil
+	return nil
+}
+
+// set makes a value of what has been built. Until it is stored nothing else must be
+// built.
+func (l *rdbLoader) set(set *setBuilder) loadedValue {
+	if set.table != nil {
+		return l.object(typeSet, set.e, set.table)
+	}
+	v := loadedValue{typeSet, set.e, set.bytes}
+	set.free()
+	return v
 }
 
 // likely returns n, or how many elements what is left of the payload can hold when
@@ -448,11 +442,13 @@ func (l *rdbLoader) loadIntset() (loadedValue, error) {
 	if !intset.Valid(is, true) {
 		return loadedValue{}, errBadFormat // two that are the same would both be members
 	}
-	table, err := setTypeConvert(l.db, is, intset.Len(is))
-	if err != nil {
+	set := newSetBuilder(l.s, l.db)
+	set.bytes = append(set.bytes[:0], is...)
+	if err := set.becomeHashtable(); err != nil {
+		set.free()
 		return loadedValue{}, err
 	}
-	return l.object(typeSet, encodingHashtable, table), nil
+	return l.set(&set), nil
 }
 
 // loadHash reads fields and values one by one.

@@ -33,6 +33,8 @@ type Server struct {
 	el     *ae.EventLoop
 	log    *logger
 
+	holdsMarkers bool // see applyMarkers
+
 	listeners []*listener
 	firstAddr string
 	tcp       struct { // what the TCP listeners are for
@@ -61,6 +63,7 @@ type Server struct {
 	loopClock loopClock
 	pause     pause
 	blocked   blockedClients
+	turn      *loopTurn // nil while nobody looks
 	streams   streamScratch
 	peaks     peaks
 	collector collector
@@ -128,6 +131,9 @@ func New(cfg *Config, hooks *Hooks) (*Server, error) {
 	s.updateCachedTime()
 	s.startTime = s.loopClock.unixMs / 1000
 	s.populateCommandTable()
+	if watching {
+		probe.SetCommandNames(s.commands.names)
+	}
 	s.logStart()
 	cfg.Hz = min(max(cfg.Hz, minHz), maxHz)
 	s.adjustOpenFilesLimit()
@@ -152,6 +158,7 @@ func New(cfg *Config, hooks *Hooks) (*Server, error) {
 	s.firstAddr = s.listeners[0].addr
 	s.writePidFile()
 	s.cron.adaptHz(s)
+	s.applyMarkers()
 	s.el.CreateTimeEvent(1, serverCron)
 	s.memory.startup, _ = s.usedMemory()
 	for _, w := range cfg.warnings() {
@@ -231,6 +238,10 @@ func (s *Server) Close() {
 	if s.el != nil {
 		s.el.Close()
 	}
+	if s.holdsMarkers {
+		probe.Release()
+		s.holdsMarkers = false
+	}
 	s.arena.Close()
 }
 
@@ -271,6 +282,9 @@ func beforeSleep(el *ae.EventLoop) {
 		processUnblockedClients(s)
 	}
 	handleClientsWithPendingWrites(s)
+	if watching && s.turn != nil {
+		s.turn.end()
+	}
 	freeClientsInAsyncFreeQueue(s)
 }
 
@@ -280,6 +294,9 @@ func beforeSleep(el *ae.EventLoop) {
 func afterSleep(el *ae.EventLoop) {
 	s := el.Data.(*Server)
 	s.updateCachedTime()
+	if watching && (s.turn != nil || probe.LoopTurnEnabled()) {
+		s.beginTurn()
+	}
 }
 
 // started runs once, from the first serverCron: Serve itself must stay small
@@ -293,6 +310,9 @@ func (s *Server) started() {
 // disconnects everybody.
 func (s *Server) prepareForShutdown() {
 	handleClientsWithPendingWrites(s)
+	if watching && s.turn != nil {
+		s.turn.end()
+	}
 	for _, l := range s.listeners {
 		s.el.DeleteFileEvent(l.fd, ae.Readable)
 		l.close()
@@ -329,7 +349,7 @@ func processCommand(c *client) bool {
 		mark.start(c)
 	}
 	if why != nil {
-		why(c)
+		c.refuse(why)
 	} else {
 		call(c)
 	}
@@ -367,6 +387,21 @@ func (c *client) refusal() func(*client) {
 	return nil
 }
 
+// refuse does what refusal asked for.
+func (c *client) refuse(why func(*client)) {
+	t := c.srv.turn
+	if !watching || t == nil {
+		why(c)
+		return
+	}
+	t.beginCommand()
+	start, errors, reply := monotonic.Ticks(), c.srv.stat.errorReplies, len(c.buf)
+	why(c)
+	if c.srv.stat.errorReplies > errors { // QUIT and the like are not counted
+		t.refuse(c, start, reply)
+	}
+}
+
 // mayUse applies enable-debug-command and its like: no, yes or local.
 func (c *client) mayUse(access protectedAccess) bool {
 	switch access {
@@ -379,23 +414,30 @@ func (c *client) mayUse(access protectedAccess) bool {
 }
 
 // call runs a command that has passed the checks, and keeps the accounts: its
-// time, its failures, its changes.
+// time and its failures.
 //
 //go:noinline
 func call(c *client) {
 	s, cmd := c.srv, c.cmd
 	s.assertLoopThread()
-	errors, dirty := s.stat.errorReplies, s.dirty
+	if watching && s.turn != nil {
+		s.turn.beginCommand()
+	}
+	errors, reply := s.stat.errorReplies, len(c.buf)
 	start := monotonic.Ticks()
 	s.setCachedTime(start)
 	c.trace.beginProc(start)
 	cmd.proc(c)
 	end := monotonic.Ticks()
-	c.trace.endProc(end, s.dirty-dirty)
+	c.trace.endProc(end)
 	if duration := monotonic.Nanos(end - start); c.flags&clientBlocked != 0 {
 		c.blocked.cmd, c.blocked.nanoseconds = cmd, duration // counted when it ends
 	} else {
-		cmd.count(s, duration, s.stat.errorReplies > errors) // fewer after CONFIG RESETSTAT
+		failed := s.stat.errorReplies > errors // fewer after CONFIG RESETSTAT
+		cmd.count(s, duration, failed)
+		if watching && s.turn != nil {
+			s.turn.called(c, start, end, reply, failed)
+		}
 	}
 	s.stat.commands++
 	c.trace.endCall()

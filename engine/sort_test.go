@@ -60,5 +60,5 @@ func (m commandMaker) sortCommand() []string {
 }
 
 func TestSortDifferential(t *testing.T) {
-	differential(t, *differentialFlag/2, commandMaker.sortCommand)
+	differential(t, differentialTime()/2, commandMaker.sortCommand)
 }

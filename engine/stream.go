@@ -170,26 +170,10 @@ func string2ull(text []byte) (uint64, bool) {
 	if n, ok := resp.ParseInt(text); ok {
 		return uint64(n), n >= 0
 	}
-	for len(text) > 0 && (text[0] == ' ' || '\t' <= text[0] && text[0] <= '\r') {
+	for len(text) > 0 && isSpace(text[0]) {
 		text = text[1:]
 	}
-	negative := false
-	if len(text) > 0 && (text[0] == '+' || text[0] == '-') {
-		negative = text[0] == '-'
-		text = text[1:]
-	}
-	var n uint64
-	for _, b := range text {
-		d := uint64(b - '0')
-		if d > 9 || n > math.MaxUint64/10 || n*10 > math.MaxUint64-d {
-			return 0, false
-		}
-		n = n*10 + d
-	}
-	if negative {
-		n = -n
-	}
-	return n, len(text) > 0
+	return strtoull(text)
 }
 
 // streamIterator goes through the entries of a range that are not deleted. The zero

@@ -350,7 +350,7 @@ func TestStreamDifferential(t *testing.T) {
 	oracle := dial(t, startOracle(t, "--rdbcompression", "no"))
 	m := commandMaker{newRand(t)}
 	sent, failed := 0, 0
-	for end := time.Now().Add(*differentialFlag); time.Now().Before(end); {
+	for end := time.Now().Add(differentialTime()); time.Now().Before(end); {
 		ours := newDirectServer(t)
 		maker := streamMaker{commandMaker: m, last: 5}
 		if m.IntN(2) == 0 {

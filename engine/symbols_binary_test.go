@@ -35,6 +35,9 @@ var directCalls = [][2]string{
 // each on the path of a command, in its symbol table, and none of these inlined
 // into its caller.
 func TestSymbolsInBinary(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode is for race and invariants, which the binary built here is without")
+	}
 	require.Tool(t, "go")
 	binary := filepath.Join(t.TempDir(), "server")
 	build := exec.Command("go", "build", "-o", binary, "../cmd/server")

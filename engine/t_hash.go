@@ -383,14 +383,14 @@ func hincrbyCommand(c *client) {
 			}
 		}
 	}
-	if by < 0 && old < 0 && by < math.MinInt64-old || by > 0 && old > 0 && by > math.MaxInt64-old {
-		addReplyErrorObject(c, shared.overflowerr)
+	sum, ok := incrementOrReply(c, old, by)
+	if !ok {
 		return
 	}
 	var digits [20]byte
-	if hashTypeSetOne(c, hash, r, strconv.AppendInt(digits[:0], old+by, 10)) {
+	if hashTypeSetOne(c, hash, r, strconv.AppendInt(digits[:0], sum, 10)) {
 		keyModified(c)
-		addReplyLongLong(c, old+by)
+		addReplyLongLong(c, sum)
 	}
 }
 
@@ -470,14 +470,8 @@ func hmgetCommand(c *client) {
 }
 
 func hdelCommand(c *client) {
-	key := c.argv[1]
-	hash := c.hash(key)
-	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
-	if r == 0 {
-		addReply(c, shared.czero)
-		return
-	}
-	if checkType(c, r, typeHash) {
+	hash, r, ok := lookupKeyWriteOrReply(c, typeHash, shared.czero)
+	if !ok {
 		return
 	}
 	deleted := hashTypeDelete(c, hash, r, c.argv[2:])

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"math"
 
-	"github.com/tidwall/redcon"
-
 	"github.com/redscope/redscope/engine/internal/dict"
 	"github.com/redscope/redscope/engine/internal/quicklist"
 )
@@ -124,12 +122,8 @@ func linsertCommand(c *client) {
 		addReplyErrorObject(c, shared.syntaxerr)
 		return
 	}
-	r := lookupKeyWrite(c, c.argv[1])
-	if r == 0 {
-		addReply(c, shared.czero)
-		return
-	}
-	if checkType(c, r, typeList) {
+	_, r, ok := lookupKeyWriteOrReply(c, typeList, shared.czero)
+	if !ok {
 		return
 	}
 	l, pivot := listAt(c.db, r), c.argv[3]
@@ -186,12 +180,8 @@ func lindexCommand(c *client) {
 }
 
 func lsetCommand(c *client) {
-	r := lookupKeyWrite(c, c.argv[1])
-	if r == 0 {
-		addReplyErrorObject(c, shared.nokeyerr)
-		return
-	}
-	if checkType(c, r, typeList) {
+	_, r, ok := lookupKeyWriteOrReply(c, typeList, shared.nokeyerr)
+	if !ok {
 		return
 	}
 	index, ok := intArgument(c, c.argv[2])
@@ -249,7 +239,7 @@ func addListRangeReply(c *client, l quicklist.List, start, end int64, reverse bo
 		if v, i, isInt := it.Get(); isInt {
 			buf = appendBulkInt(buf, i)
 		} else {
-			buf = redcon.AppendBulk(buf, v)
+			buf = appendBulk(buf, v)
 		}
 		it.Next()
 	}
@@ -298,22 +288,16 @@ func popGenericCommand(c *client, head bool) {
 			return
 		}
 	}
-	key := c.argv[1]
-	hash := c.hash(key)
-	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
-	if r == 0 {
-		if counted {
-			addReplyNullArray(c)
-		} else {
-			addReplyNull(c)
-		}
-		return
+	none := nullReply(c)
+	if counted && c.resp == 2 {
+		none = shared.nullArray
 	}
-	if checkType(c, r, typeList) {
+	hash, r, ok := lookupKeyWriteOrReply(c, typeList, none)
+	if !ok {
 		return
 	}
 	l := listAt(c.db, r)
-	before, ok := len(c.buf), false
+	before := len(c.buf)
 	switch {
 	case !counted:
 		ok = popElement(c, l, head)
@@ -360,14 +344,8 @@ func ltrimCommand(c *client) {
 	if !ok {
 		return
 	}
-	key := c.argv[1]
-	hash := c.hash(key)
-	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
-	if r == 0 {
-		addReply(c, shared.ok)
-		return
-	}
-	if checkType(c, r, typeList) {
+	hash, r, ok := lookupKeyWriteOrReply(c, typeList, shared.ok)
+	if !ok {
 		return
 	}
 	l := listAt(c.db, r)
@@ -470,14 +448,8 @@ func lremCommand(c *client) {
 	if !ok {
 		return
 	}
-	key := c.argv[1]
-	hash := c.hash(key)
-	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
-	if r == 0 {
-		addReply(c, shared.czero)
-		return
-	}
-	if checkType(c, r, typeList) {
+	hash, r, ok := lookupKeyWriteOrReply(c, typeList, shared.czero)
+	if !ok {
 		return
 	}
 	l := listAt(c.db, r)
@@ -537,16 +509,11 @@ func moveElement(c *client, db *redisDb, hash uint64, r dict.Ref, fromHead bool,
 //
 //go:noinline
 func lmoveGenericCommand(c *client, fromHead, toHead bool) {
-	key, to := c.argv[1], c.argv[2]
-	hash := c.hash(key)
-	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
-	if r == 0 {
-		addReplyNull(c)
+	hash, r, ok := lookupKeyWriteOrReply(c, typeList, nullReply(c))
+	if !ok {
 		return
 	}
-	if checkType(c, r, typeList) {
-		return
-	}
+	to := c.argv[2]
 	toHash := c.hash(to)
 	over := lookupKeyHash(c, c.db, toHash, to, lookupWrite)
 	if over != 0 && checkType(c, over, typeList) {
@@ -555,61 +522,45 @@ func lmoveGenericCommand(c *client, fromHead, toHead bool) {
 	moveElement(c, c.db, hash, r, fromHead, toHash, to, over, toHead)
 }
 
+// lmoveEnds reads the two LEFT or RIGHT of LMOVE and BLMOVE.
+func lmoveEnds(c *client) (fromHead, toHead, ok bool) {
+	if fromHead, ok = getListPositionFromObjectOrReply(c, c.argv[3]); ok {
+		toHead, ok = getListPositionFromObjectOrReply(c, c.argv[4])
+	}
+	return fromHead, toHead, ok
+}
+
 func lmoveCommand(c *client) {
-	fromHead, ok := getListPositionFromObjectOrReply(c, c.argv[3])
-	if !ok {
-		return
+	if fromHead, toHead, ok := lmoveEnds(c); ok {
+		lmoveGenericCommand(c, fromHead, toHead)
 	}
-	toHead, ok := getListPositionFromObjectOrReply(c, c.argv[4])
-	if !ok {
-		return
-	}
-	lmoveGenericCommand(c, fromHead, toHead)
 }
 
 func rpoplpushCommand(c *client) { lmoveGenericCommand(c, listTail, listHead) }
-
-// listPopRangeAndReplyWithKey takes up to count elements from the list at r and
-// replies with the key and them.
-//
-//go:noinline
-func listPopRangeAndReplyWithKey(c *client, db *redisDb, hash uint64, r dict.Ref, key []byte, head bool, count int64) {
-	l := listAt(db, r)
-	count = min(count, l.Len())
-	before := len(c.buf)
-	addReplyArrayLen(c, 2)
-	addReplyBulk(c, key)
-	if !popRange(c, l, head, count) {
-		replyNoMemoryInstead(c, before)
-		return
-	}
-	listElementsRemoved(c, db, hash, r, l, count)
-}
-
-// popAndReplyWithKey is listPopRangeAndReplyWithKey for one element, which it replies
-// with as itself.
-func popAndReplyWithKey(c *client, db *redisDb, hash uint64, r dict.Ref, key []byte, head bool) {
-	l, before := listAt(db, r), len(c.buf)
-	addReplyArrayLen(c, 2)
-	addReplyBulk(c, key)
-	if !popElement(c, l, head) {
-		replyNoMemoryInstead(c, before)
-		return
-	}
-	listElementsRemoved(c, db, hash, r, l, 1)
-}
 
 // onePerPop is the count of BLPOP and BRPOP, which reply with an element and not with
 // an array.
 const onePerPop = -1
 
-// popFromKey is what BLPOP, BRPOP and BLMPOP do with the list at r.
-func popFromKey(c *client, db *redisDb, hash uint64, r dict.Ref, key []byte, head bool, count int64) {
+// listPopRangeAndReplyWithKey takes up to count elements, or onePerPop, from the list
+// at r and replies with the key and them.
+//
+//go:noinline
+func listPopRangeAndReplyWithKey(c *client, db *redisDb, hash uint64, r dict.Ref, key []byte, head bool, count int64) {
+	l, before, ok := listAt(db, r), len(c.buf), false
+	addReplyArrayLen(c, 2)
+	addReplyBulk(c, key)
 	if count == onePerPop {
-		popAndReplyWithKey(c, db, hash, r, key, head)
+		count, ok = 1, popElement(c, l, head)
+	} else {
+		count = min(count, l.Len())
+		ok = popRange(c, l, head, count)
+	}
+	if !ok {
+		replyNoMemoryInstead(c, before)
 		return
 	}
-	listPopRangeAndReplyWithKey(c, db, hash, r, key, head, count)
+	listElementsRemoved(c, db, hash, r, l, count)
 }
 
 // popFirstList pops from the first of these keys that exists. It returns false when
@@ -622,7 +573,7 @@ func popFirstList(c *client, keys [][]byte, head bool, count int64) bool {
 			continue
 		}
 		if !checkType(c, r, typeList) {
-			popFromKey(c, c.db, hash, r, key, head, count)
+			listPopRangeAndReplyWithKey(c, c.db, hash, r, key, head, count)
 		}
 		return true
 	}
@@ -639,7 +590,7 @@ func blockingPopGenericCommand(c *client, keys [][]byte, head bool, timeout []by
 	}
 	blockForKeys(c, typeList, keys, until, func(c *client, db *redisDb, key []byte) bool {
 		hash := c.hash(key)
-		popFromKey(c, db, hash, db.dict.FindHash(hash, key), key, head, count)
+		listPopRangeAndReplyWithKey(c, db, hash, db.dict.FindHash(hash, key), key, head, count)
 		return true
 	}, nil)
 }
@@ -681,15 +632,9 @@ func blmoveGenericCommand(c *client, fromHead, toHead bool, timeout []byte) {
 }
 
 func blmoveCommand(c *client) {
-	fromHead, ok := getListPositionFromObjectOrReply(c, c.argv[3])
-	if !ok {
-		return
+	if fromHead, toHead, ok := lmoveEnds(c); ok {
+		blmoveGenericCommand(c, fromHead, toHead, c.argv[5])
 	}
-	toHead, ok := getListPositionFromObjectOrReply(c, c.argv[4])
-	if !ok {
-		return
-	}
-	blmoveGenericCommand(c, fromHead, toHead, c.argv[5])
 }
 
 func brpoplpushCommand(c *client) { blmoveGenericCommand(c, listTail, listHead, c.argv[3]) }

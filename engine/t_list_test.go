@@ -101,7 +101,7 @@ func (m commandMaker) list() []string {
 }
 
 func TestListDifferential(t *testing.T) {
-	differential(t, *differentialFlag, commandMaker.list)
+	differential(t, differentialTime(), commandMaker.list)
 }
 
 // BenchmarkLists is the path of commands on one list, without the socket.

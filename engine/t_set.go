@@ -9,10 +9,19 @@ import (
 
 	"github.com/redscope/redscope/engine/internal/dict"
 	"github.com/redscope/redscope/engine/internal/intset"
+	"github.com/redscope/redscope/engine/internal/listpack"
 )
 
 // A set is an intset while it has only integers and not too many of them
-// (set-max-intset-entries), from then on a table.
+// (set-max-intset-entries). From then on it is what Redis calls a hashtable: packed,
+// which is a listpack, while it is small, then a table, and never back.
+
+// The limits of a packed set: members, and bytes of the listpack. Up to there a search
+// is about as fast as one in a table.
+const (
+	packedMaxEntries = 32
+	packedMaxBytes   = 512
+)
 
 // setTable is a large set: a table whose values are empty.
 type setTable struct{ *dict.Dict }
@@ -28,52 +37,67 @@ func (t *setTable) dup() (heapObject, error) {
 	return &setTable{d}, nil
 }
 
-// setType is a set of either kind. The intset of one in the key space is a view of
-// the entry.
+// setType is a set of any kind, or none. The bytes of one in the key space are a view
+// of the entry.
 type setType struct {
-	is    []byte // nil when there is a table
 	table *setTable
+	bytes []byte   // when there is no table
+	e     encoding // of the bytes
 }
 
 // setTypeAt returns the set at r.
 func setTypeAt(db *redisDb, r dict.Ref) setType {
-	if metaEncoding(db.dict.Meta(r)) == encodingIntset {
-		return setType{is: db.dict.Value(r)}
+	if e := metaEncoding(db.dict.Meta(r)); e != encodingHashtable {
+		return setType{bytes: db.dict.Value(r), e: e}
 	}
 	return setType{table: db.objectAt(r).(*setTable)}
 }
 
 // same reports whether two sets, neither of them empty, are one.
 func (s setType) same(other setType) bool {
-	return s.table == other.table && unsafe.SliceData(s.is) == unsafe.SliceData(other.is)
+	return s.table == other.table && unsafe.SliceData(s.bytes) == unsafe.SliceData(other.bytes)
 }
 
 // setTypeSize returns the number of members.
 func setTypeSize(s setType) int {
-	if s.table != nil {
+	switch {
+	case s.table != nil:
 		return s.table.Len()
+	case s.e == encodingPacked:
+		return listpack.Len(s.bytes)
 	}
-	return intset.Len(s.is)
+	return intset.Len(s.bytes)
 }
 
 func setTypeIsMember(s setType, member []byte) bool {
-	if s.table != nil {
+	switch {
+	case s.table != nil:
 		return s.table.Find(member) != 0
+	case s.e == encodingPacked:
+		return packedFind(s.bytes, member) >= 0
 	}
 	n, ok := parseInt64(member)
-	return ok && intset.Find(s.is, n)
+	return ok && intset.Find(s.bytes, n)
+}
+
+// packedFind returns where a member is in a listpack, -1 if it is not.
+func packedFind(lp, member []byte) int {
+	return listpack.Find(lp, listpack.First(lp), member, 0)
 }
 
 // setTypeIterator walks over a set, which must not be changed or searched meanwhile.
 type setTypeIterator struct {
 	s   setType
-	pos int // of the next integer
+	pos int // of the next integer, or in the listpack, -1 behind the last
 	it  dict.Iterator
 }
 
 func setTypeInitIterator(s setType) setTypeIterator {
-	if s.table != nil {
+	switch {
+	case s.table != nil:
 		return setTypeIterator{s: s, it: s.table.UnsafeIterator()}
+	case s.e == encodingPacked:
+		return setTypeIterator{s: s, pos: listpack.First(s.bytes)}
 	}
 	return setTypeIterator{s: s}
 }
@@ -87,30 +111,56 @@ func setTypeNext(it *setTypeIterator, scratch *[20]byte) []byte {
 			return it.s.table.Key(it.it.Ref())
 		}
 		return nil
-	case it.pos == intset.Len(it.s.is):
+	case it.s.e == encodingPacked:
+		if it.pos < 0 {
+			return nil
+		}
+		p := it.pos
+		it.pos = listpack.Next(it.s.bytes, p)
+		return listpack.Bytes(it.s.bytes, p, scratch)
+	case it.pos == intset.Len(it.s.bytes):
 		return nil
 	}
 	it.pos++
-	return strconv.AppendInt(scratch[:0], intset.Get(it.s.is, it.pos-1), 10)
+	return strconv.AppendInt(scratch[:0], intset.Get(it.s.bytes, it.pos-1), 10)
 }
 
 // setTypeRandomElement returns a member, each with the same probability. The set
 // must not be empty.
 func setTypeRandomElement(s setType, scratch *[20]byte) []byte {
-	if s.table != nil {
+	switch {
+	case s.table != nil:
 		return s.table.Key(s.table.FairRandom())
+	case s.e == encodingPacked:
+		p := listpack.Seek(s.bytes, rand.IntN(listpack.Len(s.bytes)))
+		return listpack.Bytes(s.bytes, p, scratch)
 	}
-	return strconv.AppendInt(scratch[:0], intset.Random(s.is), 10)
+	return strconv.AppendInt(scratch[:0], intset.Random(s.bytes), 10)
 }
 
-// setTypeConvert makes a table from an intset, with room for n members in all.
+// packIntset makes a packed set of an intset, in the intset's place. It has
+// packedMaxEntries integers at most, which stay far below packedMaxBytes.
+func packIntset(is []byte) []byte {
+	var integers [packedMaxEntries]int64
+	n := intset.Len(is)
+	for i := range n {
+		integers[i] = intset.Get(is, i)
+	}
+	lp := listpack.AppendNew(is[:0])
+	for _, v := range integers[:n] {
+		lp = listpack.AppendInt(lp, v)
+	}
+	return lp
+}
+
+// setTypeConvert makes a table from a small set, with room for n members in all.
 //
 //go:noinline
-func setTypeConvert(db *redisDb, is []byte, n int) (*setTable, error) {
+func setTypeConvert(db *redisDb, s setType, n int) (*setTable, error) {
 	t := &setTable{dict.New(db.arena)}
 	t.Reserve(n)
 	var scratch [20]byte
-	for it := setTypeInitIterator(setType{is: is}); ; {
+	for it := setTypeInitIterator(s); ; {
 		member := setTypeNext(&it, &scratch)
 		if member == nil {
 			return t, nil
@@ -135,35 +185,63 @@ func (t *setTable) add(member []byte) (added bool, err error) {
 // maxIntset is the largest number of members of an intset.
 func maxIntset(s *Server) int { return int(min(s.config.SetMaxIntsetEntries, 1<<30)) }
 
-// setBuilder is a set in the making, outside of the key space. Its intset is in the
-// server's scratch buffer, so there is one at a time.
+// setBuilder is a set in the making, outside of the key space. The bytes of a small
+// one are in the server's scratch buffer, so there is one at a time.
 type setBuilder struct {
-	c *client
+	s  *Server
+	db *redisDb
 	setType
+	room int // members to have room for in a table
 }
 
-func newSetBuilder(c *client) setBuilder {
-	return setBuilder{c: c, setType: setType{is: intset.AppendNew(c.srv.scratch[:0])}}
+func newSetBuilder(s *Server, db *redisDb) setBuilder {
+	return setBuilder{s: s, db: db, setType: setType{bytes: intset.AppendNew(s.scratch[:0]), e: encodingIntset}}
 }
 
 // add is setTypeAdd: it adds a member and reports whether it is new.
 func (b *setBuilder) add(member []byte) (added bool, err error) {
-	if b.table == nil {
+	if b.e == encodingIntset {
 		if n, ok := parseInt64(member); ok {
-			if b.is, added = intset.Add(b.is, n); !added || intset.Len(b.is) <= maxIntset(b.c.srv) {
+			if b.bytes, added = intset.Add(b.bytes, n); !added || intset.Len(b.bytes) <= maxIntset(b.s) {
 				return added, nil
 			}
 		}
-		if b.table, err = setTypeConvert(b.c.db, b.is, intset.Len(b.is)+1); err != nil {
-			return false, err
+		if err = b.becomeHashtable(); err != nil || added {
+			return added, err
 		}
-		b.c.srv.keepScratch(b.is)
-		b.is = nil
-		if added {
+	}
+	if b.e == encodingPacked {
+		switch size := len(b.bytes) + listpack.EntrySize(member); {
+		case packedFind(b.bytes, member) >= 0:
+			return false, nil
+		case size <= packedMaxBytes && listpack.Len(b.bytes) < packedMaxEntries:
+			b.bytes = listpack.Append(b.bytes, member)
 			return true, nil
+		}
+		if err = b.becomeTable(); err != nil {
+			return false, err
 		}
 	}
 	return b.table.add(member)
+}
+
+// becomeHashtable makes an intset what Redis calls a hashtable.
+func (b *setBuilder) becomeHashtable() error {
+	if intset.Len(b.bytes) > packedMaxEntries {
+		return b.becomeTable()
+	}
+	b.bytes, b.e = packIntset(b.bytes), encodingPacked
+	return nil
+}
+
+func (b *setBuilder) becomeTable() error {
+	t, err := setTypeConvert(b.db, b.setType, max(b.room, setTypeSize(b.setType)+1))
+	if err != nil {
+		return err
+	}
+	b.s.keepScratch(b.bytes)
+	b.setType = setType{table: t, e: encodingHashtable}
+	return nil
 }
 
 // free gives back what has not been stored.
@@ -171,38 +249,37 @@ func (b *setBuilder) free() {
 	if b.table != nil {
 		b.table.free()
 	} else {
-		b.c.srv.keepScratch(b.is)
+		b.s.keepScratch(b.bytes)
 	}
 	b.setType = setType{}
 }
 
 // store makes the set the value of a key: of the entry r, whatever it was, or of a
 // new one when r is 0. The expire time goes. The builder is not used again.
-func (b *setBuilder) store(hash uint64, key []byte, r dict.Ref) bool {
-	c := b.c
+func (b *setBuilder) store(c *client, hash uint64, key []byte, r dict.Ref) bool {
 	var number objectNumber
-	value, e := b.is, encodingIntset
+	value := b.bytes
 	if b.table != nil {
-		number = c.db.objects.add(b.table)
-		value, e = number[:], encodingHashtable
+		number = b.db.objects.add(b.table)
+		value = number[:]
 	}
-	_, ok := setKey(c, c.db, hash, key, r, value, makeMeta(typeSet, e, c.srv.loopClock.lru), noExpire)
+	_, ok := setKey(c, b.db, hash, key, r, value, makeMeta(typeSet, b.e, b.s.loopClock.lru), noExpire)
 	switch {
 	case b.table == nil:
 		b.free()
 	case !ok:
-		c.db.releaseValue(e, number[:])
+		b.db.releaseValue(b.e, number[:])
 	}
 	return ok
 }
 
 // replace makes the set the value of the set at r. The expire time stays.
-func (b *setBuilder) replace(r dict.Ref) (ok bool) {
+func (b *setBuilder) replace(c *client, r dict.Ref) (ok bool) {
 	if b.table != nil {
-		_, ok = dbSetObject(b.c, b.c.db, r, encodingHashtable, b.table)
+		_, ok = dbSetObject(c, b.db, r, b.e, b.table)
 		return ok
 	}
-	_, ok = dbSetBytes(b.c, b.c.db, r, encodingIntset, b.is)
+	_, ok = dbSetBytes(c, b.db, r, b.e, b.bytes)
 	b.free()
 	return ok
 }
@@ -220,16 +297,21 @@ func setTypeAdd(c *client, hash uint64, key []byte, r dict.Ref, members [][]byte
 	switch {
 	case s.table != nil:
 		return setTypeAddTable(c, s.table, members)
-	case r != 0 && len(members) == 1:
-		if n, isInt := parseInt64(members[0]); isInt && intset.Len(s.is) < maxIntset(c.srv) {
-			return setTypeAddInPlace(c, r, s.is, n)
-		} else if isInt && intset.Find(s.is, n) {
+	case r == 0 || len(members) > 1:
+	case s.e == encodingPacked:
+		if added, ok, done := packedAddInPlace(c, r, s.bytes, members[0]); done {
+			return added, ok
+		}
+	default:
+		if n, isInt := parseInt64(members[0]); isInt && intset.Len(s.bytes) < maxIntset(c.srv) {
+			return setTypeAddInPlace(c, r, s.bytes, n)
+		} else if isInt && intset.Find(s.bytes, n) {
 			return 0, true
 		}
 	}
-	b := newSetBuilder(c)
+	b := newSetBuilder(c.srv, c.db)
 	if r != 0 {
-		b.is = append(b.is[:0], s.is...)
+		b.bytes, b.e = append(b.bytes[:0], s.bytes...), s.e
 	}
 	for _, m := range members {
 		isNew, err := b.add(m)
@@ -243,9 +325,29 @@ func setTypeAdd(c *client, hash uint64, key []byte, r dict.Ref, members [][]byte
 		}
 	}
 	if r == 0 {
-		return added, b.store(hash, key, 0)
+		return added, b.store(c, hash, key, 0)
 	}
-	return added, b.replace(r)
+	return added, b.replace(c, r)
+}
+
+// packedAddInPlace adds a member to the packed set at r. done is false when it is too
+// much for one.
+func packedAddInPlace(c *client, r dict.Ref, lp, member []byte) (added int, ok, done bool) {
+	if packedFind(lp, member) >= 0 {
+		return 0, true, true
+	}
+	size := len(lp)
+	grown := size + listpack.EntrySize(member)
+	if grown > packedMaxBytes || listpack.Len(lp) == packedMaxEntries {
+		return 0, false, false
+	}
+	r, err := c.db.dict.Grow(r, grown)
+	if err != nil {
+		replyNoMemory(c, err)
+		return 0, false, true
+	}
+	listpack.Append(c.db.dict.Value(r)[:size], member)
+	return 1, true, true
 }
 
 func setTypeAddTable(c *client, t *setTable, members [][]byte) (added int, ok bool) {
@@ -302,18 +404,25 @@ func setTypeRemove(c *client, hash uint64, r dict.Ref, members [][]byte) (remove
 		}
 	}
 	if s.table == nil && removed > 0 {
-		c.db.dict.Truncate(r, len(s.is))
+		c.db.dict.Truncate(r, len(s.bytes))
 	}
 	return removed
 }
 
-// remove removes a member. An intset becomes shorter than the entry that it is in.
+// remove removes a member. A small set becomes shorter than the entry that it is in.
 func (s *setType) remove(member []byte) (removed bool) {
 	if s.table != nil {
 		return s.table.Delete(member)
 	}
+	if s.e == encodingPacked {
+		p := packedFind(s.bytes, member)
+		if p >= 0 {
+			s.bytes, _ = listpack.Delete(s.bytes, p)
+		}
+		return p >= 0
+	}
 	if n, ok := parseInt64(member); ok {
-		s.is, removed = intset.Remove(s.is, n)
+		s.bytes, removed = intset.Remove(s.bytes, n)
 	}
 	return removed
 }
@@ -445,7 +554,7 @@ func sscanCommand(c *client) {
 		return
 	}
 	if s, ok := lookupSetRead(c, shared.emptyScan); ok {
-		source := scanSource{is: s.is}
+		source := scanSource{set: s}
 		if s.table != nil {
 			source.dict = s.table.Dict
 		}
@@ -525,7 +634,7 @@ func spopWithCountCommand(c *client) {
 		}
 	case s.table == nil:
 		addReplySetLen(c, taken)
-		spopIntset(c, r, s.is, taken)
+		spopSmall(c, r, s, taken)
 	default:
 		addReplySetLen(c, taken)
 		for range taken {
@@ -538,27 +647,44 @@ func spopWithCountCommand(c *client) {
 	c.srv.dirty += int64(taken - 1)
 }
 
-// spopIntset takes n of the integers at r, which are more. Each is taken with the
-// probability that leaves the rest a fair chance; the others close ranks.
-func spopIntset(c *client, r dict.Ref, is []byte, n int) {
-	left := intset.Len(is)
-	var scratch [20]byte
-	is = intset.Filter(is, func(v int64) bool {
+// spopSmall takes n members of the small set at r, which are more. Each is taken with
+// the probability that leaves the rest a fair chance; the others close ranks.
+func spopSmall(c *client, r dict.Ref, s setType, n int) {
+	left := setTypeSize(s)
+	taken := func() bool {
 		left--
 		if rand.IntN(left+1) >= n {
-			return true
+			return false
 		}
 		n--
-		addReplyBulk(c, strconv.AppendInt(scratch[:0], v, 10))
-		return false
-	})
-	c.db.dict.Truncate(r, len(is))
+		return true
+	}
+	var scratch [20]byte
+	if s.e == encodingPacked {
+		for p := listpack.First(s.bytes); n > 0; {
+			if taken() {
+				addReplyBulk(c, listpack.Bytes(s.bytes, p, &scratch))
+				s.bytes, p = listpack.Delete(s.bytes, p)
+			} else {
+				p = listpack.Next(s.bytes, p)
+			}
+		}
+	} else {
+		s.bytes = intset.Filter(s.bytes, func(v int64) bool {
+			if !taken() {
+				return true
+			}
+			addReplyBulk(c, strconv.AppendInt(scratch[:0], v, 10))
+			return false
+		})
+	}
+	c.db.dict.Truncate(r, len(s.bytes))
 }
 
 // spopAllBut makes a new set of n members of the set at r, chosen at random, and
 // replies with the others. When memory is out it tells the client and returns false.
 func spopAllBut(c *client, r dict.Ref, s setType, n int) bool {
-	b := newSetBuilder(c)
+	b := newSetBuilder(c.srv, c.db)
 	var scratch [20]byte
 	var err error
 	if s.table != nil {
@@ -568,11 +694,11 @@ func spopAllBut(c *client, r dict.Ref, s setType, n int) bool {
 			}
 		}
 	} else {
-		size, need := intset.Len(s.is), n
-		for i := 0; i < size && err == nil; i++ {
-			if rand.IntN(size-i) < need {
+		it := setTypeInitIterator(s)
+		for size, need := setTypeSize(s), n; need > 0 && err == nil; size-- {
+			if m := setTypeNext(&it, &scratch); rand.IntN(size) < need {
 				need--
-				_, err = b.add(strconv.AppendInt(scratch[:0], intset.Get(s.is, i), 10))
+				_, err = b.add(m)
 			}
 		}
 	}
@@ -590,7 +716,7 @@ func spopAllBut(c *client, r dict.Ref, s setType, n int) bool {
 	}
 	taken := setTypeSize(s) - n
 	end := len(c.buf)
-	if !b.replace(r) {
+	if !b.replace(c, r) {
 		c.buf = slices.Delete(c.buf, mark, end) // all but the error
 		return false
 	}
@@ -654,10 +780,11 @@ func srandmemberWithCountCommand(c *client) {
 		}
 	default:
 		addReplyArrayLen(c, int(count))
-		for i := range size {
-			if rand.Int64N(size-i) < count {
+		it := setTypeInitIterator(s)
+		for ; count > 0; size-- {
+			if m := setTypeNext(&it, &scratch); rand.Int64N(size) < count {
 				count--
-				addReplyBulk(c, strconv.AppendInt(scratch[:0], intset.Get(s.is, int(i)), 10))
+				addReplyBulk(c, m)
 			}
 		}
 	}
@@ -684,7 +811,7 @@ func lookupSets(c *client, keys [][]byte) (sets []setType, missing int, ok bool)
 	return sets, missing, true
 }
 
-func (s setType) missing() bool { return s.is == nil && s.table == nil }
+func (s setType) missing() bool { return s.bytes == nil && s.table == nil }
 
 // storeResult stores what a …STORE command has found under its first key, whatever
 // that was; nothing found deletes it.
@@ -693,7 +820,7 @@ func storeResult(c *client, b *setBuilder) {
 	hash := c.hash(c.argv[1])
 	r := c.db.dict.FindHash(hash, c.argv[1])
 	if size > 0 {
-		if b.store(hash, c.argv[1], r) {
+		if b.store(c, hash, c.argv[1], r) {
 			keyModified(c)
 			addReplyLongLong(c, int64(size))
 		}
@@ -729,7 +856,7 @@ func sinterGenericCommand(c *client, keys [][]byte, result setResult, limit int6
 	if missing > 0 {
 		switch result {
 		case resultStore:
-			b := newSetBuilder(c)
+			b := newSetBuilder(c.srv, c.db)
 			storeResult(c, &b)
 		case resultCount:
 			addReply(c, shared.czero)
@@ -750,7 +877,7 @@ func sinterGenericCommand(c *client, keys [][]byte, result setResult, limit int6
 	head := 0
 	switch result {
 	case resultStore:
-		b = newSetBuilder(c)
+		b = newSetBuilder(c.srv, c.db)
 	case resultReply:
 		head = addReplyDeferredLen(c)
 	}
@@ -828,7 +955,7 @@ func sunionDiffGenericCommand(c *client, keys [][]byte, diff bool, result setRes
 		return
 	}
 	defer clear(sets)
-	b := newSetBuilder(c)
+	b := newSetBuilder(c.srv, c.db)
 	var err error
 	switch {
 	case !diff:

@@ -96,17 +96,10 @@ func streamParseIDOrReply(c *client, arg []byte, missing uint64) (streamID, bool
 // streamParseIntervalOrReply reads both ends of a range. One that begins with "(" is
 // not in it.
 func streamParseIntervalOrReply(c *client, first, last []byte) (start, end streamID, ok bool) {
-	start, exclusive, ok := streamParseIntervalIDOrReply(c, first, 0)
-	if !ok {
+	if start, ok = streamParseStartOrReply(c, first); !ok {
 		return start, end, false
 	}
-	if exclusive {
-		if start, ok = start.next(); !ok {
-			addReplyError(c, "invalid start ID for the interval")
-			return start, end, false
-		}
-	}
-	end, exclusive, ok = streamParseIntervalIDOrReply(c, last, math.MaxUint64)
+	end, exclusive, ok := streamParseIntervalIDOrReply(c, last, math.MaxUint64)
 	if !ok {
 		return start, end, false
 	}
@@ -117,6 +110,17 @@ func streamParseIntervalOrReply(c *client, first, last []byte) (start, end strea
 		}
 	}
 	return start, end, true
+}
+
+// streamParseStartOrReply reads the beginning of a range.
+func streamParseStartOrReply(c *client, arg []byte) (streamID, bool) {
+	start, exclusive, ok := streamParseIntervalIDOrReply(c, arg, 0)
+	if ok && exclusive {
+		if start, ok = start.next(); !ok {
+			addReplyError(c, "invalid start ID for the interval")
+		}
+	}
+	return start, ok
 }
 
 // streamParseIntervalIDOrReply reads one end of a range.
@@ -1131,15 +1135,9 @@ func xautoclaimCommand(c *client) {
 	if !ok {
 		return
 	}
-	start, exclusive, ok := streamParseIntervalIDOrReply(c, c.argv[5], 0)
+	start, ok := streamParseStartOrReply(c, c.argv[5])
 	if !ok {
 		return
-	}
-	if exclusive {
-		if start, ok = start.next(); !ok {
-			addReplyError(c, "invalid start ID for the interval")
-			return
-		}
 	}
 	count, justID := int64(100), false
 	for args := c.argv[6:]; len(args) > 0; args = args[1:] {

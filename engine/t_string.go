@@ -376,6 +376,22 @@ func growRaw(c *client, db *redisDb, r dict.Ref, n int) (dict.Ref, bool) {
 	return r, true
 }
 
+// growOrAddRaw is growRaw that adds the key when r is 0.
+func growOrAddRaw(c *client, hash uint64, key []byte, r dict.Ref, n int) (dict.Ref, bool) {
+	added := r == 0
+	if added {
+		var ok bool
+		if r, ok = dbAdd(c, c.db, hash, key, typeString, encodingRaw, nil); !ok {
+			return 0, false
+		}
+	}
+	grown, ok := growRaw(c, c.db, r, n)
+	if !ok && added {
+		dbDelete(c.srv, c.db, hash, r)
+	}
+	return grown, ok
+}
+
 func appendCommand(c *client) {
 	key, more := c.argv[1], c.argv[2]
 	hash := c.hash(key)
@@ -383,7 +399,7 @@ func appendCommand(c *client) {
 	if r == 0 {
 		var scratch [8]byte
 		value, e := encodeString(more, &scratch)
-		if _, ok := setKey(c, c.db, hash, key, 0, value, stringMeta(c, e), noExpire); !ok {
+		if _, ok := dbAdd(c, c.db, hash, key, typeString, e, value); !ok {
 			return
 		}
 		keyModified(c)
@@ -433,21 +449,11 @@ func setrangeCommand(c *client) {
 	if !checkStringLength(c, offset, int64(len(value))) {
 		return
 	}
-	added := r == 0
-	if added {
-		if r, ok = setKey(c, c.db, hash, key, 0, nil, stringMeta(c, encodingRaw), noExpire); !ok {
-			return
-		}
-	}
 	size = max(size, int(offset)+len(value))
-	grown, ok := growRaw(c, c.db, r, size)
-	if !ok {
-		if added {
-			dbDelete(c.srv, c.db, hash, r)
-		}
+	if r, ok = growOrAddRaw(c, hash, key, r, size); !ok {
 		return
 	}
-	copy(d.Value(grown)[offset:], value)
+	copy(d.Value(r)[offset:], value)
 	keyModified(c)
 	addReplyLongLong(c, int64(size))
 }
@@ -468,24 +474,12 @@ func getrangeCommand(c *client) {
 	}
 	var scratch [20]byte
 	v := stringBytes(c.db.dict, r, &scratch)
-	size := int64(len(v))
 	if start < 0 && end < 0 && start > end {
 		addReply(c, shared.emptyBulk)
 		return
 	}
-	// Negative positions count from the end.
-	if start < 0 {
-		start = max(0, start+size)
-	}
-	if end < 0 {
-		end = max(0, end+size)
-	}
-	end = min(end, size-1)
-	if start > end {
-		addReply(c, shared.emptyBulk)
-		return
-	}
-	addReplyBulk(c, v[start:end+1])
+	where := clip(start, end, int64(len(v)), 1)
+	addReplyBulk(c, v[where.first:where.last+1])
 }
 
 // incrDecrCommand adds by to the integer under the first key; a key that does not
@@ -512,11 +506,10 @@ func incrDecrCommand(c *client, by int64) {
 			}
 		}
 	}
-	if by < 0 && old < 0 && by < math.MinInt64-old || by > 0 && old > 0 && by > math.MaxInt64-old {
-		addReplyErrorObject(c, shared.overflowerr)
+	sum, ok := incrementOrReply(c, old, by)
+	if !ok {
 		return
 	}
-	sum := old + by
 	var scratch [8]byte
 	value := putInt(&scratch, sum)
 	if isInt {
@@ -526,6 +519,15 @@ func incrDecrCommand(c *client, by int64) {
 	}
 	keyModified(c)
 	addReplyLongLong(c, sum)
+}
+
+// incrementOrReply adds two integers, or tells the client that the sum is none.
+func incrementOrReply(c *client, old, by int64) (sum int64, ok bool) {
+	if by < 0 && old < 0 && by < math.MinInt64-old || by > 0 && old > 0 && by > math.MaxInt64-old {
+		addReplyErrorObject(c, shared.overflowerr)
+		return 0, false
+	}
+	return old + by, true
 }
 
 func incrCommand(c *client) { incrDecrCommand(c, 1) }

@@ -698,14 +698,8 @@ func zaddCommand(c *client) { zaddGenericCommand(c, 0) }
 func zincrbyCommand(c *client) { zaddGenericCommand(c, zaddIncr) }
 
 func zremCommand(c *client) {
-	key := c.argv[1]
-	hash := c.hash(key)
-	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
-	if r == 0 {
-		addReply(c, shared.czero)
-		return
-	}
-	if checkType(c, r, typeZset) {
+	hash, r, ok := lookupKeyWriteOrReply(c, typeZset, shared.czero)
+	if !ok {
 		return
 	}
 	v := editZset(c, r)
@@ -717,7 +711,7 @@ func zremCommand(c *client) {
 			}
 		}
 	}
-	if deleted > 0 && !saveZset(c, hash, key, r, &v) {
+	if deleted > 0 && !saveZset(c, hash, c.argv[1], r, &v) {
 		return
 	}
 	c.srv.dirty += deleted

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/redscope/redscope/engine/internal/dict"
+	"github.com/redscope/redscope/engine/internal/listpack"
 )
 
 // setOperation is what is done to several sets.
@@ -357,7 +358,7 @@ func (r *zsetOpResult) store(c *client, key []byte) (n int, ok bool) {
 // (zsetConvertToListpackIfNeeded), else a zset with the result's own dict.
 func (r *zsetOpResult) sortedSet(c *client) (v sortedSet, err error) {
 	refs, d, s := r.sorted(), r.dict, c.srv
-	if int64(len(refs)) <= s.config.ZsetMaxListpackEntries && int64(r.longest) <= s.config.ZsetMaxListpackValue {
+	if int64(len(refs)) <= s.config.ZsetMaxListpackEntries && int64(r.longest) <= s.config.ZsetMaxListpackValue && listpack.SafeToAdd(nil, r.bytes) {
 		v = newSortedSet(c, false)
 		for _, ref := range refs {
 			v.lp = zzlAppend(v.lp, d.Key(ref), scoreAt(d, ref))

@@ -98,7 +98,7 @@ func zpopMinMaxCommand(c *client, max bool) {
 		return
 	case len(c.argv) == 3:
 		var ok bool
-		if count, ok = intArgumentRange(c, c.argv[2], 0, math.MaxInt64, "value is out of range, must be positive"); !ok {
+		if count, ok = intArgumentRange(c, c.argv[2], 0, math.MaxInt64, notPositive); !ok {
 			return
 		}
 	}

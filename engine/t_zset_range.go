@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"github.com/tidwall/redcon"
-
 	"github.com/redscope/redscope/engine/internal/btree"
 	"github.com/redscope/redscope/engine/internal/listpack"
 )
@@ -211,21 +209,15 @@ func zremrangeGenericCommand(c *client, kind zrangeType) {
 	if !parseZrangeBounds(c, kind, c.argv[2], c.argv[3], &bounds) {
 		return
 	}
-	key := c.argv[1]
-	hash := c.hash(key)
-	r := lookupKeyHash(c, c.db, hash, key, lookupWrite)
-	if r == 0 {
-		addReply(c, shared.czero)
-		return
-	}
-	if checkType(c, r, typeZset) {
+	hash, r, ok := lookupKeyWriteOrReply(c, typeZset, shared.czero)
+	if !ok {
 		return
 	}
 	v := editZset(c, r)
 	rank, n := bounds.in(&v, false)
 	if n > 0 {
 		zsetDeleteRange(&v, rank, n)
-		if !saveZset(c, hash, key, r, &v) {
+		if !saveZset(c, hash, c.argv[1], r, &v) {
 			return
 		}
 	}
@@ -378,25 +370,10 @@ func addReplyTree(c *client, t *btree.Tree, rank, n int, reverse, withScores boo
 			if withScores {
 				addReplyMemberAndScore(c, t.Member(p), t.Score(p), c.resp > 2)
 			} else {
-				c.buf = appendShortBulk(c.buf, t.Member(p))
+				c.buf = appendBulk(c.buf, t.Member(p))
 			}
 		}
 	}
-}
-
-// appendShortBulk is redcon's AppendBulk, faster for what has less than a hundred
-// bytes.
-func appendShortBulk(b, s []byte) []byte {
-	n := len(s)
-	if n >= 100 {
-		return redcon.AppendBulk(b, s)
-	}
-	if n < 10 {
-		b = append(b, '$', byte('0'+n), '\r', '\n')
-	} else {
-		b = append(b, '$', byte('0'+n/10), byte('0'+n%10), '\r', '\n')
-	}
-	return append(append(b, s...), '\r', '\n')
 }
 
 // addReplyMemberAndScore replies with two values, or with one that is a pair.

@@ -115,9 +115,9 @@ func (t *clientTrace) beginProc(ticks int64) {
 	}
 }
 
-func (t *clientTrace) endProc(ticks, dirty int64) {
+func (t *clientTrace) endProc(ticks int64) {
 	if watching && t.sampled {
-		t.event.ProcEnd, t.event.Dirty = monotonic.Stamp(ticks), dirty
+		t.event.ProcEnd = monotonic.Stamp(ticks)
 	}
 }
 

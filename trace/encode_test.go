@@ -167,7 +167,7 @@ func FuzzEncode(f *testing.F) {
 		for range r.Commands {
 			c := engine.CommandEvent{Batch: small(), Command: random.IntN(len(names)+1) - 1, Args: random.IntN(300), DB: small(),
 				Process: number(), CallStart: number(), ProcStart: number(), ProcEnd: number(), CallEnd: number(), End: number(),
-				Dirty: number(), ReplySize: int(number()), KeyLen: len(key), KeyPos: random.IntN(4)}
+				ReplySize: int(number()), KeyLen: len(key), KeyPos: random.IntN(4)}
 			copy(c.Key[:], key)
 			if random.IntN(2) == 0 {
 				c.ErrLen = copy(c.Err[:], code)
@@ -243,7 +243,11 @@ func FuzzEncode(f *testing.F) {
 func TestDigits(t *testing.T) {
 	var times timeDigits
 	random := rand.New(testRandom(1))
-	for i := range 100_000 {
+	rounds := 100_000
+	if testing.Short() {
+		rounds = 25_000
+	}
+	for i := range rounds {
 		n := random.Uint64N(1e8)
 		if i < 20_000 {
 			n = uint64(i) // all of four digits

@@ -153,7 +153,7 @@ func play(h *engine.Hooks) {
 		w.Start, w.End = next(), next()
 		h.ReplyWritten(w)
 	}
-	set := engine.CommandEvent{Command: 0, Args: 3, Dirty: 1, ReplySize: 5}
+	set := engine.CommandEvent{Command: 0, Args: 3, ReplySize: 5}
 	get := engine.CommandEvent{Command: 1, Args: 2, ReplySize: 68}
 	get.ErrLen = copy(get.Err[:], "WRONGTYPE")
 

@@ -181,7 +181,7 @@ func (s *script) tick() int64 { s.now += 1000; return s.now }
 
 // set is a SET that succeeds; the functions below change it.
 func set(e *engine.CommandEvent) {
-	e.Command, e.Args, e.KeyPos, e.Dirty, e.ReplySize = setID, 3, 1, 1, 5
+	e.Command, e.Args, e.KeyPos, e.ReplySize = setID, 3, 1, 5
 	e.KeyLen = copy(e.Key[:], "test:key:name")
 }
 
@@ -192,7 +192,6 @@ func get(e *engine.CommandEvent) {
 
 func refused(e *engine.CommandEvent) {
 	e.CallStart, e.ProcStart, e.ProcEnd, e.CallEnd = 0, 0, 0, 0
-	e.Dirty = 0
 }
 
 func unknown(e *engine.CommandEvent) {
@@ -202,7 +201,7 @@ func unknown(e *engine.CommandEvent) {
 }
 
 func fail(prefix string) func(*engine.CommandEvent) {
-	return func(e *engine.CommandEvent) { e.ErrLen = copy(e.Err[:], prefix); e.Dirty = 0 }
+	return func(e *engine.CommandEvent) { e.ErrLen = copy(e.Err[:], prefix) }
 }
 
 // do plays one read with a command per element of commands, without its write,

@@ -6,7 +6,7 @@
 #include "common.h"
 #include "regs.h"
 
-#define MAX_ARGS 6
+#define MAX_ARGS 7
 #define MAX_KEY 64
 
 struct marker_event {

@@ -54,7 +54,7 @@ With --table, two servers are compared in thirteen commands at -P 16, with -n
 million keys of each type. Each line begins with empty servers. The result is
 in Markdown; it takes about five minutes. -t chooses lines: get, set, incr, lpush, rpop,
 lrange_100, sadd, hset, hget, zadd, zrange_100, mset, setbit, rss_strings,
-rss_hashes, rss_zsets, rss_intsets, rss_lists.
+rss_hashes, rss_zsets, rss_intsets, rss_sets, rss_lists.
 
 In each COMMAND, {port} is replaced by a free port of 127.0.0.1.
 

@@ -60,20 +60,23 @@ type memoryRow struct {
 func memoryRows(value string) []memoryRow {
 	hash := []string{"HSET", "hash:" + load.SeqInt}
 	zset := []string{"ZADD", "zset:" + load.SeqInt}
+	intset := []string{"SADD", "set:" + load.SeqInt}
 	set := []string{"SADD", "set:" + load.SeqInt}
 	list := []string{"RPUSH", "list:" + load.SeqInt}
 	for i := range 5 {
 		name, number := fmt.Sprintf("element:%d", i), fmt.Sprint(1000+i)
 		hash = append(hash, name, value)
 		zset = append(zset, number, name)
-		set = append(set, number)
+		intset = append(intset, number)
+		set = append(set, name)
 		list = append(list, name)
 	}
 	return []memoryRow{
 		{"rss_strings", fmt.Sprintf("strings of %d bytes", len(value)), []string{"SET", "key:" + load.SeqInt, value}},
 		{"rss_hashes", "hashes of 5 fields", hash},
 		{"rss_zsets", "sorted sets of 5 members", zset},
-		{"rss_intsets", "sets of 5 integers", set},
+		{"rss_intsets", "sets of 5 integers", intset},
+		{"rss_sets", "sets of 5 strings", set},
 		{"rss_lists", "lists of 5 elements", list},
 	}
 }

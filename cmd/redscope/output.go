@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -15,6 +16,7 @@ type output struct {
 	path string
 	file *os.File
 	temp bool // file is not path yet
+	mode fs.FileMode
 }
 
 // create opens an output. It is done before the work whose result goes there:
@@ -40,7 +42,8 @@ func create(path string) (*output, error) {
 		}
 		return nil, err
 	}
-	return &output{path: path, file: f, temp: true}, nil
+	// CreateTemp's files are for their owner alone; results are to be looked at.
+	return &output{path: path, file: f, temp: true, mode: 0o644}, nil
 }
 
 // write fills the output by f, and puts it in place.
@@ -55,8 +58,7 @@ func (o *output) write(f func(io.Writer) error) error {
 	if !o.temp {
 		return o.file.Close()
 	}
-	// CreateTemp's files are for their owner alone; results are to be looked at.
-	if err := errors.Join(o.file.Chmod(0o644), o.file.Close()); err != nil {
+	if err := errors.Join(o.file.Chmod(o.mode), o.file.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(o.file.Name(), o.path); err != nil {

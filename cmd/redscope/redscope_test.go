@@ -102,6 +102,14 @@ func TestExitStatus(t *testing.T) {
 		{"stack -p 1", 2, "one function"},
 		{"stack -p 1 f g", 2, "one function"},
 		{"stack -p 1 f -n -3", 2, "negative"},
+		{"top -h", 0, "Examples:"},
+		{"top", 2, "which process?"},
+		{"top -p 1 --phase nonsense", 2, `no phase "nonsense"`},
+		{"top -p 1 --every 1ms", 2, "100ms"},
+		{"trace -h", 0, "Examples:"},
+		{"trace -p 1 extra", 2, `no operand "extra"`},
+		{"trace -p 1 --slower-than -1s", 2, "negative"},
+		{"trace -p 1 --for -1s", 2, "negative"},
 		{"probes", 2, "give a file"},
 		{"probes none", 1, "no such file"},
 		{"flame", 2, "give one file"},
@@ -203,7 +211,9 @@ func startSpin(t *testing.T, name string) (pid int, path string) {
 	}
 	require.Tool(t, "go")
 	path = filepath.Join(t.TempDir(), name)
-	if out, err := exec.Command("go", "build", "-o", path, "../../bpf/testdata/spin").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", path, "../../bpf/testdata/spin")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // also with the race detector
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return startProgram(t, path), path

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -20,9 +21,8 @@ import (
 	"github.com/redscope/redscope/internal/require"
 )
 
-// startServer starts a server at path on a free port, and SETs that go on until
-// the test ends.
-func startServer(t *testing.T, path string) (pid int) {
+// launchServer starts a server at path on a free port, with arguments besides.
+func launchServer(t *testing.T, path string, args ...string) (pid int, addr string) {
 	t.Helper()
 	if err := bpf.Supported(); err != nil {
 		require.Missing(t, "ebpf", err.Error())
@@ -31,27 +31,37 @@ func startServer(t *testing.T, path string) (pid int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
+	addr = l.Addr().String()
 	l.Close()
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, "--port", port, "--save", "")
+	cmd := exec.Command(path, append([]string{"--port", port, "--save", ""}, args...)...)
 	cmd.Dir = t.TempDir()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	var conn net.Conn
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		if conn, err = net.Dial("tcp", addr); err == nil {
-			break
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			conn.Close()
+			return cmd.Process.Pid, addr
 		}
 		if time.Now().After(end) {
 			t.Fatal(err)
 		}
+	}
+}
+
+// startServer launches a server, and SETs that go on until the test ends.
+func startServer(t *testing.T, path string) (pid int) {
+	t.Helper()
+	pid, addr := launchServer(t, path)
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
 	}
 	ended := make(chan struct{})
 	t.Cleanup(func() { conn.Close(); <-ended })
@@ -72,7 +82,7 @@ func startServer(t *testing.T, path string) (pid int) {
 			}
 		}
 	}()
-	return cmd.Process.Pid
+	return pid
 }
 
 // buildServer builds our server as bin/server.
@@ -80,7 +90,9 @@ func buildServer(t *testing.T) string {
 	t.Helper()
 	require.Tool(t, "go")
 	path := filepath.Join(t.TempDir(), "bin", "server")
-	if out, err := exec.Command("go", "build", "-o", path, "../server").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", path, "../server")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // also with the race detector
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return path

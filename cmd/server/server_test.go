@@ -23,7 +23,9 @@ func build(t *testing.T) string {
 	t.Helper()
 	require.Tool(t, "go")
 	path := filepath.Join(t.TempDir(), "server")
-	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", path, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // also with the race detector
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return path

@@ -13,12 +13,19 @@
 //
 // The question is one load and one branch. What it reads is a semaphore that
 // the kernel raises while a uprobe is attached and lowers afterwards, also when
-// the observer is killed; this package must never write one itself, and must
-// import nothing but the standard library.
+// the observer is killed. Some tools place their probes without one; for these,
+// Hold raises all of them by one. This package must never write one in another
+// way, since the kernel takes back what it added, and must import nothing but the
+// standard library.
 //
 // On architectures other than amd64 and arm64 the questions are constantly
 // false and the markers do nothing.
 package probe
+
+import (
+	"strings"
+	"sync/atomic"
+)
 
 // Marker describes one marker to those who attach to it or document it.
 type Marker struct {
@@ -46,6 +53,7 @@ const (
 	commandDone
 	socketRead
 	replyWritten
+	loopTurn
 	markerCount
 )
 
@@ -94,6 +102,68 @@ var Markers = []Marker{
 			{"bytes", "int64", "bytes written"},
 		},
 	},
+	{
+		Name: "loop_turn", Symbol: symbolPrefix + "LoopTurn" + symbolSuffix, Semaphore: loopTurn,
+		Fires: "once per turn of the event loop, after its replies were written; several times when there were more than 128 commands",
+		Args: []Arg{
+			{"records", "uint64", "address of the records, each a `Command`"},
+			{"count", "int64", "how many, 0 to 128"},
+			{"calls", "int64", "calls that INFO commandstats counts since the start, up to these"},
+			{"refused", "int64", "commands refused, up to these"},
+			{"wake", "int64", "CLOCK_MONOTONIC in ns, when the turn began: the loop came back from epoll_wait"},
+			{"idle", "int64", "ns that the loop waited for it, 0 when that is not known"},
+			{"ready", "int64", "events that the turn began with"},
+		},
+	},
+}
+
+// TurnRecords is the most records that loop_turn passes at once.
+const TurnRecords = 128
+
+// Command is the record of one command that loop_turn passes. Times are
+// CLOCK_MONOTONIC in ns, and 0 when it is not known or did not happen. What lies
+// between them adds up: waited behind others from Wake to ReadStart, read to
+// ReadEnd, parsed to Parsed, queued to Start, executed to End, held back to
+// WriteStart, written to WriteEnd.
+type Command struct {
+	Client     uint64 // CLIENT ID
+	Wake       int64  // the turn began
+	ReadStart  int64  // read(2) began
+	ReadEnd    int64  // read(2) returned
+	Parsed     int64  // it was parsed, with others of the same read
+	Start      int64  // the command's function began; refused: the refusal
+	End        int64  // the function returned
+	WriteStart int64  // the write(2) that took the reply began
+	WriteEnd   int64  // that returned; 0 when the reply was not written whole in this turn
+	ReplyBytes uint32
+	KeyLen     uint32   // length of the first key, 0 when there is none
+	Args       uint32   // number of arguments, the command's name included; 0 for CommandBlocked
+	Batch      uint32   // position within the socket read, from 0
+	Command    int32    // index for Server.CommandName, -1 for an unknown command
+	Flags      uint32   // CommandFailed and so on
+	Error      [16]byte // the first bytes of the error's code, as "WRONGTYPE", then zeros
+	Key        [32]byte // the first bytes of the first key
+}
+
+// Flags of a Command.
+const (
+	CommandFailed  = 1 << iota // the reply is an error
+	CommandRefused             // by a check: it was not executed, and is no call
+	CommandBlocked             // it has waited for a key, and ended with this turn; Start to End is without the wait
+)
+
+// commandNames holds the names of all commands by index, a line each. An
+// observer reads it from the process's memory, by the name of the symbol.
+var commandNames atomic.Pointer[string]
+
+// CommandNamesSymbol is the ELF name of a pointer to a string: the names of all
+// commands by index, a line each.
+const CommandNamesSymbol = "github.com/redscope/redscope/engine/probe.commandNames"
+
+// SetCommandNames tells observers the names of the commands, by index.
+func SetCommandNames(names []string) {
+	all := strings.Join(names, "\n")
+	commandNames.Store(&all)
 }
 
 const (

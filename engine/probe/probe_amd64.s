@@ -24,3 +24,8 @@ TEXT ·SocketRead(SB), NOSPLIT|NOFRAME, $0-24
 TEXT ·ReplyWritten(SB), NOSPLIT|NOFRAME, $0-24
 	NOP5
 	RET
+
+// func LoopTurn(records uint64, count int, calls, refused, wake, idle int64, ready int)
+TEXT ·LoopTurn(SB), NOSPLIT|NOFRAME, $0-56
+	NOP5
+	RET

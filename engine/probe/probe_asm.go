@@ -2,7 +2,7 @@
 
 package probe
 
-// semaphores are written by the kernel only. The last element is never used as
+// semaphores are written by the kernel, and by addToSemaphores. The last element is never used as
 // one: it is there because a variable that is zero everywhere would lie in
 // .bss, which has no offset in the file, and a uprobe names its semaphore by
 // file offset. Declared in Go rather than assembly, so that the guards inline.
@@ -19,6 +19,9 @@ func SocketReadEnabled() bool { return semaphores[socketRead] != 0 }
 
 // ReplyWrittenEnabled reports whether somebody is attached to reply_written.
 func ReplyWrittenEnabled() bool { return semaphores[replyWritten] != 0 }
+
+// LoopTurnEnabled reports whether somebody is attached to loop_turn.
+func LoopTurnEnabled() bool { return semaphores[loopTurn] != 0 }
 
 // CommandStart is the marker command_start; Markers describes its arguments.
 // key must stay where it is during the call only.
@@ -40,3 +43,9 @@ func SocketRead(client uint64, fd, bytes int)
 //
 //go:noescape
 func ReplyWritten(client uint64, fd, bytes int)
+
+// LoopTurn is the marker loop_turn; Markers describes its arguments. The records
+// must stay where they are during the call only.
+//
+//go:noescape
+func LoopTurn(records uint64, count int, calls, refused, wake, idle int64, ready int)

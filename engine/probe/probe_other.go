@@ -14,6 +14,9 @@ func SocketReadEnabled() bool { return false }
 // ReplyWrittenEnabled is false: there are no markers on this architecture.
 func ReplyWrittenEnabled() bool { return false }
 
+// LoopTurnEnabled is false: there are no markers on this architecture.
+func LoopTurnEnabled() bool { return false }
+
 // CommandStart does nothing on this architecture.
 func CommandStart(client uint64, command int, key *byte, keyLen, args, batch int) {}
 
@@ -25,3 +28,12 @@ func SocketRead(client uint64, fd, bytes int) {}
 
 // ReplyWritten does nothing on this architecture.
 func ReplyWritten(client uint64, fd, bytes int) {}
+
+// LoopTurn does nothing on this architecture.
+func LoopTurn(records uint64, count int, calls, refused, wake, idle int64, ready int) {}
+
+// Hold does nothing on this architecture.
+func Hold() {}
+
+// Release does nothing on this architecture.
+func Release() {}

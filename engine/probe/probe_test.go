@@ -94,7 +94,7 @@ func TestExecutable(t *testing.T) {
 				used[off] = m.Name
 			}
 
-			text, err := exec.Command("go", "tool", "objdump", "-s", `^main\.(command|socket|reply)`, path).Output()
+			text, err := exec.Command("go", "tool", "objdump", "-s", `^main\.(command|socket|reply|loop)`, path).Output()
 			if err != nil {
 				t.Fatal(err)
 			}

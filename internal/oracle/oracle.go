@@ -1,5 +1,6 @@
-// Package oracle asks a real redis-server how it lays out a value, for the tests of
-// the packages that have to do the same byte for byte. It is for tests only.
+// Package oracle starts a real redis-server, for the tests of what has to do the
+// same, byte for byte, and asks it how it lays out a value. It is for tests only, and
+// must never leave a server behind, not even when the test is killed.
 package oracle
 
 import (
@@ -9,9 +10,11 @@ import (
 	"io"
 	"net"
 	"os/exec"
-	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,34 +28,104 @@ type Server struct {
 	r    *bufio.Reader
 }
 
+// patience is how long the server may take: it only passes when a test fails.
+const patience = time.Minute
+
 // Start starts one, which does not compress what it dumps and checks all of what it
 // restores but the checksum, unless args say otherwise, or ends the test as
 // require.Tool does.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	addr := Listen(t, append([]string{"--rdbcompression", "no", "--sanitize-dump-payload", "yes", "--enable-debug-command", "yes"}, args...)...)
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	s := &Server{t, conn, bufio.NewReader(conn)}
+	s.Do("DEBUG", "SET-SKIP-CHECKSUM-VALIDATION", "1")
+	return s
+}
+
+// Listen starts a redis-server with these arguments besides, of which the first may
+// be a configuration file, for the duration of the test, and returns its address. It
+// ends the test as require.Tool does.
+func Listen(t testing.TB, args ...string) (addr string) {
+	t.Helper()
 	require.Tool(t, "redis")
-	dir := t.TempDir()
-	socket := filepath.Join(dir, "redis.sock")
-	cmd := exec.Command("redis-server", append([]string{"--port", "0", "--unixsocket", socket, "--save", "", "--dir", dir,
-		"--rdbcompression", "no", "--sanitize-dump-payload", "yes", "--enable-debug-command", "yes"}, args...)...)
-	if err := cmd.Start(); err != nil {
+	for range 10 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tcp := l.Addr().(*net.TCPAddr)
+		l.Close()
+		options := []string{"--port", strconv.Itoa(tcp.Port), "--save", "", "--dir", t.TempDir()}
+		if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+			options = append(slices.Clone(args), options...)
+		} else {
+			options = append(options, args...)
+		}
+		if answers(t, tcp.String(), run(t, options)) {
+			return tcp.String()
+		}
+		// Another process was faster to take the port.
+	}
+	t.Fatalf("redis-server %q does not run", args)
+	return ""
+}
+
+// answers waits until the server accepts connections, or has ended.
+func answers(t testing.TB, addr string, ended <-chan struct{}) bool {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			// Leave no client behind: scripts count them.
+			io.WriteString(conn, "QUIT\r\n")
+			io.Copy(io.Discard, conn)
+			conn.Close()
+		}
+		select {
+		case <-ended:
+			return false
+		default:
+		}
+		if err == nil {
+			return true
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("redis-server does not accept connections on %s", addr)
+	return false
+}
+
+// run starts redis-server and tells when it has ended, which it has after the test.
+func run(t testing.TB, args []string) (ended <-chan struct{}) {
+	t.Helper()
+	cmd := exec.Command("redis-server", args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started, done := make(chan error), make(chan struct{})
+	go func() {
+		// The death signal is sent when the *thread* that started the child ends
+		// (prctl(2)), so that thread stays for as long as the child runs.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(done)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // it is killed
+		}
+	}()
+	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		cmd.Process.Kill()
-		cmd.Wait()
+		<-done
 	})
-	for range 500 {
-		if conn, err := net.Dial("unix", socket); err == nil {
-			t.Cleanup(func() { conn.Close() })
-			s := &Server{t, conn, bufio.NewReader(conn)}
-			s.Do("DEBUG", "SET-SKIP-CHECKSUM-VALIDATION", "1")
-			return s
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatal("redis-server does not accept connections")
-	return nil
+	return done
 }
 
 // Do sends one command and returns the text of its reply, which is not an array.
@@ -63,7 +136,7 @@ func (s *Server) Do(args ...string) string {
 	for _, a := range args {
 		fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(a), a)
 	}
-	s.conn.SetDeadline(time.Now().Add(10 * time.Second))
+	s.conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(s.conn, b.String()); err != nil {
 		s.t.Fatal(err)
 	}

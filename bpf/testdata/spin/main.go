@@ -79,6 +79,9 @@ func processCommand(n int) {
 	if probe.ReplyWrittenEnabled() {
 		probe.ReplyWritten(7, 8, 5)
 	}
+	if probe.LoopTurnEnabled() {
+		probe.LoopTurn(0, 1, 2, 3, 4, 5, 6)
+	}
 	turn++
 }
 

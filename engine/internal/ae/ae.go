@@ -57,6 +57,8 @@ type timeEvent struct {
 type EventLoop struct {
 	// Turn counts the times that the loop asked for events.
 	Turn uint64
+	// Ready is the number of file events that the turn began with.
+	Ready int
 	// BeforeSleep runs before the loop asks for events, AfterSleep after it.
 	BeforeSleep func(el *EventLoop)
 	AfterSleep  func(el *EventLoop)
@@ -265,6 +267,7 @@ func aeProcessEvents(el *EventLoop) {
 	}
 	n := el.poll(wait)
 	el.Turn++
+	el.Ready = n
 	el.AfterSleep(el)
 	for i := range n {
 		ev := &el.fired[i]

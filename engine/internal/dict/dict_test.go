@@ -106,12 +106,15 @@ func TestEntryFitsIts32Bytes(t *testing.T) {
 }
 
 func TestBytesPerKey(t *testing.T) {
-	const n = 1_000_000
+	n := 1_000_000
+	if testing.Short() {
+		n /= 8 // the buckets as full
+	}
 	a := newArena(t, 0)
 	d := New(a)
 	add(t, d, 0, n)
 	finish(d)
-	perKey := float64(d.Used()) / n
+	perKey := float64(d.Used()) / float64(n)
 	t.Logf("%.1f bytes per key", perKey)
 	if perKey > 45 {
 		t.Errorf("%.1f bytes per key, want at most 45", perKey)
@@ -139,18 +142,22 @@ func TestHeapObjects(t *testing.T) {
 	}
 	add(t, d, 0, 1000)
 	before := objects()
-	for i := 1000; i < 1_000_000; i++ {
+	n := 1_000_000
+	if testing.Short() {
+		n /= 8
+	}
+	for i := 1000; i < n; i++ {
 		_, _ = d.Add(testKey(i), []byte("xyz"), 0)
 	}
 	// A few may be the runtime's own.
-	if n := objects(); n > before+100 {
-		t.Errorf("a million entries added %d objects", n-before)
+	if after := objects(); after > before+100 {
+		t.Errorf("%d entries added %d objects", n, after-before)
 	}
 	for i := range 100 {
 		_, _ = d.Add(value(20, uint32(i)), make([]byte, 100_000), 0)
 	}
-	if n := objects(); n > before+300 {
-		t.Errorf("100 large values added %d objects", n-before)
+	if after := objects(); after > before+300 {
+		t.Errorf("100 large values added %d objects", after-before)
 	}
 	runtime.KeepAlive(d)
 }
@@ -186,7 +193,11 @@ func TestScanWhileResizing(t *testing.T) {
 	const stay = 300
 	rng := rand.New(rand.NewPCG(4, 4))
 	resized := 0
-	for round := range 100 {
+	rounds := 100
+	if testing.Short() {
+		rounds = 20
+	}
+	for round := range rounds {
 		d := New(newArena(t, 0))
 		add(t, d, 0, stay)
 		others := stay // keys from stay to others come and go
@@ -229,7 +240,7 @@ func TestScanWhileResizing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if resized < 100 {
+	if resized < rounds {
 		t.Errorf("only %d resizes, too few to show anything", resized)
 	}
 }

@@ -247,7 +247,9 @@ func (m *maker) addID() string {
 	return pick(m, ms+"-*", ms+"-"+strconv.Itoa(m.IntN(5)), ms)
 }
 
-// float makes numbers as strtold reads them, and texts that it does not.
+// Float makes numbers as strtold reads them, and texts that it does not.
+func Float(r *rand.Rand) string { return (&maker{r}).float() }
+
 func (m *maker) float() string {
 	digits := func(n int) string {
 		var b strings.Builder

@@ -225,15 +225,25 @@ func Find(lp []byte, p int, s []byte, skipped int) int {
 }
 
 // findShort is Find for a string whose encoding is one byte: most comparisons are
-// of that byte alone.
+// of that byte alone, and of strings as long as s, of the last byte, in which names
+// that belong together differ.
 func findShort(lp []byte, p int, s []byte, skipped int) int {
 	head := 0x80 | byte(len(s))
+	last := head
+	if len(s) > 0 {
+		last = s[len(s)-1]
+	}
 	for lp[p] != end {
-		if lp[p] == head && string(lp[p+1:p+1+len(s)]) == string(s) {
+		if lp[p] == head && lp[p+len(s)] == last && string(lp[p+1:p+1+len(s)]) == string(s) {
 			return p
 		}
 		for range skipped + 1 {
-			if p = skip(lp, p); lp[p] == end {
+			if b := lp[p]; b&0xc0 == 0x80 {
+				p += 2 + int(b&0x3f) // as skip, which is not inlined
+			} else {
+				p = skip(lp, p)
+			}
+			if lp[p] == end {
 				return -1
 			}
 		}
@@ -364,6 +374,35 @@ func AppendInt(lp []byte, n int64) []byte {
 func Prepend(lp, s []byte) []byte {
 	e := stringElement(s)
 	return e.put(lp, headerSize, 0)
+}
+
+// PrependBefore is Prepend for a listpack that begins gap bytes into b, and leaves the
+// other elements where they are. It returns how many bytes into b the listpack begins
+// then; false when the gap is too small, and then nothing has changed.
+func PrependBefore(b []byte, gap int, s []byte) (int, bool) {
+	e := stringElement(s)
+	n := e.size()
+	begin := gap - n - backlenSize(n)
+	if begin < 0 {
+		return gap, false
+	}
+	lp := b[begin:]
+	copy(lp[:headerSize], b[gap:])
+	e.write(lp, headerSize)
+	setTotal(lp)
+	addCount(lp, 1)
+	return begin, true
+}
+
+// DeleteHead deletes the first element, and leaves the others where they are. It
+// returns how many bytes into lp the listpack begins then.
+func DeleteHead(lp []byte) int {
+	n := skip(lp, headerSize) - headerSize
+	copy(lp[n:n+headerSize], lp)
+	lp = lp[n:]
+	setTotal(lp)
+	addCount(lp, -1)
+	return n
 }
 
 // Insert adds an element before or after that at p, and returns its position.

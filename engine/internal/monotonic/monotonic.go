@@ -150,6 +150,9 @@ func Ticks() int64 {
 // Nanos turns a difference of Ticks, not negative, into nanoseconds.
 func Nanos(ticks int64) int64 { return current.Load().scaled(ticks) }
 
+// Kernel returns Ticks, and CLOCK_MONOTONIC in nanoseconds at the same moment.
+func Kernel() (ticks, nanos int64) { return Ticks(), nanotime() }
+
 // Unix turns a value of Ticks into the system's time, in nanoseconds since the
 // Unix epoch. It steps when somebody sets the system's clock, as Redis's
 // ustime does: keys expire by it.

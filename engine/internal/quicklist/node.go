@@ -9,13 +9,18 @@ import (
 	"github.com/redscope/redscope/engine/internal/slab"
 )
 
-// node is what a node's slot begins with. Behind it comes what the node holds: a
-// listpack, or one plain element; if compressed, its length and the compressed
-// bytes; if outside, the number of a large value that is all that.
+// node is what a node's slot begins with. Behind it comes, after a gap, what the node
+// holds: a listpack, or one plain element; if compressed, its length and the
+// compressed bytes; if outside, the number of a large value that is all that.
+//
+// The gap lets a list grow and shrink at its head without moving the other elements
+// of the node, which in Redis, and with a gap of 0, are moved each time. Only nodes
+// that are neither compressed nor outside have one.
 type node struct {
 	prev, next slab.Ref
 	size       uint32 // bytes of the listpack or element, before compression
 	meta       uint32 // number of elements, and flags
+	gap        uint32 // bytes
 }
 
 const (
@@ -50,14 +55,31 @@ func (l List) stored(r slab.Ref) []byte {
 	x := l.node(r)
 	switch x.meta & (flagCompressed | flagOutside) {
 	case 0:
-		room := l.s.arena.SlotSize(r) - nodeSize
-		return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(x), nodeSize)), room)[:x.size]
+		return l.slot(r)[x.gap:][:x.size]
 	case flagOutside:
 		return l.s.arena.Large(*l.number(r))[:x.size]
 	case flagCompressed:
 		return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(x), nodeSize+numberSize)), *l.number(r))
 	}
 	return l.s.arena.Large(*l.number(r))
+}
+
+// slot returns all that is behind the head of a node that is not outside.
+func (l List) slot(r slab.Ref) []byte {
+	p := l.s.arena.Ptr(r)
+	return unsafe.Slice((*byte)(unsafe.Add(p, nodeSize)), l.s.arena.SlotSize(r)-nodeSize)
+}
+
+// setGap moves what the node holds so that the gap is as given.
+func (l List) setGap(r slab.Ref, gap int) {
+	x := l.node(r)
+	copy(l.slot(r)[gap:], l.stored(r))
+	x.gap = uint32(gap)
+}
+
+// capacity returns how many bytes a node that is not compressed can hold where it is.
+func (l List) capacity(r slab.Ref) int {
+	return cap(l.stored(r)) + int(l.node(r).gap)
 }
 
 // view returns what a node holds, to be read until the next call.
@@ -221,7 +243,10 @@ func (l List) move(r slab.Ref, n int) (slab.Ref, bool) {
 // room makes sure that a node that is not compressed can grow to n bytes. It returns
 // where the node is then.
 func (l List) room(r slab.Ref, n int) (slab.Ref, bool) {
-	if n <= cap(l.stored(r)) {
+	if n <= l.capacity(r) {
+		if n > cap(l.stored(r)) {
+			l.setGap(r, 0)
+		}
 		return r, true
 	}
 	// A quarter more, so that growing element by element costs O(n); but not beyond
@@ -237,8 +262,7 @@ func (l List) room(r slab.Ref, n int) (slab.Ref, bool) {
 
 // shrink moves a node that wastes more than half of its memory.
 func (l List) shrink(r slab.Ref) slab.Ref {
-	data := l.stored(r)
-	if n := len(data); cap(data) > 64 && n < cap(data)/2 {
+	if n, room := int(l.node(r).size), l.capacity(r); room > 64 && n < room/2 {
 		r, _ = l.move(r, n+n/4)
 	}
 	return r

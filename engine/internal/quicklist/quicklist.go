@@ -181,10 +181,25 @@ func (l List) add(r slab.Ref, v []byte, head bool) bool {
 	if !ok {
 		return false
 	}
+	if head && l.node(r).meta&flagOutside == 0 {
+		r, ok = l.prepend(r, v)
+	} else {
+		r, ok = l.addMoving(r, v, head)
+	}
+	if ok && compressed {
+		l.compress(r)
+	}
+	return ok
+}
+
+// addMoving is add for a node that is not compressed. At the head, it moves what is in
+// the node.
+func (l List) addMoving(r slab.Ref, v []byte, head bool) (slab.Ref, bool) {
 	lp := l.stored(r)
 	if len(lp)+len(v)+maxOverhead > cap(lp) {
+		var ok bool
 		if r, ok = l.room(r, len(lp)+listpack.EntrySize(v)); !ok {
-			return false
+			return r, false
 		}
 		lp = l.stored(r)
 	}
@@ -194,10 +209,29 @@ func (l List) add(r slab.Ref, v []byte, head bool) bool {
 		lp = listpack.Append(lp, v)
 	}
 	l.put(r, lp, 1)
-	if compressed {
-		l.compress(r)
+	return r, true
+}
+
+// prepend is add at the head of a node that is neither compressed nor outside.
+func (l List) prepend(r slab.Ref, v []byte) (slab.Ref, bool) {
+	for {
+		x := l.node(r)
+		end := x.gap + x.size
+		if gap, ok := listpack.PrependBefore(l.slot(r)[:end], int(x.gap), v); ok {
+			x.gap, x.size = uint32(gap), end-uint32(gap)
+			x.meta++
+			l.addLen(1)
+			return r, true
+		}
+		var ok bool
+		if r, ok = l.room(r, int(x.size)+listpack.EntrySize(v)); !ok {
+			return r, false
+		}
+		if l.node(r).meta&flagOutside != 0 {
+			return l.addMoving(r, v, true)
+		}
+		l.setGap(r, l.capacity(r)-int(l.node(r).size)) // all the room that there is
 	}
-	return true
 }
 
 // End returns the first or the last element of a list that has one, as a view that
@@ -245,14 +279,18 @@ func (l List) Drop(head bool) bool {
 		return false
 	}
 	lp := l.stored(r)
-	p := 0
-	if head {
-		p = listpack.First(lp)
+	if x := l.node(r); head && x.meta&flagOutside == 0 {
+		n := listpack.DeleteHead(lp)
+		x.gap += uint32(n)
+		l.put(r, lp[n:], -1)
 	} else {
-		p = listpack.Last(lp)
+		p := listpack.Last(lp)
+		if head {
+			p = listpack.First(lp)
+		}
+		lp, _ = listpack.Delete(lp, p)
+		l.put(r, lp, -1)
 	}
-	lp, _ = listpack.Delete(lp, p)
-	l.put(r, lp, -1)
 	r = l.shrink(r)
 	if compressed {
 		l.compress(r)

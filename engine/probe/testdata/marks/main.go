@@ -35,10 +35,18 @@ func replyWritten(n int) {
 	}
 }
 
+//go:noinline
+func loopTurn(n int) {
+	if probe.LoopTurnEnabled() {
+		probe.LoopTurn(0, n, 0, 0, 0, 0, n)
+	}
+}
+
 func main() {
 	n := len(os.Args)
 	commandStart(n)
 	commandDone(n)
 	socketRead(n)
 	replyWritten(n)
+	loopTurn(n)
 }

@@ -1,0 +1,382 @@
+package bpf
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+
+	"github.com/redscope/redscope/engine/probe"
+)
+
+// A Phase is a part of a command's time. They follow one another, and
+// PhaseTotal is all of them.
+type Phase int
+
+const (
+	PhaseWait  Phase = iota // since the loop woke up, behind other clients
+	PhaseRead               // read(2)
+	PhaseParse              // until it was parsed, with others of the same read
+	PhaseQueue              // behind commands of the same read
+	PhaseCall               // the command's function
+	PhaseHold               // until its reply was written, with others of the same turn
+	PhaseWrite              // write(2)
+	PhaseTotal
+	PhaseCount = iota
+)
+
+var phaseNames = [PhaseCount]string{"wait", "read", "parse", "queue", "call", "hold", "write", "total"}
+
+func (p Phase) String() string { return phaseNames[p] }
+
+// CommandRecord is all that is known of one command.
+type CommandRecord struct {
+	probe.Command
+	Name string // as "GET" or "CONFIG SET", "" for an unknown command
+	// Why it was kept; more than one may hold.
+	Slow, Failed, Sampled bool
+}
+
+const (
+	keptSlow = 0x100 << iota // KEPT_ in c/commands.h
+	keptFailed
+	keptSampled
+)
+
+// ErrorCode is the code of the error that the command was answered with, at most
+// 16 bytes of it.
+func (r *CommandRecord) ErrorCode() string { return strings.TrimRight(string(r.Error[:]), "\x00") }
+
+// FirstKey is the first key, at most 32 bytes of it.
+func (r *CommandRecord) FirstKey() []byte { return r.Key[:min(int(r.KeyLen), len(r.Key))] }
+
+// Phase returns how long a phase took, and false when that is not known.
+func (r *CommandRecord) Phase(p Phase) (time.Duration, bool) {
+	times := [...]int64{r.Wake, r.ReadStart, r.ReadEnd, r.Parsed, r.Start, r.End, r.WriteStart, r.WriteEnd}
+	var from, to int64
+	if p == PhaseTotal {
+		from, to = r.begin(), cmp.Or(r.WriteEnd, r.End)
+	} else {
+		from, to = times[p], times[p+1]
+	}
+	return time.Duration(max(0, to-from)), from != 0 && to != 0
+}
+
+func (r *CommandRecord) begin() int64 {
+	if r.Flags&probe.CommandBlocked != 0 {
+		return r.Start
+	}
+	return cmp.Or(r.Wake, r.ReadStart, r.Start)
+}
+
+// Histogram counts durations: exact to the nanosecond below 64 ns, and to 0.8 %
+// up to 137 s, which stands for all that is longer.
+type Histogram struct {
+	Sum    time.Duration
+	counts []uint64 // by step, nil for none
+}
+
+// histogramSteps is STEPS in c/commands.h.
+const histogramSteps = 64
+
+// Count is how many there are.
+func (h Histogram) Count() uint64 {
+	var n uint64
+	for _, c := range h.counts {
+		n += c
+	}
+	return n
+}
+
+// Quantile returns a duration that the share q of all does not exceed; 0 when
+// there is none.
+func (h Histogram) Quantile(q float64) time.Duration {
+	rank := max(1, uint64(math.Ceil(q*float64(h.Count()))))
+	var seen uint64
+	for i, c := range h.counts {
+		if seen += c; seen >= rank {
+			return stepMiddle(i)
+		}
+	}
+	return 0
+}
+
+// stepMiddle is the middle of a histogram's step.
+func stepMiddle(i int) time.Duration {
+	if i < 2*histogramSteps {
+		return time.Duration(i)
+	}
+	shift := i/histogramSteps - 1
+	lowest := int64(i-shift*histogramSteps) << shift
+	return time.Duration(lowest + (int64(1)<<shift-1)/2)
+}
+
+// Sub returns what h has more than an earlier reading of it.
+func (h Histogram) Sub(earlier Histogram) Histogram {
+	d := Histogram{Sum: h.Sum - earlier.Sum, counts: append([]uint64(nil), h.counts...)}
+	for i, n := range earlier.counts {
+		d.counts[i] -= n
+	}
+	return d
+}
+
+// Add returns both together.
+func (h Histogram) Add(other Histogram) Histogram {
+	if len(h.counts) == 0 {
+		return other
+	}
+	d := Histogram{Sum: h.Sum + other.Sum, counts: append([]uint64(nil), h.counts...)}
+	for i, n := range other.counts {
+		d.counts[i] += n
+	}
+	return d
+}
+
+// CommandStats is what was seen of one command.
+type CommandStats struct {
+	Name       string // "" for all commands that are unknown to the server
+	Calls      uint64
+	Failed     uint64 // of Calls
+	Refused    uint64 // by a check; not among Calls
+	ReplyBytes uint64
+	// Phases are the calls' histograms. They are empty for a command that came
+	// when 128 others had been seen.
+	Phases [PhaseCount]Histogram
+}
+
+// CommandTotals says what became of all commands. Once the watcher is detached,
+// Seen = Sent + Filtered + Dropped.
+type CommandTotals struct {
+	Seen     uint64 // executed or refused while the process was watched, as it counts them itself
+	Sent     uint64 // as records, for Drain
+	Filtered uint64 // not wanted as records
+	Dropped  uint64 // records for which the ring had no room, and what was missed
+	Missed   uint64 // of Dropped: not even counted
+
+	// CallsBefore and CallsAfter are the sums of the calls that the server's INFO
+	// commandstats gives, before the first and after the last command seen.
+	CallsBefore, CallsAfter uint64
+
+	Turns uint64        // of the event loop
+	Idle  time.Duration // that it waited for events, while watched
+}
+
+// CommandCost is what watching has cost the process, besides the hits themselves.
+type CommandCost struct {
+	Hits     uint64        // of probes
+	Commands uint64        // seen meanwhile
+	RunTime  time.Duration // of the eBPF program, if CommandOptions.Cost asked for it
+}
+
+// CommandOptions says which process to watch, and which commands to keep whole
+// records of.
+type CommandOptions struct {
+	PID        int
+	SlowerThan time.Duration // those whose execution, or all of whose phases, took as long; 0 for none
+	OneIn      uint64        // one in so many; 0 for none, 1 for all
+	Failed     bool          // those answered with an error
+	Cost       bool          // measure the program's run time, which costs some 20 ns per hit
+}
+
+// CommandWatcher counts and measures every command of a server.
+type CommandWatcher struct {
+	target *process
+	names  []string
+	coll   *ebpf.Collection
+	ring   *ringbuf.Reader
+	links  []link.Link
+	stats  io.Closer // while the kernel measures run times
+	record ringbuf.Record
+}
+
+// StartCommandWatcher begins to watch a redscope server. The watcher must be
+// closed.
+func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
+	w = &CommandWatcher{}
+	defer func() {
+		if err != nil {
+			w.Close()
+		}
+	}()
+	if w.target, err = openProcess(opts.PID); err != nil {
+		return w, err
+	}
+	at, err := w.target.markers([]string{"loop_turn"})
+	if err != nil {
+		return w, err
+	}
+	if w.names, err = w.target.commandNames(); err != nil {
+		return w, err
+	}
+	spec, err := loadTurn()
+	if err != nil {
+		return w, err
+	}
+	prepare(spec)
+	w.coll, err = w.target.load(spec, map[string]any{
+		turnVarSlowerThan: uint64(max(0, opts.SlowerThan)),
+		turnVarOneIn:      opts.OneIn,
+		turnVarKeepFailed: opts.Failed,
+	})
+	if version, _ := features.LinuxVersionCode(); err != nil && version < 5<<16|15<<8 {
+		return w, fmt.Errorf("watching commands needs Linux 5.15: %w", err)
+	}
+	if err != nil {
+		return w, err
+	}
+	if w.ring, err = ringbuf.NewReader(w.coll.Maps[turnMapCommandRing]); err != nil {
+		return w, fmt.Errorf("opening the ring of commands: %w", err)
+	}
+	if opts.Cost {
+		if w.stats, err = ebpf.EnableStats(unix.BPF_STATS_RUN_TIME); err != nil {
+			return w, fmt.Errorf("measuring the run time of eBPF programs: %w", err)
+		}
+	}
+	w.links, err = w.target.attach(w.coll.Programs[turnProgLoopTurn], at)
+	return w, err
+}
+
+// Drain calls f with each record that is there. Call it every 20 ms or so: the
+// ring has room for 50,000. When the process has exited it returns ErrExited,
+// after the last of them. The record is valid during the call only.
+func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
+	gone := w.target.exited() // asked before the ring is read for the last time
+	var r CommandRecord
+	w.ring.SetDeadline(time.Unix(1, 0)) // it has to wait for nothing
+	for {
+		err := w.ring.ReadInto(&w.record)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("reading the ring of commands: %w", err)
+		}
+		raw := w.record.RawSample
+		if len(raw) < int(unsafe.Sizeof(r.Command)) {
+			return fmt.Errorf("reading a command: %d bytes", len(raw))
+		}
+		r.Command = *(*probe.Command)(unsafe.Pointer(unsafe.SliceData(raw)))
+		r.Name = w.name(int(r.Command.Command))
+		r.Slow, r.Failed, r.Sampled = r.Flags&keptSlow != 0, r.Flags&keptFailed != 0, r.Flags&keptSampled != 0
+		f(&r)
+	}
+	if gone {
+		return ErrExited
+	}
+	return nil
+}
+
+func (w *CommandWatcher) name(id int) string {
+	if id < 0 || id >= len(w.names) {
+		return ""
+	}
+	return w.names[id]
+}
+
+// Snapshot returns what was seen so far of each command that was, in the order of
+// the server's table.
+func (w *CommandWatcher) Snapshot() ([]CommandStats, error) {
+	var cursor ebpf.MapBatchCursor
+	m := w.coll.Maps[turnMapCommandCounts]
+	counts := make([]turnCommandCount, m.MaxEntries())
+	n, err := m.BatchLookup(&cursor, make([]uint32, len(counts)), counts, nil)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil, fmt.Errorf("reading the counts of commands: %w", err)
+	}
+	var all []CommandStats
+	for i, c := range counts[:n] {
+		if c.Calls+c.Refused == 0 {
+			continue
+		}
+		s := CommandStats{Name: w.name(i - 1), Calls: c.Calls, Failed: c.Failed, Refused: c.Refused, ReplyBytes: c.ReplyBytes}
+		if m := w.coll.Maps[turnMapHistograms]; c.Histograms != 0 && c.Histograms <= uint64(m.MaxEntries()) {
+			h := new(turnCommandHistograms)
+			if err := m.Lookup(uint32(c.Histograms-1), h); err != nil {
+				return nil, fmt.Errorf("reading the times of commands: %w", err)
+			}
+			for p := range s.Phases {
+				s.Phases[p] = Histogram{time.Duration(h.Sum[p]), h.Counts[p][:]}
+			}
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// Totals returns what has become of all commands so far.
+func (w *CommandWatcher) Totals() (CommandTotals, error) {
+	var t CommandTotals
+	var refusedBefore, refusedAfter, noRoom, idle uint64
+	err := w.read(map[string]*uint64{
+		turnVarCommandsSent: &t.Sent, turnVarCommandsFiltered: &t.Filtered, turnVarCommandsDropped: &noRoom,
+		turnVarTurnMissed: &t.Missed, turnVarTurns: &t.Turns, turnVarTurnsIdle: &idle,
+		turnVarCallsBefore: &t.CallsBefore, turnVarCallsAfter: &t.CallsAfter,
+		turnVarRefusedBefore: &refusedBefore, turnVarRefusedAfter: &refusedAfter,
+	})
+	t.Seen = t.CallsAfter - t.CallsBefore + refusedAfter - refusedBefore
+	t.Dropped = noRoom + t.Missed
+	t.Idle = time.Duration(idle)
+	return t, err
+}
+
+// Cost returns what watching has cost so far.
+func (w *CommandWatcher) Cost() (CommandCost, error) {
+	t, err := w.Totals()
+	if err != nil {
+		return CommandCost{}, err
+	}
+	c := CommandCost{Commands: t.Seen}
+	if err := w.read(map[string]*uint64{turnVarTurnHits: &c.Hits}); err != nil || w.stats == nil {
+		return c, err
+	}
+	stats, err := w.coll.Programs[turnProgLoopTurn].Stats()
+	if err != nil {
+		return c, fmt.Errorf("reading the run time of the eBPF program: %w", err)
+	}
+	c.RunTime = stats.Runtime
+	return c, nil
+}
+
+// read reads variables of the program.
+func (w *CommandWatcher) read(variables map[string]*uint64) error {
+	for name, v := range variables {
+		if err := w.coll.Variables[name].Get(v); err != nil {
+			return fmt.Errorf("reading %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// Detach ends the watching. What was seen can still be asked for.
+func (w *CommandWatcher) Detach() {
+	closeLinks(w.links)
+	w.links = nil
+}
+
+// Close detaches the watcher and forgets what was seen.
+func (w *CommandWatcher) Close() {
+	w.Detach()
+	if w.stats != nil {
+		w.stats.Close()
+	}
+	if w.ring != nil {
+		w.ring.Close()
+	}
+	if w.coll != nil {
+		w.coll.Close()
+	}
+	if w.target != nil {
+		w.target.close()
+	}
+}

@@ -1,0 +1,82 @@
+package bpf
+
+import (
+	"debug/elf"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/redscope/redscope/engine/probe"
+)
+
+// commandNames reads the names of a redscope server's commands, by index, from its
+// memory.
+func (p *process) commandNames() ([]string, error) {
+	exe, err := p.main()
+	if err != nil {
+		return nil, err
+	}
+	defer exe.close()
+	addr, err := p.variableAddress(exe, probe.CommandNamesSymbol)
+	if err != nil {
+		return nil, err
+	}
+	mem, err := os.Open(p.path("mem"))
+	if err != nil {
+		return nil, p.denied("its memory", err)
+	}
+	defer mem.Close()
+	// A pointer to a string, which is a pointer and a length.
+	var words [2]uint64
+	for _, n := range []int{1, 2} {
+		if err := binary.Read(io.NewSectionReader(mem, int64(addr), 16), binary.NativeEndian, words[:n]); err != nil {
+			return nil, p.denied("its memory", err)
+		}
+		addr = words[0]
+	}
+	if addr == 0 || words[1] > 1<<20 {
+		return nil, fmt.Errorf("pid %d (%s): it is not a server yet; try again", p.pid, p.comm)
+	}
+	names := make([]byte, words[1])
+	if _, err := mem.ReadAt(names, int64(addr)); err != nil {
+		return nil, p.denied("its memory", err)
+	}
+	return strings.Split(string(names), "\n"), nil
+}
+
+// variableAddress finds a variable of the executable in the running process.
+func (p *process) variableAddress(exe *image, name string) (uint64, error) {
+	syms, err := exe.elf.Symbols()
+	if err != nil {
+		return 0, exe.noSymbols()
+	}
+	for _, s := range syms {
+		if s.Name == name && elf.ST_TYPE(s.Info) == elf.STT_OBJECT {
+			bias, err := p.bias(exe)
+			return s.Value + bias, err
+		}
+	}
+	return 0, fmt.Errorf("%s has no %s: it is not a redscope server of this version", exe.name, name)
+}
+
+// bias is how far from where it was linked to the executable has been loaded.
+func (p *process) bias(exe *image) (uint64, error) {
+	if exe.elf.Type == elf.ET_EXEC {
+		return 0, nil
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(p.path("exe"), &st); err != nil {
+		return 0, p.denied("its executable", err)
+	}
+	for _, m := range p.maps {
+		if m.file.ino == st.Ino {
+			linked, err := exe.address(m.offset)
+			return m.start - linked, err
+		}
+	}
+	return 0, fmt.Errorf("pid %d (%s): its executable is not mapped", p.pid, p.comm)
+}

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redscope/redscope/bpf"
+	"github.com/redscope/redscope/engine/probe"
+)
+
+func TestShort(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0ns", 999: "999ns", 1000: "1.00µs", 1234: "1.23µs", 9994: "9.99µs", 9996: "10.0µs", 12345: "12.3µs", 99949: "99.9µs",
+		99960: "100µs", 999499: "999µs", 999500: "1.00ms", 1500 * time.Millisecond: "1.50s", 137 * time.Second: "137s",
+	} {
+		if got := short(d); got != want {
+			t.Errorf("%d ns: %s, want %s", int64(d), got, want)
+		}
+	}
+}
+
+// The keys that come more often than one in hotKeysKept are found, with counts that
+// are at least right and too high by no more than they say.
+func TestHotKeys(t *testing.T) {
+	h, exact, rng := newHotKeys(20), map[string]uint64{}, rand.New(rand.NewPCG(1, 1))
+	for range 100_000 {
+		key := strconv.Itoa(rng.IntN(5000))
+		if r := rng.IntN(100); r < 40 {
+			key = "hot" + strconv.Itoa(min(r/10, 2))
+		}
+		exact[key]++
+		h.add(key, uint32(len(key)))
+	}
+	for _, k := range h.heap {
+		if n := exact[k.key]; k.count < n || k.count-k.over > n {
+			t.Errorf("%s came %d times, not %d to %d", k.key, n, k.count-k.over, k.count)
+		}
+		if h.heap[h.index[k.key]] != k {
+			t.Errorf("%s is not where the index has it", k.key)
+		}
+	}
+	top := h.top(3)
+	for i, want := range []string{"hot2", "hot0", "hot1"} {
+		if i >= len(top) || top[i].key != want && (i == 0 || !strings.HasPrefix(top[i].key, "hot")) {
+			t.Fatalf("hottest are %v", top)
+		}
+	}
+}
+
+func TestWaterfall(t *testing.T) {
+	r := bpf.CommandRecord{Name: "GET", Slow: true, Command: probe.Command{
+		Client: 7, Wake: 1000, ReadStart: 1000, ReadEnd: 11_000, Parsed: 11_001, Start: 31_000, End: 81_000, WriteStart: 81_000, WriteEnd: 101_000,
+		KeyLen: 3, Batch: 2, Error: [16]byte{'E', 'R', 'R'},
+	}}
+	copy(r.Key[:], "k\xff\x00")
+	var b bytes.Buffer
+	if err := writeWaterfall(&b, &r); err != nil {
+		t.Fatal(err)
+	}
+	bar := func(from, n int) string { return strings.Repeat(" ", from) + strings.Repeat("█", n) }
+	want := `GET "k\xff\x00"  100µs  client 7, number 3 of its read, error ERR
+  wait       0ns
+  read    10.0µs  ` + bar(0, 5) + `
+  parse      1ns  ` + bar(5, 1) + `
+  queue   20.0µs  ` + bar(5, 10) + `
+  call    50.0µs  ` + bar(15, 25) + `
+  hold       0ns
+  write   20.0µs  ` + bar(40, 10) + `
+
+`
+	if got := b.String(); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}
+
+// watchedServer is our server, and a client of it.
+func watchedServer(t *testing.T) (pid int, client *redis.Client) {
+	pid, addr := launchServer(t, buildServer(t), "--enable-debug-command", "yes")
+	client = redis.NewClient(&redis.Options{Addr: addr, Protocol: 2, DisableIdentity: true, ReadTimeout: patience, MaxRetries: -1})
+	t.Cleanup(func() { client.Close() })
+	return pid, client
+}
+
+// calls returns how many calls INFO commandstats counts of each command.
+func calls(t *testing.T, client *redis.Client) map[string]uint64 {
+	t.Helper()
+	text, err := client.Info(context.Background(), "commandstats").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]uint64{}
+	for _, m := range regexp.MustCompile(`cmdstat_([^:]+):calls=(\d+)`).FindAllStringSubmatch(text, -1) {
+		n, err := strconv.ParseUint(m[2], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[strings.ToUpper(strings.ReplaceAll(m[1], "|", " "))] = n
+	}
+	return all
+}
+
+// awaitAttached waits until a process holds a link of a probe.
+func awaitAttached(t *testing.T, pid int) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fd := range fds {
+			if to, _ := os.Readlink(fd); strings.Contains(to, "bpf_link") || strings.Contains(to, "perf_event") {
+				return
+			}
+		}
+	}
+	t.Fatal("no probe was attached")
+}
+
+// A command that is slow, one that fails and one that waits behind the first come
+// out; the last line accounts for all.
+func TestTrace(t *testing.T) {
+	pid, client := watchedServer(t)
+	cmd := redscope(t, "", "trace", "-p", strconv.Itoa(pid), "--slower-than", "50ms", "--failed", "--json")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	lines := bufio.NewScanner(out)
+
+	// Until the first is seen, redscope may not be attached yet.
+	ctx := context.Background()
+	seen := make(chan jsonRecord)
+	go func() {
+		defer close(seen)
+		for lines.Scan() && bytes.HasPrefix(lines.Bytes(), []byte(`{"command":`)) {
+			var r jsonRecord
+			if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+				t.Error(err)
+			}
+			seen <- r
+		}
+	}()
+	await := func(send func()) jsonRecord {
+		t.Helper()
+		for end := time.Now().Add(patience); time.Now().Before(end); {
+			send()
+			select {
+			case r := <-seen:
+				return r
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+		t.Fatal("no record")
+		return jsonRecord{}
+	}
+	failed := func() { client.LPush(ctx, "string", "x") }
+	if err := client.Set(ctx, "string", "x", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	r := await(failed)
+	if r.Command != "LPUSH" || r.Key != "string" || r.Error != "WRONGTYPE" || strings.Join(r.Kept, " ") != "failed" {
+		t.Errorf("the command that failed: %+v", r)
+	}
+	for range 3 {
+		client.Get(ctx, "string") // neither
+	}
+	var slow jsonRecord
+	for slow.Command != "DEBUG" { // the last of those that failed may come first
+		slow = await(func() {
+			if err := client.Do(ctx, "DEBUG", "SLEEP", "0.05").Err(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if d := time.Duration(slow.Phases["call"]); d < 50*time.Millisecond || strings.Join(slow.Kept, " ") != "slow" {
+		t.Errorf("the slow command: %+v", slow)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	for range seen {
+	}
+	var a account
+	if err := json.Unmarshal(lines.Bytes(), &a); err != nil {
+		t.Fatalf("%v: %s", err, lines.Bytes())
+	}
+	if a.Commands != a.ServerCommands || a.Spans+a.Filtered != a.Commands || a.Dropped != 0 || a.Spans < 2 || a.Filtered < 3 {
+		t.Errorf("%+v does not add up", a)
+	}
+	io.Copy(io.Discard, out)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Every command is counted, by name, as the server counts it, and the key that most
+// have is found.
+func TestTop(t *testing.T) {
+	pid, client := watchedServer(t)
+	cmd := redscope(t, "", "top", "-p", strconv.Itoa(pid), "--json")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	awaitAttached(t, cmd.Process.Pid)
+
+	ctx := context.Background()
+	before := calls(t, client)
+	for i := range 200 {
+		pipe := client.Pipeline()
+		for j := range 100 {
+			pipe.Set(ctx, fmt.Sprint("key", i*j), j, 0)
+			pipe.Get(ctx, "hot")
+		}
+		if _, err := pipe.Exec(ctx); err != nil && err != redis.Nil {
+			t.Fatal(err)
+		}
+	}
+	after := calls(t, client)
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	text, last, ok := strings.Cut(strings.TrimSpace(out.String()), "\n")
+	if !ok {
+		t.Fatalf("not two lines: %s", &out)
+	}
+	var a account
+	var report struct {
+		Turns uint64
+		Table []jsonCommand
+		Keys  []struct {
+			Key   string
+			Share float64
+		}
+	}
+	if err := json.Unmarshal([]byte(last), &a); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(text), &report); err != nil {
+		t.Fatal(err)
+	}
+	if a.Commands != a.ServerCommands || a.Spans+a.Filtered != a.Commands || a.Dropped != 0 {
+		t.Errorf("%+v does not add up", a)
+	}
+	for _, c := range report.Table {
+		// The first reading may have been counted, and what came before it.
+		if want := after[c.Command] - before[c.Command]; (c.Command == "SET" || c.Command == "GET") && c.Calls != want {
+			t.Errorf("%d calls of %s, the server counts %d", c.Calls, c.Command, want)
+		}
+		if call := c.Phases["call"]; call.Count != c.Calls || call.P50 > call.P99 || call.Max < call.P99 || call.Max == 0 {
+			t.Errorf("%s: %+v", c.Command, call)
+		}
+	}
+	if len(report.Keys) == 0 || report.Keys[0].Key != "hot" || report.Keys[0].Share < 0.3 {
+		t.Errorf("the hottest keys: %+v", report.Keys)
+	}
+	if len(report.Table) < 2 {
+		t.Errorf("the table: %+v", report.Table)
+	}
+	if report.Turns < 200 {
+		t.Errorf("%d turns", report.Turns)
+	}
+}
