@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/redscope/redscope/internal/require"
@@ -196,4 +198,53 @@ func cpuTime(t testing.TB, pid int) time.Duration {
 		t.Fatal(err)
 	}
 	return time.Duration(now.Nano())
+}
+
+// BenchmarkSample measures what a sample costs the CPU that it is taken on, in
+// the program: of a redis-server under load, and of a Go program.
+//
+//	go test ./bpf -run '^$' -bench Sample -benchtime 1x
+func BenchmarkSample(b *testing.B) {
+	needEBPF(b)
+	needTables(b)
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer stats.Close()
+	for _, target := range []struct {
+		name string
+		pid  int
+	}{{"redis", startRedis(b).Process.Pid}, {"go", start(b, spinPath(b)).Process.Pid}} {
+		for name, noTables := range map[string]error{"tables": nil, "frame-pointers": errors.New("not wanted")} {
+			b.Run(target.name+"/"+name, func(b *testing.B) {
+				p, err := startProfile(ProfileOptions{PID: target.pid, Frequency: 4999}, noTables)
+				if err != nil {
+					b.Fatal(err)
+				}
+				prog := p.coll.Programs["sample_tables"]
+				if noTables != nil {
+					prog = p.coll.Programs["sample_frame_pointers"]
+				}
+				time.Sleep(3 * time.Second)
+				// Runs on another process's time end at once, and count for little.
+				info, err := prog.Stats()
+				if err != nil {
+					b.Fatal(err)
+				}
+				profile, err := p.Stop()
+				if err != nil {
+					b.Fatal(err)
+				}
+				var frames uint64
+				for _, s := range profile.Samples {
+					frames += s.Count * uint64(len(s.Stack))
+				}
+				samples := float64(profile.Count())
+				b.ReportMetric(float64(info.Runtime.Nanoseconds())/samples, "ns/sample")
+				b.ReportMetric(float64(frames)/samples, "frames/sample")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
 }

@@ -395,64 +395,6 @@ func TestProfileSeesNewThreadAndVDSO(t *testing.T) {
 	}
 }
 
-// Debian's redis-server has no frame pointers: what is seen of it must be marked
-// as incomplete, and the kernel's part must be there.
-func TestProfileOfStockRedis(t *testing.T) {
-	needEBPF(t)
-	require.Tool(t, "redis")
-	port := freePort(t)
-	redis := exec.Command("redis-server", "--port", port, "--save", "", "--bind", "127.0.0.1")
-	redis.Dir = t.TempDir()
-	if err := redis.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { redis.Process.Kill(); redis.Wait() })
-	for deadline := time.Now().Add(patience); exec.Command("redis-cli", "-p", port, "ping").Run() != nil; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("redis-server did not start")
-		}
-	}
-	load := exec.Command("redis-benchmark", "-p", port, "-t", "set", "-n", "100000000", "-r", "100000", "-q")
-	if err := load.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { load.Process.Kill(); load.Wait() })
-
-	s := oneStack(t, redis.Process.Pid)
-	if got := names(s.Frames); len(got) < 2 || got[0] != "setCommand" || got[1] != "call" {
-		t.Errorf("the stack of setCommand begins with %v, want setCommand, call", got)
-	}
-	if s.Whole {
-		t.Errorf("a stack without frame pointers is taken for whole: %v", names(s.Frames))
-	}
-
-	p, err := StartProfile(ProfileOptions{PID: redis.Process.Pid, Frequency: 499})
-	if err != nil {
-		t.Fatal(err)
-	}
-	burn(t, redis.Process.Pid, 700*time.Millisecond)
-	profile, err := p.Stop()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var kernel, write uint64
-	for _, s := range profile.Samples {
-		if s.Whole != isRoot(slices.DeleteFunc(slices.Clone(s.Stack), func(f Frame) bool { return f.Kernel })) {
-			t.Errorf("Whole is %v for %v", s.Whole, names(s.Stack))
-		}
-		if s.Stack[0].Kernel {
-			kernel += s.Count
-		}
-		if slices.Contains(names(s.Stack), "ksys_write") {
-			write += s.Count
-		}
-	}
-	t.Logf("%d samples, %d broken, %d in the kernel, %d writing", profile.Count(), profile.Broken, kernel, write)
-	if profile.Count() < 50 || kernel == 0 || write == 0 || profile.Broken == 0 {
-		t.Errorf("%d samples, %d in the kernel, %d in ksys_write, %d broken", profile.Count(), kernel, write, profile.Broken)
-	}
-}
-
 func TestStartProfileRefusesFrequency(t *testing.T) {
 	for _, f := range []int{-1, MaxFrequency + 1} {
 		if _, err := StartProfile(ProfileOptions{PID: os.Getpid(), Frequency: f}); err == nil || !strings.Contains(err.Error(), "frequency") {

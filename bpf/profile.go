@@ -14,31 +14,37 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
 // Sample is one stack and how often it was found.
 type Sample struct {
 	Stack []Frame // leaf first: kernel frames, if it was in the kernel, then user frames
-	Count uint64
+	Count uint64  // samples; µs, of a profile off the CPU
 	PID   uint32
 	TID   uint32 // as numbered by the target's own pid namespace, as is PID
 	Comm  string // the thread's name
 	// Whole tells whether the user part reaches the function that its thread or
-	// goroutine began with. It does not where code without frame pointers is on
-	// the way, as in a distribution's redis-server.
+	// goroutine began with. It does not where code is on the way that has neither
+	// frame pointers nor an unwind table.
 	Whole bool
+	// Queued tells, of a profile off the CPU, that the thread was able to run and
+	// waited for a CPU; else it was blocked.
+	Queued bool
 }
 
 // Profile is what a Profiler found.
 type Profile struct {
 	Samples   []Sample
-	Frequency int           // Hz
+	Frequency int           // Hz; 0 of a profile off the CPU
 	Duration  time.Duration // from start to stop, or to the target's exit
 	Lost      uint64        // samples not in Samples: no room in the kernel's tables, or no stack to read
 	Cut       uint64        // samples whose user or kernel stack was deeper than is kept (127 frames)
-	Broken    uint64        // samples in Samples that are not Whole
+	Broken    uint64        // samples in Samples that are not Whole, in the unit of Count
+	OffCPU    bool          // what was asked for
 	Exited    bool          // the target exited before Stop
+	Limits    []string      // what made stacks shorter than they could be, a line each
 	// Mappings are the executable parts of the target's address space, by
 	// address: a position-independent program's addresses mean nothing without.
 	Mappings []Mapping
@@ -51,7 +57,7 @@ type Mapping struct {
 	File       string // path as the process sees it, or a name in brackets
 }
 
-// Count is the number of samples in Samples.
+// Count is the sum of Samples.
 func (p *Profile) Count() uint64 {
 	var n uint64
 	for _, s := range p.Samples {
@@ -66,6 +72,10 @@ type ProfileOptions struct {
 	// Frequency is in samples per second of CPU time; 0 means 99, which does
 	// not beat with work done every 10 ms. At most MaxFrequency.
 	Frequency int
+	// OffCPU measures the time that threads are not on a CPU instead, from the
+	// stack that each had when it left. Sleeps that had begun before are not
+	// seen; those that last are, up to the end. Needs Linux 5.18.
+	OffCPU bool
 }
 
 // DefaultFrequency is the sampling rate in Hz when none is given.
@@ -80,7 +90,9 @@ type Profiler struct {
 	target    *process
 	coll      *ebpf.Collection
 	clocks    []int // perf events, one per CPU
+	links     []link.Link
 	frequency int
+	limits    []string
 	started   time.Time
 
 	exited chan struct{} // closed when the target has exited, at exitTime
@@ -93,6 +105,11 @@ type Profiler struct {
 // bound to the target's threads would have to be set up at each of its context
 // switches, and miss threads that start meanwhile.
 func StartProfile(opts ProfileOptions) (*Profiler, error) {
+	return startProfile(opts, canUnwind(ebpf.PerfEvent))
+}
+
+// startProfile walks stacks by frame pointers when noTables says why.
+func startProfile(opts ProfileOptions, noTables error) (*Profiler, error) {
 	if opts.Frequency == 0 {
 		opts.Frequency = DefaultFrequency
 	}
@@ -104,45 +121,78 @@ func StartProfile(opts ProfileOptions) (*Profiler, error) {
 		return nil, err
 	}
 	p := &Profiler{target: target, frequency: opts.Frequency, exited: make(chan struct{}), stop: make(chan struct{})}
+	var program *ebpf.Program
 	spec, err := loadProfile()
 	if err == nil {
 		start, end := target.text()
+		name, others := "sample", []string(nil)
+		if opts.OffCPU {
+			name, others = "off_cpu", []string{profileProgOffCpuWoken}
+		}
 		haveRegs := uint8(0)
 		if features.HaveProgramHelper(ebpf.PerfEvent, asm.FnTaskPtRegs) == nil {
 			haveRegs = 1
 		}
-		p.coll, err = target.load(spec, map[string]any{
+		p.coll, program, p.limits, err = target.loadWalker(spec, name, map[string]any{
 			profileVarTextStart: start, profileVarTextEnd: end, profileVarHaveTaskRegs: haveRegs,
-		})
+		}, noTables, others...)
+		if err != nil && opts.OffCPU {
+			err = fmt.Errorf("%w (the time off the CPU needs Linux 5.18 with CONFIG_DEBUG_INFO_BTF)", err)
+		}
+	}
+	switch {
+	case err != nil:
+	case opts.OffCPU:
+		err = p.attachScheduler(program)
+	default:
+		err = p.startClocks(program)
 	}
 	if err != nil {
 		p.close()
 		return nil, err
 	}
+	p.done.Go(p.watch)
+	return p, nil
+}
+
+// attachScheduler attaches the programs for the time off the CPU.
+func (p *Profiler) attachScheduler(switched *ebpf.Program) error {
+	p.frequency = 0
+	// A wake-up that is seen without the switch before it does no harm; the other
+	// way round, the wait for a CPU would count as blocked.
+	for _, prog := range []*ebpf.Program{p.coll.Programs[profileProgOffCpuWoken], switched} {
+		l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+		if err != nil {
+			return fmt.Errorf("attaching to the scheduler: %w", err)
+		}
+		p.links = append(p.links, l)
+	}
+	p.started = time.Now()
+	return nil
+}
+
+// startClocks has the program sample.
+func (p *Profiler) startClocks(program *ebpf.Program) error {
 	for _, cpu := range onlineCPUs() {
-		fd, err := openClock(cpu, opts.Frequency)
+		fd, err := openClock(cpu, p.frequency)
 		if errors.Is(err, unix.ENODEV) {
 			continue // went offline
 		}
 		if err != nil {
-			p.close()
-			return nil, err
+			return err
 		}
 		p.clocks = append(p.clocks, fd)
-		if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, p.coll.Programs[profileProgSample].FD()); err != nil {
-			p.close()
-			return nil, fmt.Errorf("attaching the sampler: %w", err)
+		if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, program.FD()); err != nil {
+			return fmt.Errorf("attaching the sampler: %w", err)
 		}
 	}
 	p.started = time.Now()
 	for _, fd := range p.clocks {
 		if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0); err != nil {
-			p.close()
-			return nil, fmt.Errorf("starting the sampler: %w", err)
+			return fmt.Errorf("starting the sampler: %w", err)
 		}
 	}
-	p.done.Go(p.watch)
-	return p, nil
+	return nil
 }
 
 // openClock opens a perf event, not enabled, that fires at the given frequency
@@ -198,12 +248,15 @@ func (p *Profiler) Stop() (*Profile, error) {
 	for _, fd := range p.clocks {
 		unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_DISABLE, 0)
 	}
+	closeLinks(p.links)
+	offCPU := len(p.links) > 0
+	p.links = nil
 	now := time.Now()
 	close(p.stop)
 	p.done.Wait()
 	defer p.close()
 
-	profile := &Profile{Frequency: p.frequency}
+	profile := &Profile{Frequency: p.frequency, Limits: p.limits, OffCPU: offCPU}
 	select {
 	case <-p.exited:
 		profile.Exited, now = true, p.end
@@ -226,57 +279,110 @@ func (p *Profiler) collect(profile *Profile) error {
 	); err != nil {
 		return fmt.Errorf("reading the sampler's counts: %w", err)
 	}
-	var key profileSampleKey
-	var count uint64
-	counts := p.coll.Maps[profileMapCounts].Iterate()
-	for counts.Next(&key, &count) {
-		kernel, _, err := p.stack(key.Kernel)
+	counts, err := p.counts(profile.OffCPU)
+	if err != nil {
+		return err
+	}
+	for key, count := range counts {
+		inKernel, err := p.stack(key.Kernel)
 		if err != nil {
 			return err
 		}
-		user, top, err := p.stack(key.User)
+		inUser, err := p.stack(key.User)
 		if err != nil {
 			return err
 		}
-		if top != 0 && len(user) > 0 && p.target.callerOnTop(user[0]) {
+		user := inUser.addrs()
+		if inUser.Top != 0 && len(user) > 0 && p.target.callerOnTop(user[0]) {
 			// The frame pointer is still the caller's, so the chain begins with
 			// the caller's caller.
-			user = slices.Insert(user, 1, top)
+			user = slices.Insert(user, 1, inUser.Top)
 		}
-		s := Sample{Count: count, PID: key.Pid, TID: key.Tid, Comm: comm(key.Comm)}
-		for i, a := range kernel {
+		s := Sample{Count: count, PID: key.Pid, TID: key.Tid, Comm: comm(key.Comm), Queued: key.Queued != 0}
+		for i, a := range inKernel.addrs() {
 			s.Stack = append(s.Stack, kernelFrame(a, i > 0))
 		}
-		frames, _ := p.target.userFrames(user)
+		if profile.OffCPU {
+			// Above it is the way into our own program.
+			i := slices.IndexFunc(s.Stack, func(f Frame) bool { return f.Symbol == "__schedule" })
+			s.Stack = s.Stack[max(0, i):]
+		}
+		frames, complete := p.target.userFrames(user)
 		s.Stack = append(s.Stack, frames...)
 		if len(s.Stack) == 0 {
 			profile.Lost += count
 			continue
 		}
-		if s.Whole = len(frames) > 0 && isRoot(frames); !s.Whole {
+		if s.Whole = complete && inUser.Root != 0 || isRoot(frames); !s.Whole {
 			profile.Broken += count
 		}
 		profile.Samples = append(profile.Samples, s)
 	}
-	if err := counts.Err(); err != nil {
-		return fmt.Errorf("reading the samples: %w", err)
-	}
 	return nil
 }
 
-// stack reads the stack that hash stands for, and what was on top of it.
-func (p *Profiler) stack(hash uint64) (frames []uint64, top uint64, err error) {
+// counts reads the counts by stack. Off the CPU they are times, to which those of
+// the threads that have not come back are added.
+func (p *Profiler) counts(offCPU bool) (map[profileSampleKey]uint64, error) {
+	counts := map[profileSampleKey]uint64{}
+	var key profileSampleKey
+	var count uint64
+	all := p.coll.Maps[profileMapCounts].Iterate()
+	for all.Next(&key, &count) {
+		counts[key] = count
+	}
+	if err := all.Err(); err != nil {
+		return nil, fmt.Errorf("reading the samples: %w", err)
+	}
+	if !offCPU {
+		return counts, nil
+	}
+	var clock unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &clock); err != nil {
+		return nil, err
+	}
+	now := uint64(clock.Nano())
+	var task uint64
+	var off profileOffCpu
+	threads := p.coll.Maps[profileMapOffCpuThreads].Iterate()
+	for threads.Next(&task, &off) {
+		woken := off.Woken
+		if woken == 0 {
+			woken = now
+		}
+		counts[off.Key] += woken - off.Since
+		off.Key.Queued = 1
+		counts[off.Key] += now - woken
+	}
+	if err := threads.Err(); err != nil {
+		return nil, fmt.Errorf("reading the waiting threads: %w", err)
+	}
+	for key, ns := range counts {
+		if counts[key] = ns / 1000; ns < 1000 {
+			delete(counts, key)
+		}
+	}
+	return counts, nil
+}
+
+// stack reads the stack that hash stands for.
+func (p *Profiler) stack(hash uint64) (*profileStackTrace, error) {
+	trace := new(profileStackTrace)
 	if hash == 0 {
-		return nil, 0, nil
+		return trace, nil
 	}
-	var trace profileStackTrace
-	if err := p.coll.Maps[profileMapStacks].Lookup(hash, &trace); err != nil {
-		return nil, 0, fmt.Errorf("reading a sampled stack: %w", err)
+	if err := p.coll.Maps[profileMapStacks].Lookup(hash, trace); err != nil {
+		return nil, fmt.Errorf("reading a sampled stack: %w", err)
 	}
-	return trace.Frames[:min(trace.Depth, uint64(len(trace.Frames)))], trace.Top, nil
+	return trace, nil
+}
+
+func (t *profileStackTrace) addrs() []uint64 {
+	return t.Frames[:min(t.Depth, uint64(len(t.Frames)))]
 }
 
 func (p *Profiler) close() {
+	closeLinks(p.links)
 	for _, fd := range p.clocks {
 		unix.Close(fd)
 	}

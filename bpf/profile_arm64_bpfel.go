@@ -13,19 +13,29 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type profileOffCpu struct {
+	_     structs.HostLayout
+	Key   profileSampleKey
+	Since uint64
+	Woken uint64
+}
+
 type profileSampleKey struct {
-	_      structs.HostLayout
-	User   uint64
-	Kernel uint64
-	Pid    uint32
-	Tid    uint32
-	Comm   [16]int8
+	_        structs.HostLayout
+	User     uint64
+	Kernel   uint64
+	Pid      uint32
+	Tid      uint32
+	Comm     [16]int8
+	Queued   uint32
+	Reserved uint32
 }
 
 type profileStackTrace struct {
 	_      structs.HostLayout
 	Depth  uint64
 	Top    uint64
+	Root   uint64
 	Frames [127]uint64
 }
 
@@ -33,18 +43,21 @@ type profileStackTrace struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	profileMapCounts       = "counts"
-	profileMapScratch      = "scratch"
-	profileMapStacks       = "stacks"
-	profileProgSample      = "sample"
-	profileVarCutStacks    = "cut_stacks"
-	profileVarHaveTaskRegs = "have_task_regs"
-	profileVarLostFull     = "lost_full"
-	profileVarTargetNsDev  = "target_ns_dev"
-	profileVarTargetNsIno  = "target_ns_ino"
-	profileVarTargetPid    = "target_pid"
-	profileVarTextEnd      = "text_end"
-	profileVarTextStart    = "text_start"
+	profileMapCounts               = "counts"
+	profileMapOffCpuThreads        = "off_cpu_threads"
+	profileMapScratch              = "scratch"
+	profileMapStacks               = "stacks"
+	profileProgOffCpuFramePointers = "off_cpu_frame_pointers"
+	profileProgOffCpuWoken         = "off_cpu_woken"
+	profileProgSampleFramePointers = "sample_frame_pointers"
+	profileVarCutStacks            = "cut_stacks"
+	profileVarHaveTaskRegs         = "have_task_regs"
+	profileVarLostFull             = "lost_full"
+	profileVarTargetNsDev          = "target_ns_dev"
+	profileVarTargetNsIno          = "target_ns_ino"
+	profileVarTargetPid            = "target_pid"
+	profileVarTextEnd              = "text_end"
+	profileVarTextStart            = "text_start"
 )
 
 // loadProfile returns the embedded CollectionSpec for profile.
@@ -89,16 +102,19 @@ type profileSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type profileProgramSpecs struct {
-	Sample *ebpf.ProgramSpec `ebpf:"sample"`
+	OffCpuFramePointers *ebpf.ProgramSpec `ebpf:"off_cpu_frame_pointers"`
+	OffCpuWoken         *ebpf.ProgramSpec `ebpf:"off_cpu_woken"`
+	SampleFramePointers *ebpf.ProgramSpec `ebpf:"sample_frame_pointers"`
 }
 
 // profileMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type profileMapSpecs struct {
-	Counts  *ebpf.MapSpec `ebpf:"counts"`
-	Scratch *ebpf.MapSpec `ebpf:"scratch"`
-	Stacks  *ebpf.MapSpec `ebpf:"stacks"`
+	Counts        *ebpf.MapSpec `ebpf:"counts"`
+	OffCpuThreads *ebpf.MapSpec `ebpf:"off_cpu_threads"`
+	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
+	Stacks        *ebpf.MapSpec `ebpf:"stacks"`
 }
 
 // profileVariableSpecs contains global variables before they are loaded into the kernel.
@@ -135,14 +151,16 @@ func (o *profileObjects) Close() error {
 //
 // It can be passed to loadProfileObjects or ebpf.CollectionSpec.LoadAndAssign.
 type profileMaps struct {
-	Counts  *ebpf.Map `ebpf:"counts"`
-	Scratch *ebpf.Map `ebpf:"scratch"`
-	Stacks  *ebpf.Map `ebpf:"stacks"`
+	Counts        *ebpf.Map `ebpf:"counts"`
+	OffCpuThreads *ebpf.Map `ebpf:"off_cpu_threads"`
+	Scratch       *ebpf.Map `ebpf:"scratch"`
+	Stacks        *ebpf.Map `ebpf:"stacks"`
 }
 
 func (m *profileMaps) Close() error {
 	return _ProfileClose(
 		m.Counts,
+		m.OffCpuThreads,
 		m.Scratch,
 		m.Stacks,
 	)
@@ -166,12 +184,16 @@ type profileVariables struct {
 //
 // It can be passed to loadProfileObjects or ebpf.CollectionSpec.LoadAndAssign.
 type profilePrograms struct {
-	Sample *ebpf.Program `ebpf:"sample"`
+	OffCpuFramePointers *ebpf.Program `ebpf:"off_cpu_frame_pointers"`
+	OffCpuWoken         *ebpf.Program `ebpf:"off_cpu_woken"`
+	SampleFramePointers *ebpf.Program `ebpf:"sample_frame_pointers"`
 }
 
 func (p *profilePrograms) Close() error {
 	return _ProfileClose(
-		p.Sample,
+		p.OffCpuFramePointers,
+		p.OffCpuWoken,
+		p.SampleFramePointers,
 	)
 }
 

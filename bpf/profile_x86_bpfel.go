@@ -13,38 +13,73 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type profileOffCpu struct {
+	_     structs.HostLayout
+	Key   profileSampleKey
+	Since uint64
+	Woken uint64
+}
+
 type profileSampleKey struct {
-	_      structs.HostLayout
-	User   uint64
-	Kernel uint64
-	Pid    uint32
-	Tid    uint32
-	Comm   [16]int8
+	_        structs.HostLayout
+	User     uint64
+	Kernel   uint64
+	Pid      uint32
+	Tid      uint32
+	Comm     [16]int8
+	Queued   uint32
+	Reserved uint32
 }
 
 type profileStackTrace struct {
 	_      structs.HostLayout
 	Depth  uint64
 	Top    uint64
+	Root   uint64
 	Frames [127]uint64
+}
+
+type profileUnwindMapping struct {
+	_     structs.HostLayout
+	Start uint64
+	End   uint64
+	Base  uint64
+	First uint32
+	Rows  uint32
+}
+
+type profileUnwindRow struct {
+	_    structs.HostLayout
+	Pc   uint32
+	Cfa  uint16
+	Kind uint8
+	Fp   uint8
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	profileMapCounts       = "counts"
-	profileMapScratch      = "scratch"
-	profileMapStacks       = "stacks"
-	profileProgSample      = "sample"
-	profileVarCutStacks    = "cut_stacks"
-	profileVarHaveTaskRegs = "have_task_regs"
-	profileVarLostFull     = "lost_full"
-	profileVarTargetNsDev  = "target_ns_dev"
-	profileVarTargetNsIno  = "target_ns_ino"
-	profileVarTargetPid    = "target_pid"
-	profileVarTextEnd      = "text_end"
-	profileVarTextStart    = "text_start"
+	profileMapCounts               = "counts"
+	profileMapOffCpuThreads        = "off_cpu_threads"
+	profileMapScratch              = "scratch"
+	profileMapStacks               = "stacks"
+	profileMapUnwindMappings       = "unwind_mappings"
+	profileMapUnwindRows           = "unwind_rows"
+	profileProgOffCpuFramePointers = "off_cpu_frame_pointers"
+	profileProgOffCpuTables        = "off_cpu_tables"
+	profileProgOffCpuWoken         = "off_cpu_woken"
+	profileProgSampleFramePointers = "sample_frame_pointers"
+	profileProgSampleTables        = "sample_tables"
+	profileVarCutStacks            = "cut_stacks"
+	profileVarHaveTaskRegs         = "have_task_regs"
+	profileVarLostFull             = "lost_full"
+	profileVarTargetNsDev          = "target_ns_dev"
+	profileVarTargetNsIno          = "target_ns_ino"
+	profileVarTargetPid            = "target_pid"
+	profileVarTextEnd              = "text_end"
+	profileVarTextStart            = "text_start"
+	profileVarUnwindMappingCount   = "unwind_mapping_count"
 )
 
 // loadProfile returns the embedded CollectionSpec for profile.
@@ -89,30 +124,38 @@ type profileSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type profileProgramSpecs struct {
-	Sample *ebpf.ProgramSpec `ebpf:"sample"`
+	OffCpuFramePointers *ebpf.ProgramSpec `ebpf:"off_cpu_frame_pointers"`
+	OffCpuTables        *ebpf.ProgramSpec `ebpf:"off_cpu_tables"`
+	OffCpuWoken         *ebpf.ProgramSpec `ebpf:"off_cpu_woken"`
+	SampleFramePointers *ebpf.ProgramSpec `ebpf:"sample_frame_pointers"`
+	SampleTables        *ebpf.ProgramSpec `ebpf:"sample_tables"`
 }
 
 // profileMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type profileMapSpecs struct {
-	Counts  *ebpf.MapSpec `ebpf:"counts"`
-	Scratch *ebpf.MapSpec `ebpf:"scratch"`
-	Stacks  *ebpf.MapSpec `ebpf:"stacks"`
+	Counts         *ebpf.MapSpec `ebpf:"counts"`
+	OffCpuThreads  *ebpf.MapSpec `ebpf:"off_cpu_threads"`
+	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
+	Stacks         *ebpf.MapSpec `ebpf:"stacks"`
+	UnwindMappings *ebpf.MapSpec `ebpf:"unwind_mappings"`
+	UnwindRows     *ebpf.MapSpec `ebpf:"unwind_rows"`
 }
 
 // profileVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type profileVariableSpecs struct {
-	CutStacks    *ebpf.VariableSpec `ebpf:"cut_stacks"`
-	HaveTaskRegs *ebpf.VariableSpec `ebpf:"have_task_regs"`
-	LostFull     *ebpf.VariableSpec `ebpf:"lost_full"`
-	TargetNsDev  *ebpf.VariableSpec `ebpf:"target_ns_dev"`
-	TargetNsIno  *ebpf.VariableSpec `ebpf:"target_ns_ino"`
-	TargetPid    *ebpf.VariableSpec `ebpf:"target_pid"`
-	TextEnd      *ebpf.VariableSpec `ebpf:"text_end"`
-	TextStart    *ebpf.VariableSpec `ebpf:"text_start"`
+	CutStacks          *ebpf.VariableSpec `ebpf:"cut_stacks"`
+	HaveTaskRegs       *ebpf.VariableSpec `ebpf:"have_task_regs"`
+	LostFull           *ebpf.VariableSpec `ebpf:"lost_full"`
+	TargetNsDev        *ebpf.VariableSpec `ebpf:"target_ns_dev"`
+	TargetNsIno        *ebpf.VariableSpec `ebpf:"target_ns_ino"`
+	TargetPid          *ebpf.VariableSpec `ebpf:"target_pid"`
+	TextEnd            *ebpf.VariableSpec `ebpf:"text_end"`
+	TextStart          *ebpf.VariableSpec `ebpf:"text_start"`
+	UnwindMappingCount *ebpf.VariableSpec `ebpf:"unwind_mapping_count"`
 }
 
 // profileObjects contains all objects after they have been loaded into the kernel.
@@ -135,16 +178,22 @@ func (o *profileObjects) Close() error {
 //
 // It can be passed to loadProfileObjects or ebpf.CollectionSpec.LoadAndAssign.
 type profileMaps struct {
-	Counts  *ebpf.Map `ebpf:"counts"`
-	Scratch *ebpf.Map `ebpf:"scratch"`
-	Stacks  *ebpf.Map `ebpf:"stacks"`
+	Counts         *ebpf.Map `ebpf:"counts"`
+	OffCpuThreads  *ebpf.Map `ebpf:"off_cpu_threads"`
+	Scratch        *ebpf.Map `ebpf:"scratch"`
+	Stacks         *ebpf.Map `ebpf:"stacks"`
+	UnwindMappings *ebpf.Map `ebpf:"unwind_mappings"`
+	UnwindRows     *ebpf.Map `ebpf:"unwind_rows"`
 }
 
 func (m *profileMaps) Close() error {
 	return _ProfileClose(
 		m.Counts,
+		m.OffCpuThreads,
 		m.Scratch,
 		m.Stacks,
+		m.UnwindMappings,
+		m.UnwindRows,
 	)
 }
 
@@ -152,26 +201,35 @@ func (m *profileMaps) Close() error {
 //
 // It can be passed to loadProfileObjects or ebpf.CollectionSpec.LoadAndAssign.
 type profileVariables struct {
-	CutStacks    *ebpf.Variable `ebpf:"cut_stacks"`
-	HaveTaskRegs *ebpf.Variable `ebpf:"have_task_regs"`
-	LostFull     *ebpf.Variable `ebpf:"lost_full"`
-	TargetNsDev  *ebpf.Variable `ebpf:"target_ns_dev"`
-	TargetNsIno  *ebpf.Variable `ebpf:"target_ns_ino"`
-	TargetPid    *ebpf.Variable `ebpf:"target_pid"`
-	TextEnd      *ebpf.Variable `ebpf:"text_end"`
-	TextStart    *ebpf.Variable `ebpf:"text_start"`
+	CutStacks          *ebpf.Variable `ebpf:"cut_stacks"`
+	HaveTaskRegs       *ebpf.Variable `ebpf:"have_task_regs"`
+	LostFull           *ebpf.Variable `ebpf:"lost_full"`
+	TargetNsDev        *ebpf.Variable `ebpf:"target_ns_dev"`
+	TargetNsIno        *ebpf.Variable `ebpf:"target_ns_ino"`
+	TargetPid          *ebpf.Variable `ebpf:"target_pid"`
+	TextEnd            *ebpf.Variable `ebpf:"text_end"`
+	TextStart          *ebpf.Variable `ebpf:"text_start"`
+	UnwindMappingCount *ebpf.Variable `ebpf:"unwind_mapping_count"`
 }
 
 // profilePrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadProfileObjects or ebpf.CollectionSpec.LoadAndAssign.
 type profilePrograms struct {
-	Sample *ebpf.Program `ebpf:"sample"`
+	OffCpuFramePointers *ebpf.Program `ebpf:"off_cpu_frame_pointers"`
+	OffCpuTables        *ebpf.Program `ebpf:"off_cpu_tables"`
+	OffCpuWoken         *ebpf.Program `ebpf:"off_cpu_woken"`
+	SampleFramePointers *ebpf.Program `ebpf:"sample_frame_pointers"`
+	SampleTables        *ebpf.Program `ebpf:"sample_tables"`
 }
 
 func (p *profilePrograms) Close() error {
 	return _ProfileClose(
-		p.Sample,
+		p.OffCpuFramePointers,
+		p.OffCpuTables,
+		p.OffCpuWoken,
+		p.SampleFramePointers,
+		p.SampleTables,
 	)
 }
 

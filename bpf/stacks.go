@@ -19,8 +19,11 @@ type Stack struct {
 	Comm   string        // the thread's name
 	Frames []Frame       // leaf first, the direct caller included
 	// Whole tells whether the chain ends where its thread or goroutine began.
-	// Code compiled without frame pointers breaks it.
+	// Code that has neither frame pointers nor an unwind table breaks it.
 	Whole bool
+	// Limits is what made the chain shorter than it could be, a line each; the
+	// same for all stacks of a trace.
+	Limits []string
 	// Lost is the number of calls that went unrecorded so far, because they
 	// came faster than they were read.
 	Lost uint64
@@ -65,7 +68,7 @@ func TraceStacks(ctx context.Context, opts StackOptions, f func(Stack)) error {
 		return err
 	}
 	prepare(spec)
-	coll, err := target.load(spec, map[string]any{stacksVarLimit: uint64(opts.Count)})
+	coll, prog, limits, err := target.loadWalker(spec, "stack", map[string]any{stacksVarLimit: uint64(opts.Count)}, canUnwind(ebpf.Kprobe))
 	if err != nil {
 		return err
 	}
@@ -75,7 +78,7 @@ func TraceStacks(ctx context.Context, opts StackOptions, f func(Stack)) error {
 		return fmt.Errorf("opening the ring of stacks: %w", err)
 	}
 	defer ring.Close()
-	links, err := target.attach(coll.Programs[stacksProgStack], probes{offsets: []uint64{fn.Site.File}})
+	links, err := target.attach(prog, probes{offsets: []uint64{fn.Site.File}})
 	if err != nil {
 		return err
 	}
@@ -87,10 +90,11 @@ func TraceStacks(ctx context.Context, opts StackOptions, f func(Stack)) error {
 		if _, err := binary.Decode(raw, binary.NativeEndian, &ev); err != nil {
 			return false, fmt.Errorf("reading a stack: %w", err)
 		}
-		frames, whole := target.userFrames(ev.Frames[:min(int(ev.Depth), len(ev.Frames))])
+		callers := ev.Callers.Frames[:min(ev.Callers.Depth, uint64(len(ev.Callers.Frames)))]
+		frames, complete := target.userFrames(append([]uint64{ev.Ip}, callers...))
 		f(Stack{
 			Time: time.Duration(ev.Time), TID: ev.Tid, Comm: comm(ev.Comm),
-			Frames: frames, Whole: whole && isRoot(frames), Lost: lost,
+			Frames: frames, Whole: complete && ev.Callers.Root != 0 || isRoot(frames), Limits: limits, Lost: lost,
 		})
 		seen++
 		return opts.Count == 0 || seen < opts.Count, nil

@@ -14,28 +14,33 @@ import (
 )
 
 type stacksStackEvent struct {
-	_      structs.HostLayout
-	Time   uint64
-	Pid    uint32
-	Tid    uint32
-	Depth  uint32
-	End    uint32
-	Comm   [16]int8
-	Frames [127]uint64
+	_       structs.HostLayout
+	Time    uint64
+	Pid     uint32
+	Tid     uint32
+	Comm    [16]int8
+	Ip      uint64
+	Callers struct {
+		_      structs.HostLayout
+		Depth  uint64
+		Top    uint64
+		Root   uint64
+		Frames [127]uint64
+	}
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	stacksMapStackEvents = "stack_events"
-	stacksProgStack      = "stack"
-	stacksVarHits        = "hits"
-	stacksVarLimit       = "limit"
-	stacksVarLost        = "lost"
-	stacksVarTargetNsDev = "target_ns_dev"
-	stacksVarTargetNsIno = "target_ns_ino"
-	stacksVarTargetPid   = "target_pid"
+	stacksMapStackEvents         = "stack_events"
+	stacksProgStackFramePointers = "stack_frame_pointers"
+	stacksVarHits                = "hits"
+	stacksVarLimit               = "limit"
+	stacksVarLost                = "lost"
+	stacksVarTargetNsDev         = "target_ns_dev"
+	stacksVarTargetNsIno         = "target_ns_ino"
+	stacksVarTargetPid           = "target_pid"
 )
 
 // loadStacks returns the embedded CollectionSpec for stacks.
@@ -80,7 +85,7 @@ type stacksSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type stacksProgramSpecs struct {
-	Stack *ebpf.ProgramSpec `ebpf:"stack"`
+	StackFramePointers *ebpf.ProgramSpec `ebpf:"stack_frame_pointers"`
 }
 
 // stacksMapSpecs contains maps before they are loaded into the kernel.
@@ -147,12 +152,12 @@ type stacksVariables struct {
 //
 // It can be passed to loadStacksObjects or ebpf.CollectionSpec.LoadAndAssign.
 type stacksPrograms struct {
-	Stack *ebpf.Program `ebpf:"stack"`
+	StackFramePointers *ebpf.Program `ebpf:"stack_frame_pointers"`
 }
 
 func (p *stacksPrograms) Close() error {
 	return _StacksClose(
-		p.Stack,
+		p.StackFramePointers,
 	)
 }
 

@@ -14,28 +14,54 @@ import (
 )
 
 type stacksStackEvent struct {
-	_      structs.HostLayout
-	Time   uint64
-	Pid    uint32
-	Tid    uint32
-	Depth  uint32
-	End    uint32
-	Comm   [16]int8
-	Frames [127]uint64
+	_       structs.HostLayout
+	Time    uint64
+	Pid     uint32
+	Tid     uint32
+	Comm    [16]int8
+	Ip      uint64
+	Callers struct {
+		_      structs.HostLayout
+		Depth  uint64
+		Top    uint64
+		Root   uint64
+		Frames [127]uint64
+	}
+}
+
+type stacksUnwindMapping struct {
+	_     structs.HostLayout
+	Start uint64
+	End   uint64
+	Base  uint64
+	First uint32
+	Rows  uint32
+}
+
+type stacksUnwindRow struct {
+	_    structs.HostLayout
+	Pc   uint32
+	Cfa  uint16
+	Kind uint8
+	Fp   uint8
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	stacksMapStackEvents = "stack_events"
-	stacksProgStack      = "stack"
-	stacksVarHits        = "hits"
-	stacksVarLimit       = "limit"
-	stacksVarLost        = "lost"
-	stacksVarTargetNsDev = "target_ns_dev"
-	stacksVarTargetNsIno = "target_ns_ino"
-	stacksVarTargetPid   = "target_pid"
+	stacksMapStackEvents         = "stack_events"
+	stacksMapUnwindMappings      = "unwind_mappings"
+	stacksMapUnwindRows          = "unwind_rows"
+	stacksProgStackFramePointers = "stack_frame_pointers"
+	stacksProgStackTables        = "stack_tables"
+	stacksVarHits                = "hits"
+	stacksVarLimit               = "limit"
+	stacksVarLost                = "lost"
+	stacksVarTargetNsDev         = "target_ns_dev"
+	stacksVarTargetNsIno         = "target_ns_ino"
+	stacksVarTargetPid           = "target_pid"
+	stacksVarUnwindMappingCount  = "unwind_mapping_count"
 )
 
 // loadStacks returns the embedded CollectionSpec for stacks.
@@ -80,26 +106,30 @@ type stacksSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type stacksProgramSpecs struct {
-	Stack *ebpf.ProgramSpec `ebpf:"stack"`
+	StackFramePointers *ebpf.ProgramSpec `ebpf:"stack_frame_pointers"`
+	StackTables        *ebpf.ProgramSpec `ebpf:"stack_tables"`
 }
 
 // stacksMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type stacksMapSpecs struct {
-	StackEvents *ebpf.MapSpec `ebpf:"stack_events"`
+	StackEvents    *ebpf.MapSpec `ebpf:"stack_events"`
+	UnwindMappings *ebpf.MapSpec `ebpf:"unwind_mappings"`
+	UnwindRows     *ebpf.MapSpec `ebpf:"unwind_rows"`
 }
 
 // stacksVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type stacksVariableSpecs struct {
-	Hits        *ebpf.VariableSpec `ebpf:"hits"`
-	Limit       *ebpf.VariableSpec `ebpf:"limit"`
-	Lost        *ebpf.VariableSpec `ebpf:"lost"`
-	TargetNsDev *ebpf.VariableSpec `ebpf:"target_ns_dev"`
-	TargetNsIno *ebpf.VariableSpec `ebpf:"target_ns_ino"`
-	TargetPid   *ebpf.VariableSpec `ebpf:"target_pid"`
+	Hits               *ebpf.VariableSpec `ebpf:"hits"`
+	Limit              *ebpf.VariableSpec `ebpf:"limit"`
+	Lost               *ebpf.VariableSpec `ebpf:"lost"`
+	TargetNsDev        *ebpf.VariableSpec `ebpf:"target_ns_dev"`
+	TargetNsIno        *ebpf.VariableSpec `ebpf:"target_ns_ino"`
+	TargetPid          *ebpf.VariableSpec `ebpf:"target_pid"`
+	UnwindMappingCount *ebpf.VariableSpec `ebpf:"unwind_mapping_count"`
 }
 
 // stacksObjects contains all objects after they have been loaded into the kernel.
@@ -122,12 +152,16 @@ func (o *stacksObjects) Close() error {
 //
 // It can be passed to loadStacksObjects or ebpf.CollectionSpec.LoadAndAssign.
 type stacksMaps struct {
-	StackEvents *ebpf.Map `ebpf:"stack_events"`
+	StackEvents    *ebpf.Map `ebpf:"stack_events"`
+	UnwindMappings *ebpf.Map `ebpf:"unwind_mappings"`
+	UnwindRows     *ebpf.Map `ebpf:"unwind_rows"`
 }
 
 func (m *stacksMaps) Close() error {
 	return _StacksClose(
 		m.StackEvents,
+		m.UnwindMappings,
+		m.UnwindRows,
 	)
 }
 
@@ -135,24 +169,27 @@ func (m *stacksMaps) Close() error {
 //
 // It can be passed to loadStacksObjects or ebpf.CollectionSpec.LoadAndAssign.
 type stacksVariables struct {
-	Hits        *ebpf.Variable `ebpf:"hits"`
-	Limit       *ebpf.Variable `ebpf:"limit"`
-	Lost        *ebpf.Variable `ebpf:"lost"`
-	TargetNsDev *ebpf.Variable `ebpf:"target_ns_dev"`
-	TargetNsIno *ebpf.Variable `ebpf:"target_ns_ino"`
-	TargetPid   *ebpf.Variable `ebpf:"target_pid"`
+	Hits               *ebpf.Variable `ebpf:"hits"`
+	Limit              *ebpf.Variable `ebpf:"limit"`
+	Lost               *ebpf.Variable `ebpf:"lost"`
+	TargetNsDev        *ebpf.Variable `ebpf:"target_ns_dev"`
+	TargetNsIno        *ebpf.Variable `ebpf:"target_ns_ino"`
+	TargetPid          *ebpf.Variable `ebpf:"target_pid"`
+	UnwindMappingCount *ebpf.Variable `ebpf:"unwind_mapping_count"`
 }
 
 // stacksPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadStacksObjects or ebpf.CollectionSpec.LoadAndAssign.
 type stacksPrograms struct {
-	Stack *ebpf.Program `ebpf:"stack"`
+	StackFramePointers *ebpf.Program `ebpf:"stack_frame_pointers"`
+	StackTables        *ebpf.Program `ebpf:"stack_tables"`
 }
 
 func (p *stacksPrograms) Close() error {
 	return _StacksClose(
-		p.Stack,
+		p.StackFramePointers,
+		p.StackTables,
 	)
 }
 

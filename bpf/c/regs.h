@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause
 //
-// The registers a uprobe program is given, by the architecture it is compiled
+// The registers of a thread in user mode, by the architecture it is compiled
 // for. These layouts are kernel ABI (asm/ptrace.h); they are repeated here
 // because a build for one architecture must not need the other's headers.
 #ifndef REDSCOPE_REGS_H
@@ -19,6 +19,7 @@ struct regs {
 #define REGS_ARG1(r) ((r)->di)
 #define REGS_ARG2(r) ((r)->si)
 #define REGS_ARG3(r) ((r)->dx)
+#define REGS_SYSCALL(r) ((long)(r)->orig_ax >= 0) // else an interrupt: -1
 
 #elif defined(__TARGET_ARCH_arm64)
 

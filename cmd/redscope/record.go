@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"time"
@@ -12,9 +13,10 @@ import (
 )
 
 func runRecord(ctx context.Context, args []string) error {
-	fs := newFlags("record", "-p PROCESS [-d 7s] [-F 99] [-o flame.svg] [--folded FILE] [--pprof FILE]", `
+	fs := newFlags("record", "-p PROCESS [-d 7s] [-F 99 | --off-cpu] [-o flame.svg] [--folded FILE] [--pprof FILE]", `
   redscope record -p redis-server
   redscope record -p 4711 -d 30s -F 499 -o set.svg --pprof set.pb.gz
+  redscope record -p redis-server --off-cpu -o waiting.svg
   redscope record -p server -o '' --folded - | grep setCommand
 
 Ctrl-C ends the recording early and writes what there is.
@@ -23,6 +25,7 @@ Ctrl-C ends the recording early and writes what there is.
 	pidOrName := fs.String("p", "", "`PROCESS` to sample: a pid, or a name if only one process has it")
 	duration := fs.Duration("d", 7*time.Second, "for that `TIME`, as 30s or 1m30s")
 	frequency := fs.Int("F", bpf.DefaultFrequency, "`SAMPLES` per second of CPU time")
+	offCPU := fs.Bool("off-cpu", false, "count the microseconds that threads are not on a CPU, by where they left it; needs Linux 5.18")
 	g.flags(fs, "flame.svg", true)
 	operands, err := parse(fs, args)
 	if err != nil {
@@ -37,6 +40,13 @@ Ctrl-C ends the recording early and writes what there is.
 	if *frequency < 1 || *frequency > bpf.MaxFrequency {
 		return usagef("-F %d: must be from 1 to %d", *frequency, bpf.MaxFrequency)
 	}
+	if *offCPU {
+		sampled := false
+		fs.Visit(func(f *flag.Flag) { sampled = sampled || f.Name == "F" })
+		if sampled {
+			return usagef("-F has no meaning with --off-cpu, which sees every wait")
+		}
+	}
 	pid, err := targetPID(*pidOrName)
 	if err != nil {
 		return err
@@ -47,7 +57,7 @@ Ctrl-C ends the recording early and writes what there is.
 	defer g.close()
 
 	began := time.Now()
-	profiler, err := bpf.StartProfile(bpf.ProfileOptions{PID: pid, Frequency: *frequency})
+	profiler, err := bpf.StartProfile(bpf.ProfileOptions{PID: pid, Frequency: *frequency, OffCPU: *offCPU})
 	if err != nil {
 		return err
 	}
@@ -59,7 +69,14 @@ Ctrl-C ends the recording early and writes what there is.
 	if ctx.Err() != nil {
 		fmt.Fprintf(os.Stderr, "interrupted after %v; keeping what there is\n", profile.Duration.Round(10*time.Millisecond))
 	}
-	fmt.Fprintf(os.Stderr, "%d samples in %v at %d Hz\n", profile.Count(), profile.Duration.Round(10*time.Millisecond), profile.Frequency)
+	lasted := profile.Duration.Round(10 * time.Millisecond)
+	summary, subtitle, unit := fmt.Sprintf("%d samples in %v at %d Hz", profile.Count(), lasted, profile.Frequency),
+		fmt.Sprintf("%d Hz, %v", profile.Frequency, lasted), ""
+	if profile.OffCPU {
+		summary, subtitle, unit = fmt.Sprintf("%d µs off the CPU, all threads together, in %v", profile.Count(), lasted),
+			fmt.Sprintf("off the CPU, %v", lasted), "µs"
+	}
+	fmt.Fprintln(os.Stderr, summary)
 	for _, note := range capture.Notes(profile) {
 		fmt.Fprintln(os.Stderr, "note:", note)
 	}
@@ -70,7 +87,7 @@ Ctrl-C ends the recording early and writes what there is.
 		}
 	}
 	return g.write(capture.Stacks(profile), capture.Pprof(profile, began), flame.SVGOptions{
-		Subtitle: fmt.Sprintf("%d Hz, %v", profile.Frequency, profile.Duration.Round(10*time.Millisecond)),
+		Subtitle: subtitle, CountName: unit,
 	})
 }
 

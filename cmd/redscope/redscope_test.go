@@ -90,6 +90,7 @@ func TestExitStatus(t *testing.T) {
 		{"record", 2, "which process?"},
 		{"record -p 0", 2, "positive"},
 		{"record -p 1 -F 0", 2, "from 1 to 10000"},
+		{"record -p 1 -F 99 --off-cpu", 2, "no meaning"},
 		{"record -p 1 -d 0s", 2, "must be positive"},
 		{"record -p 1 -d seven", 2, "invalid value"},
 		{"record -p 1 --nonsense", 2, "not defined"},

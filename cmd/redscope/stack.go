@@ -54,6 +54,11 @@ The first line is where the probe sits, a few bytes into the function.
 	seen, lost := 0, uint64(0)
 	var writeError error
 	err = bpf.TraceStacks(ctx, bpf.StackOptions{PID: pid, Function: function, Count: *count}, func(s bpf.Stack) {
+		if seen == 0 {
+			for _, l := range s.Limits {
+				fmt.Fprintln(os.Stderr, "note:", l)
+			}
+		}
 		if writeError = errors.Join(capture.WriteStack(out, s), out.Flush()); writeError != nil {
 			cancel() // nobody reads on
 		}

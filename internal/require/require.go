@@ -20,6 +20,7 @@ var programs = map[string][]string{
 	"chromium": {"chromium"},
 	"python":   {"python3"},
 	"go":       {"go"},
+	"gcc":      {"gcc"},
 }
 
 // Tool skips the test, naming the reason, when the part called name is not on

@@ -16,6 +16,10 @@ import (
 // there.
 const Truncated = "[callers unknown]"
 
+// Queued is the name of the innermost frame of time that a thread could have run
+// in, and waited for a CPU.
+const Queued = "[waiting for a CPU]"
+
 // Stacks turns a profile's samples into stacks to draw: below each stands the
 // name of its thread, as in the folded output of bcc's profile, and Truncated
 // where the stack does not reach its thread's beginning.
@@ -32,10 +36,13 @@ func Stacks(p *bpf.Profile) []flame.Stack {
 }
 
 // Pprof turns a profile that began at the given time into one to write in
-// pprof's format. It has the frames that were seen and no others: pprof takes
-// each for a function.
+// pprof's format. It has the frames that were seen, and Queued, but not
+// Truncated: pprof takes each for a function.
 func Pprof(p *bpf.Profile, began time.Time) *flame.Profile {
 	out := &flame.Profile{Frequency: p.Frequency, Time: began, Duration: p.Duration}
+	if p.OffCPU {
+		out.SampleType, out.Unit = "off-cpu", "microseconds"
+	}
 	for _, s := range p.Samples {
 		out.Stacks = append(out.Stacks, flame.Stack{Frames: frames(s), Count: int64(s.Count)})
 	}
@@ -52,6 +59,9 @@ func frames(s bpf.Sample) []flame.Frame {
 	for i, f := range s.Stack {
 		out[len(out)-1-i] = flame.Frame{Name: f.Symbol, Module: f.Module, Kernel: f.Kernel, Addr: f.Addr}
 	}
+	if s.Queued {
+		out = append(out, flame.Frame{Name: Queued, Module: "[kernel]", Kernel: true})
+	}
 	return out
 }
 
@@ -63,7 +73,9 @@ func Notes(p *bpf.Profile) []string {
 	if p.Exited {
 		notes = append(notes, fmt.Sprintf("the process exited after %v", p.Duration.Round(10*time.Millisecond)))
 	}
-	if total == 0 {
+	if total == 0 && p.OffCPU {
+		notes = append(notes, "nothing was seen: no thread of the process left a CPU meanwhile")
+	} else if total == 0 {
 		notes = append(notes, "no samples: the process used no CPU meanwhile")
 	}
 	if p.Lost > 0 {
@@ -72,8 +84,12 @@ func Notes(p *bpf.Profile) []string {
 	if p.Cut > 0 {
 		notes = append(notes, fmt.Sprintf("%d samples with stacks deeper than 127 frames", p.Cut))
 	}
-	if p.Broken > 0 {
-		notes = append(notes, fmt.Sprintf("%d of %d stacks reach main; the others break off in code compiled without frame pointers, shown as %s",
+	notes = append(notes, p.Limits...)
+	if p.Broken > 0 && p.OffCPU {
+		notes = append(notes, fmt.Sprintf("%d of %d µs are in stacks that break off in code without frame pointers or an unwind table, shown as %s",
+			p.Broken, total, Truncated))
+	} else if p.Broken > 0 {
+		notes = append(notes, fmt.Sprintf("%d of %d stacks reach main; the others break off in code without frame pointers or an unwind table, shown as %s",
 			total-p.Broken, total, Truncated))
 	}
 	return notes

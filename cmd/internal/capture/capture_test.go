@@ -62,6 +62,30 @@ func TestPprofHasNoFrameThatIsNoFunction(t *testing.T) {
 	}
 }
 
+func TestOffCPU(t *testing.T) {
+	queued := sample(true, 5, "read", "main")
+	queued.Queued = true
+	p := &bpf.Profile{OffCPU: true, Samples: []bpf.Sample{sample(true, 3, "read", "main"), queued}}
+	out := Pprof(p, time.Unix(1, 0))
+	if out.SampleType != "off-cpu" || out.Unit != "microseconds" || out.Frequency != 0 {
+		t.Errorf("%s in %s at %d Hz", out.SampleType, out.Unit, out.Frequency)
+	}
+	counts := map[string]int64{}
+	for _, s := range out.Stacks {
+		counts[rootFirst(s)] = s.Count
+	}
+	if len(counts) != 2 || counts["main;read"] != 3 || counts["main;read;"+Queued] != 5 {
+		t.Errorf("%v", counts)
+	}
+	if n := Notes(&bpf.Profile{OffCPU: true}); len(n) != 1 || !strings.Contains(n[0], "nothing was seen") {
+		t.Errorf("an empty profile: %q", n)
+	}
+	broken := &bpf.Profile{OffCPU: true, Samples: []bpf.Sample{sample(true, 3, "f"), sample(false, 7, "g")}, Broken: 7}
+	if n := Notes(broken); len(n) != 1 || !strings.Contains(n[0], "7 of 10 µs") {
+		t.Errorf("%q", n)
+	}
+}
+
 func TestNotesTellWhatIsMissing(t *testing.T) {
 	if n := Notes(&bpf.Profile{Samples: []bpf.Sample{sample(true, 1, "f")}}); len(n) != 0 {
 		t.Errorf("a flawless profile has notes: %q", n)
@@ -69,8 +93,9 @@ func TestNotesTellWhatIsMissing(t *testing.T) {
 	notes := strings.Join(Notes(&bpf.Profile{
 		Samples: []bpf.Sample{sample(true, 3, "f"), sample(false, 7, "g")},
 		Lost:    11, Cut: 12, Broken: 7, Exited: true, Duration: 1500 * time.Millisecond,
+		Limits: []string{"stacks are walked by frame pointers only: …"},
 	}), "\n")
-	for _, want := range []string{"exited after 1.5s", "11 samples lost", "12 samples", "3 of 10 stacks"} {
+	for _, want := range []string{"exited after 1.5s", "11 samples lost", "12 samples", "3 of 10 stacks", "frame pointers only"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("no %q in:\n%s", want, notes)
 		}
