@@ -133,13 +133,11 @@ func TestUSDTListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(out, "usdt:"+path+":redscope:")
-	if tplist, err := exec.LookPath("tplist-bpfcc"); err == nil {
-		out, err := exec.Command(tplist, "-l", path).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		check(out, path+" redscope:")
+	require.Tool(t, "bcc")
+	if out, err = exec.Command("tplist-bpfcc", "-l", path).Output(); err != nil {
+		t.Fatal(err)
 	}
+	check(out, path+" redscope:")
 }
 
 // bpftrace raises a marker's semaphore, in one process or in all that run the

@@ -17,6 +17,7 @@ import (
 var programs = map[string][]string{
 	"redis":    {"redis-server", "redis-cli", "redis-benchmark"},
 	"bpftrace": {"bpftrace"},
+	"bcc":      {"tplist-bpfcc"},
 	"chromium": {"chromium"},
 	"python":   {"python3"},
 	"go":       {"go"},
