@@ -53,13 +53,14 @@ counted in one command of 101.
 			return usagef("there is no phase %q; redscope trace -h names them", *phaseName)
 		}
 	}
-	pid, err := flags.check(operands)
+	opts, err := flags.options(operands)
 	if err != nil {
 		return err
 	}
+	opts.OneIn, opts.Cost = hotKeySample, true
 	live := isTerminal(os.Stdout) && !*asJSON
 	if !live {
-		waiting("watching all commands", pid)
+		waiting("watching all commands", opts.PID)
 	}
 
 	keys := newHotKeys(hotKeysKept)
@@ -80,7 +81,7 @@ counted in one command of 101.
 		return err
 	}
 	start := time.Now()
-	w, exited, err := watch(ctx, bpf.CommandOptions{PID: pid, OneIn: hotKeySample, Cost: true}, *flags.duration, *every, func(r *bpf.CommandRecord) {
+	w, exited, err := watch(ctx, opts, *flags.duration, *every, func(r *bpf.CommandRecord) {
 		if r.KeyLen > 0 {
 			keys.add(string(r.FirstKey()), r.KeyLen)
 		}
@@ -89,14 +90,14 @@ counted in one command of 101.
 		return err
 	}
 	defer w.Close()
-	if exited {
-		fmt.Fprintf(os.Stderr, "note: pid %d exited\n", pid)
+	if err := notes(w, opts.PID, exited); err != nil {
+		return err
 	}
 	whole, err := takePicture(w, time.Since(start))
 	if err != nil {
 		return err
 	}
-	a, _, err := accountOf(w)
+	a, err := accountOf(w)
 	if err != nil {
 		return err
 	}

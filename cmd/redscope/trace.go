@@ -26,7 +26,8 @@ Shows single commands, phase by phase: wait, behind other clients since the
 event loop woke up; read and parse; queue, behind commands of the same read;
 call, the command's own function; hold, until the turn's replies are written;
 write. All commands are measured in the kernel; only those that are asked for
-leave it. The last line says what became of all.
+leave it. The last line says what became of all. A stock redis-server shows the
+call, and with --phases what comes before it.
 `)
 	flags := addWatchFlags(fs)
 	slower := fs.Duration("slower-than", time.Millisecond, "show commands whose call, or all of whose phases, took that `TIME`; 0 is none")
@@ -40,17 +41,17 @@ leave it. The last line says what became of all.
 	if *slower < 0 {
 		return usagef("--slower-than cannot be negative")
 	}
-	pid, err := flags.check(operands)
+	opts, err := flags.options(operands)
 	if err != nil {
 		return err
 	}
-	waiting("tracing commands", pid)
+	opts.SlowerThan, opts.OneIn, opts.Failed = *slower, *oneIn, *failed
+	waiting("tracing commands", opts.PID)
 
 	out := bufio.NewWriter(os.Stdout)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var writeError error
-	opts := bpf.CommandOptions{PID: pid, SlowerThan: *slower, OneIn: *oneIn, Failed: *failed}
 	w, exited, err := watch(ctx, opts, *flags.duration, drainEvery, func(r *bpf.CommandRecord) {
 		show := writeWaterfall
 		if *asJSON {
@@ -66,10 +67,10 @@ leave it. The last line says what became of all.
 		return err
 	}
 	defer w.Close()
-	if exited {
-		fmt.Fprintf(os.Stderr, "note: pid %d exited\n", pid)
+	if err := notes(w, opts.PID, exited); err != nil {
+		return err
 	}
-	a, _, err := accountOf(w)
+	a, err := accountOf(w)
 	if err != nil {
 		return err
 	}

@@ -20,26 +20,31 @@ const drainEvery = 20 * time.Millisecond
 
 // watchFlags are those of the commands that look at every command of a server.
 type watchFlags struct {
-	process  *string
-	duration *time.Duration
+	process         *string
+	duration        *time.Duration
+	phases, returns *bool
 }
 
 func addWatchFlags(fs *flag.FlagSet) watchFlags {
 	return watchFlags{
 		process:  fs.String("p", "", "`PROCESS` to look into: a pid, or a name if only one process has it"),
 		duration: fs.Duration("for", 0, "end after that `TIME`; 0 is at Ctrl-C"),
+		phases:   fs.Bool("phases", false, "of a stock server, also what comes before a command's call: two more probes per read"),
+		returns:  fs.Bool("returns", false, "of a stock server, the end of a call by its return: a little cheaper, but profilers' stacks end at call meanwhile"),
 	}
 }
 
-// check returns the pid.
-func (f watchFlags) check(operands []string) (int, error) {
+// options returns what the flags say of whom to watch, and how.
+func (f watchFlags) options(operands []string) (opts bpf.CommandOptions, err error) {
 	if len(operands) != 0 {
-		return 0, usagef("there is no operand %q", operands[0])
+		return opts, usagef("there is no operand %q", operands[0])
 	}
 	if *f.duration < 0 {
-		return 0, usagef("--for cannot be negative")
+		return opts, usagef("--for cannot be negative")
 	}
-	return targetPID(*f.process)
+	opts.Phases, opts.Returns = *f.phases, *f.returns
+	opts.PID, err = targetPID(*f.process)
+	return opts, err
 }
 
 // watch runs a watcher until the time is over, ctx ends or the process exits. It
@@ -55,23 +60,27 @@ func watch(ctx context.Context, opts bpf.CommandOptions, duration, interval time
 		ctx, cancel = context.WithTimeout(ctx, duration)
 		defer cancel()
 	}
+	fail := func(err error) (*bpf.CommandWatcher, bool, error) {
+		w.Close()
+		return nil, false, err
+	}
 	tick := time.NewTicker(drainEvery)
 	defer tick.Stop()
 	for next := interval; ; {
 		over := false
 		select {
 		case <-ctx.Done():
-			w.Detach()
+			if err := w.Detach(); err != nil {
+				return fail(err)
+			}
 			over = true
 		case <-tick.C:
 		}
 		switch err := w.Drain(record); {
 		case errors.Is(err, bpf.ErrExited):
-			w.Detach()
 			return w, true, nil
 		case err != nil:
-			w.Close()
-			return nil, false, err
+			return fail(err)
 		}
 		if over {
 			return w, false, nil
@@ -79,8 +88,7 @@ func watch(ctx context.Context, opts bpf.CommandOptions, duration, interval time
 		if elapsed := time.Since(start); every != nil && elapsed >= next {
 			next = elapsed.Truncate(interval) + interval
 			if err := every(w, elapsed); err != nil {
-				w.Close()
-				return nil, false, err
+				return fail(err)
 			}
 		}
 	}
@@ -95,19 +103,20 @@ type account struct {
 	ServerCommands uint64 `json:"server_commands"` // as the server counts them itself
 }
 
-func accountOf(w *bpf.CommandWatcher) (a account, stats []bpf.CommandStats, err error) {
-	if stats, err = w.Snapshot(); err != nil {
-		return a, nil, err
+func accountOf(w *bpf.CommandWatcher) (a account, err error) {
+	stats, err := w.Snapshot()
+	if err != nil {
+		return a, err
 	}
 	t, err := w.Totals()
 	if err != nil {
-		return a, nil, err
+		return a, err
 	}
 	for _, s := range stats {
 		a.Commands += s.Calls + s.Refused
 	}
 	a.Spans, a.Filtered, a.Dropped, a.ServerCommands = t.Sent, t.Filtered, t.Dropped, t.Seen
-	return a, stats, nil
+	return a, nil
 }
 
 // write ends a command's output with the account.
@@ -155,6 +164,18 @@ func quoteKey(key []byte, length uint32) string {
 		q += "…"
 	}
 	return q
+}
+
+// notes says on standard error what could not be seen.
+func notes(w *bpf.CommandWatcher, pid int, exited bool) error {
+	if exited {
+		fmt.Fprintf(os.Stderr, "note: pid %d exited\n", pid)
+	}
+	limits, err := w.Limits()
+	for _, l := range limits {
+		fmt.Fprintf(os.Stderr, "note: %s\n", l)
+	}
+	return err
 }
 
 func waiting(what string, pid int) {
