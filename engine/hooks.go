@@ -57,7 +57,7 @@ type CommandEvent struct {
 	Batch     int    // position within the read, from 0
 	Command   int    // index for Server.CommandName; -1 when there is no such command
 	Args      int    // number of arguments, the command's name included
-	DB        int    // selected database when it began
+	DB        int    // selected database when it began; who makes events from outside says -1, not known
 	Parse     int64  // parsing began
 	Process   int64  // parsing ended, processCommand began
 	CallStart int64  // call began; 0 when a check refused the command

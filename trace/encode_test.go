@@ -79,7 +79,10 @@ func model(a *assembly, r engine.ReadEvent, commands []engine.CommandEvent, writ
 	root.Events = []sdktrace.Event{{Name: "read", Time: at(r.ReadEnd)}}
 
 	for i, c := range commands {
-		kv := with(semconv.DBNamespace(strconv.Itoa(c.DB)))
+		kv := with()
+		if c.DB >= 0 {
+			kv = with(semconv.DBNamespace(strconv.Itoa(c.DB)))
+		}
 		name, function := "processCommand", ""
 		if c.Command >= 0 {
 			name = names[c.Command]

@@ -249,7 +249,11 @@ func (b *builder) placeOf(r *record, db int32) *place {
 		kv = appendAddress(kv, string(r.peer()), semconv.NetworkPeerAddress, semconv.NetworkPeerPort)
 		kv = appendAddress(kv, string(r.local()), semconv.ServerAddress, semconv.ServerPort)
 		p = &place{db: db}
-		p.command = render(append(kv, semconv.DBNamespace(strconv.Itoa(int(db))))...)
+		command := kv
+		if db >= 0 {
+			command = append(kv, semconv.DBNamespace(strconv.Itoa(int(db))))
+		}
+		p.command = render(command...)
 		p.root = render(append(kv, transport(string(r.peer())))...)
 		b.places[string(b.placeKey)] = p
 	}

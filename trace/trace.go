@@ -18,6 +18,7 @@
 package trace
 
 import (
+	"cmp"
 	"context"
 	crand "crypto/rand"
 	"encoding/binary"
@@ -96,6 +97,11 @@ type Options struct {
 	// It is called as CommandName is. nil derives it from the first word of
 	// the command's name, which is right for most.
 	FunctionName func(command int) string
+
+	// Service is service.name, and PID process.pid: of the process that the events
+	// are about. The default is redscope, and this process.
+	Service string
+	PID     int
 
 	// Version is service.version. The default is the version of the main
 	// module, if the binary carries one.
@@ -232,7 +238,7 @@ func newTracer(ctx context.Context, o Options) (*Tracer, error) {
 	if client == nil && o.File == "" {
 		return t, nil
 	}
-	res, err := newResource(ctx, o.Version)
+	res, err := newResource(ctx, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -287,19 +293,20 @@ func newRandom() *rand.PCG {
 	return rand.NewPCG(binary.NativeEndian.Uint64(seed[:]), binary.NativeEndian.Uint64(seed[8:]))
 }
 
-// newResource describes this process. OTEL_SERVICE_NAME and
+// newResource describes the process that is traced. OTEL_SERVICE_NAME and
 // OTEL_RESOURCE_ATTRIBUTES override what is said here.
-func newResource(ctx context.Context, version string) (*resource.Resource, error) {
-	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
+func newResource(ctx context.Context, o *Options) (*resource.Resource, error) {
+	version := o.Version
+	if info, ok := debug.ReadBuildInfo(); ok && version == "" && o.Service == "" {
 		version = info.Main.Version
 	}
 	res, err := resource.New(ctx,
 		resource.WithTelemetrySDK(),
 		resource.WithHost(),
 		resource.WithAttributes(
-			semconv.ServiceName("redscope"),
+			semconv.ServiceName(cmp.Or(o.Service, "redscope")),
 			semconv.ServiceVersion(version),
-			semconv.ProcessPID(os.Getpid()),
+			semconv.ProcessPID(cmp.Or(o.PID, os.Getpid())),
 		),
 		resource.WithFromEnv(),
 	)

@@ -16,11 +16,12 @@ import (
 )
 
 func runTrace(ctx context.Context, args []string) error {
-	fs := newFlags("trace", "-p PROCESS [--slower-than TIME] [--failed] [--one-in N] [--for TIME] [--json]", `
+	fs := newFlags("trace", "-p PROCESS [--slower-than TIME] [--failed] [--one-in N] [--for TIME] [--json] [--otlp ENDPOINT]", `
   redscope trace -p server
   redscope trace -p server --slower-than 200us --for 10s
   redscope trace -p 4711 --slower-than 0 --failed
   redscope trace -p 4711 --one-in 1000 --json > commands.json
+  redscope trace -p redis-server --phases --otlp localhost:4317
 
 Shows single commands, phase by phase: wait, behind other clients since the
 event loop woke up; read and parse; queue, behind commands of the same read;
@@ -33,6 +34,7 @@ call, and with --phases what comes before it.
 	slower := fs.Duration("slower-than", time.Millisecond, "show commands whose call, or all of whose phases, took that `TIME`; 0 is none")
 	failed := fs.Bool("failed", false, "show commands that were answered with an error")
 	oneIn := fs.Uint64("one-in", 0, "show one command in `N` besides; 0 is none, 1 all")
+	otlp := fs.String("otlp", "", "send spans to the collector at `ENDPOINT` instead of showing the commands: host:port for gRPC, http://… for HTTP")
 	asJSON := fs.Bool("json", false, "one line of JSON per command; times in ns, CLOCK_MONOTONIC")
 	operands, err := parse(fs, args)
 	if err != nil {
@@ -46,6 +48,12 @@ call, and with --phases what comes before it.
 		return err
 	}
 	opts.SlowerThan, opts.OneIn, opts.Failed = *slower, *oneIn, *failed
+	var sent *spans
+	if *otlp != "" {
+		if sent, err = newSpans(ctx, *otlp, opts.PID); err != nil {
+			return err
+		}
+	}
 	waiting("tracing commands", opts.PID)
 
 	out := bufio.NewWriter(os.Stdout)
@@ -54,7 +62,11 @@ call, and with --phases what comes before it.
 	var writeError error
 	w, exited, err := watch(ctx, opts, *flags.duration, drainEvery, func(r *bpf.CommandRecord) {
 		show := writeWaterfall
-		if *asJSON {
+		switch {
+		case sent != nil:
+			sent.add(r)
+			return
+		case *asJSON:
 			show = writeRecord
 		}
 		if writeError == nil {
@@ -67,6 +79,10 @@ call, and with --phases what comes before it.
 		return err
 	}
 	defer w.Close()
+	var lost error
+	if sent != nil {
+		lost = sent.close()
+	}
 	if err := notes(w, opts.PID, exited); err != nil {
 		return err
 	}
@@ -74,7 +90,7 @@ call, and with --phases what comes before it.
 	if err != nil {
 		return err
 	}
-	return errors.Join(writeError, a.write(out, *asJSON), out.Flush())
+	return errors.Join(writeError, a.write(out, *asJSON), out.Flush(), lost)
 }
 
 // jsonRecord is a command as --json shows it. Times are CLOCK_MONOTONIC in ns.

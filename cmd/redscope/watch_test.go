@@ -21,6 +21,7 @@ import (
 
 	"github.com/redscope/redscope/bpf"
 	"github.com/redscope/redscope/engine/probe"
+	"github.com/redscope/redscope/internal/jaeger"
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -292,5 +293,67 @@ func testTop(t *testing.T, path string) {
 	}
 	if len(report.Table) < 2 {
 		t.Errorf("the table: %+v", report.Table)
+	}
+}
+
+// A stock redis-server's commands, seen from outside, in a real Jaeger: the tree that
+// our server's own spans make.
+func TestTraceToJaeger(t *testing.T) {
+	require.Tool(t, "redis")
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ path, service, tree string }{
+		"ours":  {buildServer(t), "server", "readQueryFromClient\n  SETEX\n    call\n      setexCommand\n  writeToClient\n"},
+		"stock": {path, "redis-server", "readQueryFromClient\n  SETEX\n    call\n      setexCommand\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := jaeger.Start(t)
+			pid, client := watchedServer(t, c.path)
+			ctx := context.Background()
+			if err := client.Ping(ctx).Err(); err != nil { // whatever comes with a connection
+				t.Fatal(err)
+			}
+			cmd := redscope(t, "", "trace", "-p", strconv.Itoa(pid), "--one-in", "1", "--phases", "--otlp", j.GRPC, "--json")
+			var out bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, os.Stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+			awaitAttached(t, cmd.Process.Pid)
+			for range 3 {
+				client.Incr(ctx, "n") // so that both have begun a turn of the loop with somebody looking
+			}
+			if err := client.SetEx(ctx, "key", "x", time.Hour).Err(); err != nil {
+				t.Fatal(err)
+			}
+			client.LPush(ctx, "key", "x")
+			client.Ping(ctx) // the turn with the others is over
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			var a account
+			if err := json.Unmarshal(out.Bytes(), &a); err != nil || a.Spans < 3 || a.Spans+a.Filtered+a.Dropped != a.ServerCommands {
+				t.Fatalf("%v: %s", err, &out)
+			}
+			found := map[string]jaeger.Trace{}
+			for _, tr := range j.Traces(t, c.service, int(a.Spans)) {
+				for _, s := range tr.Spans {
+					found[s.OperationName] = tr
+				}
+			}
+			setex, ok := found["SETEX"]
+			if got := setex.Outline(func(jaeger.Span) string { return "" }); !ok || got != c.tree {
+				t.Errorf("the tree of SETEX:\n%s\nwant\n%s", got, c.tree)
+			}
+			if lpush, ok := found["LPUSH"]; !ok || !strings.Contains(lpush.Span(t, "LPUSH").Tags.String(), "db.response.status_code=WRONGTYPE\n") {
+				t.Errorf("LPUSH: %v", lpush)
+			}
+		})
 	}
 }
