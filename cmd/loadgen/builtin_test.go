@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -124,7 +125,7 @@ func TestBuiltInMainJob(t *testing.T) {
 	}
 	rep := j.report()
 	checkReport(t, rep, n)
-	if p := rep.Profile; p.Source != "ebpf" || p.Frequency != 99 || p.Samples == 0 || p.Lost != 0 || p.Note != "" {
+	if p := rep.Profile; p.Source != "ebpf" || p.Frequency != 99 || p.Samples == 0 || p.Lost != 0 || !nearlyWhole(p.Note) {
 		t.Errorf("profile: %+v", p)
 	}
 	if got, want := rep.Throughput, float64(n)/rep.Seconds; got < want*0.999 || got > want*1.001 {
@@ -140,6 +141,15 @@ func TestBuiltInMainJob(t *testing.T) {
 	checkSVG(t, j, true, inEveryProfile)
 	checkStackFile(t, j)
 	checkTrace(t, j, rep)
+}
+
+// nearlyWhole reports whether a profile's note says nothing, or no more than that one
+// stack in 200 breaks off: those of threads that are just made, and of a thread that
+// is in the trap of the probe for stack.txt, cannot be walked.
+func nearlyWhole(note string) bool {
+	var whole, all int
+	n, _ := fmt.Sscanf(note, "%d of %d stacks reach main;", &whole, &all)
+	return note == "" || n == 2 && all-whole <= 1+all/200 && !strings.Contains(note, "\n")
 }
 
 // checkProfile compares the two forms of the profile with the report, and has
