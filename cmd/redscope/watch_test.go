@@ -326,7 +326,7 @@ func TestTraceToJaeger(t *testing.T) {
 			for range 3 {
 				client.Incr(ctx, "n") // so that both have begun a turn of the loop with somebody looking
 			}
-			if err := client.SetEx(ctx, "key", "x", time.Hour).Err(); err != nil {
+			if err := client.Do(ctx, "SETEX", "key", "3600", "x").Err(); err != nil {
 				t.Fatal(err)
 			}
 			client.LPush(ctx, "key", "x")
