@@ -377,8 +377,8 @@ func TestConfigMarkers(t *testing.T) {
 		t.Skip("somebody looks at this process")
 	}
 	t.Run("server", func(t *testing.T) {
-		c := dial(t, startOurs(t, "--markers", "always"))
-		set := func(value string) string { return c.do(t, "CONFIG", "SET", "markers", value).String() }
+		s := newDirectServer(t, "--markers", "always")
+		set := func(value string) string { return s.do("CONFIG", "SET", "markers", value) }
 		for i, step := range []struct {
 			value string
 			state func() bool

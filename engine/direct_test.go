@@ -22,9 +22,9 @@ type directServer struct {
 	peer int // the other end of the client's socket
 }
 
-func newDirectServer(t testing.TB) *directServer {
+func newDirectServer(t testing.TB, args ...string) *directServer {
 	t.Helper()
-	s := newServer(t)
+	s := newServer(t, args...)
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
