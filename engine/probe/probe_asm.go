@@ -2,25 +2,39 @@
 
 package probe
 
-// semaphores are written by the kernel, and by addToSemaphores. The last element is never used as
-// one: it is there because a variable that is zero everywhere would lie in
-// .bss, which has no offset in the file, and a uprobe names its semaphore by
-// file offset. Declared in Go rather than assembly, so that the guards inline.
+// semaphores are written by the kernel, and by addToSemaphores. The last element
+// is never used as one: it is there because a variable that is zero everywhere
+// would lie in .bss, which has no offset in the file, and a uprobe names its
+// semaphore by file offset. Declared in Go rather than assembly, so that the guards inline.
+//
+// The guards read them as the kernel writes them, without synchronisation: a
+// reader that sees the old value for one more command is none the worse, and
+// go:norace says so to the race detector.
 var semaphores = [markerCount + 1]uint16{markerCount: 0x5253}
 
 // CommandStartEnabled reports whether somebody is attached to command_start.
+//
+//go:norace
 func CommandStartEnabled() bool { return semaphores[commandStart] != 0 }
 
 // CommandDoneEnabled reports whether somebody is attached to command_done.
+//
+//go:norace
 func CommandDoneEnabled() bool { return semaphores[commandDone] != 0 }
 
 // SocketReadEnabled reports whether somebody is attached to socket_read.
+//
+//go:norace
 func SocketReadEnabled() bool { return semaphores[socketRead] != 0 }
 
 // ReplyWrittenEnabled reports whether somebody is attached to reply_written.
+//
+//go:norace
 func ReplyWrittenEnabled() bool { return semaphores[replyWritten] != 0 }
 
 // LoopTurnEnabled reports whether somebody is attached to loop_turn.
+//
+//go:norace
 func LoopTurnEnabled() bool { return semaphores[loopTurn] != 0 }
 
 // CommandStart is the marker command_start; Markers describes its arguments.
