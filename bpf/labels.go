@@ -311,7 +311,7 @@ var phases = func() map[string]string {
 		"gc": {"runtime.gcBgMarkWorker", "runtime.gcAssistAlloc", "runtime.gcStart", "runtime.bgsweep", "runtime.bgscavenge",
 			"runtime.gcDrain", "runtime.gcMarkTermination", "runtime.(*mspan).sweep", "runtime.(*sweepLocked).sweep"},
 		"runtime": {"runtime.mcall", "runtime.schedule", "runtime.findRunnable", "runtime.sysmon", "runtime.mstart", "runtime.mstart1",
-			"runtime.rt0_go", "runtime.sigtramp", "runtime.goexit"},
+			"runtime.newstack", "runtime.goschedImpl", "runtime.sigtramp"},
 	} {
 		for _, f := range functions {
 			all[f] = phase
