@@ -60,6 +60,10 @@ const (
 	labelClient
 )
 
+// maxPrefixes is how many prefixes of keys are told apart, of each command: clients
+// make them up. c/client.h has room for about a thousand more labels.
+var maxPrefixes uint32 = 1024
+
 func newLabeler(p *process, separator byte) (*labeler, error) {
 	exe, err := p.main()
 	if err != nil {
@@ -87,6 +91,7 @@ func newLabeler(p *process, separator byte) (*labeler, error) {
 		l.known[name] = true
 	}
 	l.constants = at
+	at[profileVarMaxTexts] = maxPrefixes
 	if separator != 0 {
 		at[profileVarLabelKeys], at[profileVarLabelSeparator] = uint8(1), separator
 	}

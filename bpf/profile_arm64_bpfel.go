@@ -107,6 +107,7 @@ const (
 	profileVarLabelTexts           = "label_texts"
 	profileVarLabelUnread          = "label_unread"
 	profileVarLostFull             = "lost_full"
+	profileVarMaxTexts             = "max_texts"
 	profileVarRunningAddr          = "running_addr"
 	profileVarScriptClientAddr     = "script_client_addr"
 	profileVarTargetNsDev          = "target_ns_dev"
@@ -195,6 +196,7 @@ type profileVariableSpecs struct {
 	LabelTexts        *ebpf.VariableSpec `ebpf:"label_texts"`
 	LabelUnread       *ebpf.VariableSpec `ebpf:"label_unread"`
 	LostFull          *ebpf.VariableSpec `ebpf:"lost_full"`
+	MaxTexts          *ebpf.VariableSpec `ebpf:"max_texts"`
 	RunningAddr       *ebpf.VariableSpec `ebpf:"running_addr"`
 	ScriptClientAddr  *ebpf.VariableSpec `ebpf:"script_client_addr"`
 	TargetNsDev       *ebpf.VariableSpec `ebpf:"target_ns_dev"`
@@ -263,6 +265,7 @@ type profileVariables struct {
 	LabelTexts        *ebpf.Variable `ebpf:"label_texts"`
 	LabelUnread       *ebpf.Variable `ebpf:"label_unread"`
 	LostFull          *ebpf.Variable `ebpf:"lost_full"`
+	MaxTexts          *ebpf.Variable `ebpf:"max_texts"`
 	RunningAddr       *ebpf.Variable `ebpf:"running_addr"`
 	ScriptClientAddr  *ebpf.Variable `ebpf:"script_client_addr"`
 	TargetNsDev       *ebpf.Variable `ebpf:"target_ns_dev"`

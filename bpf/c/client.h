@@ -227,7 +227,7 @@ unread:
 #define MAX_LABELS 2048
 // Of those that have text, which clients choose, there may be so many; the others
 // need no bound, as they are commands.
-#define MAX_TEXTS 1024
+volatile const __u32 max_texts;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -248,7 +248,7 @@ static __always_inline __u32 label_number(struct label *l)
 	if (known)
 		return *known;
 	if (l->prefix_len || l->name[0]) {
-		if (label_texts < MAX_TEXTS) {
+		if (label_texts < max_texts) {
 			__sync_fetch_and_add(&label_texts, 1);
 		} else {
 			if (l->prefix_len) {
