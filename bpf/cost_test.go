@@ -212,39 +212,58 @@ func BenchmarkSample(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer stats.Close()
-	for _, target := range []struct {
-		name string
-		pid  int
-	}{{"redis", startRedis(b).Process.Pid}, {"go", start(b, spinPath(b)).Process.Pid}} {
-		for name, noTables := range map[string]error{"tables": nil, "frame-pointers": errors.New("not wanted")} {
-			b.Run(target.name+"/"+name, func(b *testing.B) {
-				p, err := startProfile(ProfileOptions{PID: target.pid, Frequency: 4999}, noTables)
-				if err != nil {
-					b.Fatal(err)
-				}
-				prog := p.coll.Programs["sample_tables"]
-				if noTables != nil {
-					prog = p.coll.Programs["sample_frame_pointers"]
-				}
-				time.Sleep(3 * time.Second)
-				// Runs on another process's time end at once, and count for little.
-				info, err := prog.Stats()
-				if err != nil {
-					b.Fatal(err)
-				}
-				profile, err := p.Stop()
-				if err != nil {
-					b.Fatal(err)
-				}
-				var frames uint64
-				for _, s := range profile.Samples {
-					frames += s.Count * uint64(len(s.Stack))
-				}
-				samples := float64(profile.Count())
-				b.ReportMetric(float64(info.Runtime.Nanoseconds())/samples, "ns/sample")
-				b.ReportMetric(float64(frames)/samples, "frames/sample")
-				b.ReportMetric(0, "ns/op")
-			})
-		}
+	stock := func(b *testing.B) int { return startRedis(b).Process.Pid }
+	spin := func(b *testing.B) int { return start(b, spinPath(b)).Process.Pid }
+	ours := func(b *testing.B) int {
+		s := newRedisServer(b)
+		s.prefixLoad(b, "SET user:%d value", "GET user:%d")
+		return s.Process.Pid
+	}
+	tables, framePointers := error(nil), errors.New("not wanted")
+	labels := ProfileOptions{Labels: true, KeySeparator: ':'}
+	for _, c := range []struct {
+		name     string
+		start    func(*testing.B) int
+		noTables error
+		opts     ProfileOptions
+	}{
+		{"redis/tables", stock, tables, ProfileOptions{}},
+		{"redis/tables/labels", stock, tables, labels},
+		{"redis/tables/commands", stock, tables, ProfileOptions{Labels: true}},
+		{"redis/frame-pointers", stock, framePointers, ProfileOptions{}},
+		{"go/tables", spin, tables, ProfileOptions{}},
+		{"go/frame-pointers", spin, framePointers, ProfileOptions{}},
+		{"redscope/tables", ours, tables, ProfileOptions{}},
+		{"redscope/tables/labels", ours, tables, labels},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			c.opts.PID, c.opts.Frequency = c.start(b), 4999
+			p, err := startProfile(c.opts, c.noTables)
+			if err != nil {
+				b.Fatal(err)
+			}
+			prog := p.coll.Programs["sample_tables"]
+			if c.noTables != nil {
+				prog = p.coll.Programs["sample_frame_pointers"]
+			}
+			time.Sleep(3 * time.Second)
+			// Runs on another process's time end at once, and count for little.
+			info, err := prog.Stats()
+			if err != nil {
+				b.Fatal(err)
+			}
+			profile, err := p.Stop()
+			if err != nil {
+				b.Fatal(err)
+			}
+			var frames uint64
+			for _, s := range profile.Samples {
+				frames += s.Count * uint64(len(s.Stack))
+			}
+			samples := float64(profile.Count())
+			b.ReportMetric(float64(info.Runtime.Nanoseconds())/samples, "ns/sample")
+			b.ReportMetric(float64(frames)/samples, "frames/sample")
+			b.ReportMetric(0, "ns/op")
+		})
 	}
 }
