@@ -212,58 +212,84 @@ func BenchmarkSample(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer stats.Close()
-	stock := func(b *testing.B) int { return startRedis(b).Process.Pid }
-	spin := func(b *testing.B) int { return start(b, spinPath(b)).Process.Pid }
-	ours := func(b *testing.B) int {
-		s := newRedisServer(b)
-		s.prefixLoad(b, "SET user:%d value", "GET user:%d")
-		return s.Process.Pid
+	for _, target := range []struct {
+		name string
+		pid  int
+	}{{"redis", startRedis(b).Process.Pid}, {"go", start(b, spinPath(b)).Process.Pid}} {
+		for name, noTables := range map[string]error{"tables": nil, "frame-pointers": errors.New("not wanted")} {
+			b.Run(target.name+"/"+name, func(b *testing.B) {
+				p, err := startProfile(ProfileOptions{PID: target.pid, Frequency: 4999}, noTables)
+				if err != nil {
+					b.Fatal(err)
+				}
+				prog := p.coll.Programs["sample_tables"]
+				if noTables != nil {
+					prog = p.coll.Programs["sample_frame_pointers"]
+				}
+				time.Sleep(3 * time.Second)
+				// Runs on another process's time end at once, and count for little.
+				info, err := prog.Stats()
+				if err != nil {
+					b.Fatal(err)
+				}
+				profile, err := p.Stop()
+				if err != nil {
+					b.Fatal(err)
+				}
+				var frames uint64
+				for _, s := range profile.Samples {
+					frames += s.Count * uint64(len(s.Stack))
+				}
+				samples := float64(profile.Count())
+				b.ReportMetric(float64(info.Runtime.Nanoseconds())/samples, "ns/sample")
+				b.ReportMetric(float64(frames)/samples, "frames/sample")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
 	}
-	tables, framePointers := error(nil), errors.New("not wanted")
-	labels := ProfileOptions{Labels: true, KeySeparator: ':'}
-	for _, c := range []struct {
-		name     string
-		start    func(*testing.B) int
-		noTables error
-		opts     ProfileOptions
-	}{
-		{"redis/tables", stock, tables, ProfileOptions{}},
-		{"redis/tables/labels", stock, tables, labels},
-		{"redis/tables/commands", stock, tables, ProfileOptions{Labels: true}},
-		{"redis/frame-pointers", stock, framePointers, ProfileOptions{}},
-		{"go/tables", spin, tables, ProfileOptions{}},
-		{"go/frame-pointers", spin, framePointers, ProfileOptions{}},
-		{"redscope/tables", ours, tables, ProfileOptions{}},
-		{"redscope/tables/labels", ours, tables, labels},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			c.opts.PID, c.opts.Frequency = c.start(b), 4999
-			p, err := startProfile(c.opts, c.noTables)
-			if err != nil {
-				b.Fatal(err)
-			}
-			prog := p.coll.Programs["sample_tables"]
-			if c.noTables != nil {
-				prog = p.coll.Programs["sample_frame_pointers"]
-			}
-			time.Sleep(3 * time.Second)
-			// Runs on another process's time end at once, and count for little.
-			info, err := prog.Stats()
-			if err != nil {
-				b.Fatal(err)
-			}
-			profile, err := p.Stop()
-			if err != nil {
-				b.Fatal(err)
-			}
-			var frames uint64
-			for _, s := range profile.Samples {
-				frames += s.Count * uint64(len(s.Stack))
-			}
-			samples := float64(profile.Count())
-			b.ReportMetric(float64(info.Runtime.Nanoseconds())/samples, "ns/sample")
-			b.ReportMetric(float64(frames)/samples, "frames/sample")
-			b.ReportMetric(0, "ns/op")
-		})
+}
+
+// BenchmarkLabels measures what the labels add to a sample: two samplers look at one
+// server, with and without.
+//
+//	go test ./bpf -run '^$' -bench Labels -benchtime 1x
+func BenchmarkLabels(b *testing.B) {
+	needEBPF(b)
+	needTables(b)
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer stats.Close()
+	for name, start := range map[string]func(testing.TB) *redisServer{"redscope": newRedisServer, "redis-server": newStockServer} {
+		for what, opts := range map[string]ProfileOptions{"commands": {Labels: true}, "keys": {Labels: true, KeySeparator: ':'}} {
+			b.Run(name+"/"+what, func(b *testing.B) {
+				s := start(b)
+				s.prefixLoad(b, "SET user:%d value", "GET order:%d", "ZADD order:%d 1 a")
+				var profilers [2]*Profiler
+				for i, opts := range []ProfileOptions{{}, opts} {
+					opts.PID, opts.Frequency = s.Process.Pid, 4999
+					if profilers[i], err = StartProfile(opts); err != nil {
+						b.Fatal(err)
+					}
+				}
+				time.Sleep(3 * time.Second)
+				var ns [2]float64
+				for i, p := range profilers {
+					info, err := p.coll.Programs["sample_tables"].Stats()
+					if err != nil {
+						b.Fatal(err)
+					}
+					profile, err := p.Stop()
+					if err != nil {
+						b.Fatal(err)
+					}
+					ns[i] = float64(info.Runtime.Nanoseconds()) / float64(profile.Count())
+				}
+				b.ReportMetric(ns[0], "ns/sample")
+				b.ReportMetric(ns[1]-ns[0], "more-ns/sample")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
 	}
 }

@@ -23,7 +23,9 @@ import (
 // go tool pprof, redscope flame and redscope diff.
 func TestRecordByCommand(t *testing.T) {
 	require.Tool(t, "go")
-	t.Run("redscope", func(t *testing.T) { testRecordByCommand(t, buildServer(t)) })
+	if !testing.Short() {
+		t.Run("redscope", func(t *testing.T) { testRecordByCommand(t, buildServer(t)) })
+	}
 	t.Run("redis-server", func(t *testing.T) {
 		require.Tool(t, "redis")
 		path, err := exec.LookPath("redis-server")
@@ -55,6 +57,10 @@ func testRecordByCommand(t *testing.T, path string) {
 	}()
 	t.Cleanup(func() { stop(); <-loaded })
 
+	lasts := "1500ms"
+	if testing.Short() {
+		lasts = "700ms"
+	}
 	dir := t.TempDir()
 	run := func(args ...string) string {
 		t.Helper()
@@ -74,7 +80,7 @@ func testRecordByCommand(t *testing.T, path string) {
 	}
 	record := func(args ...string) {
 		t.Helper()
-		run(append([]string{"record", "-p", strconv.Itoa(pid), "-F", "1999", "-d", "1500ms"}, args...)...)
+		run(append([]string{"record", "-p", strconv.Itoa(pid), "-F", "1999", "-d", lasts}, args...)...)
 	}
 
 	record("--by", "command,key", "-o", "by.svg", "--folded", "by.folded", "--pprof", "p.pb.gz")
