@@ -60,8 +60,8 @@ const (
 	labelClient
 )
 
-// maxPrefixes is how many prefixes of keys are told apart, of each command: clients
-// make them up. c/client.h has room for about a thousand more labels.
+// maxPrefixes is how many pairs of command and prefix are told apart: clients make
+// them up. c/client.h has room for commands beside them.
 var maxPrefixes uint32 = 1024
 
 func newLabeler(p *process, separator byte) (*labeler, error) {

@@ -83,7 +83,7 @@ type ProfileOptions struct {
 	// is read from its memory. Other processes are refused with ErrNoCommands.
 	Labels bool
 	// KeySeparator ends the prefixes of keys that Labels are to tell, 0 for none.
-	// Up to 1024 prefixes are told apart.
+	// Up to 1024 pairs of command and prefix are told apart.
 	KeySeparator byte
 }
 
@@ -142,7 +142,9 @@ func startProfile(opts ProfileOptions, noTables error) (*Profiler, error) {
 	var program *ebpf.Program
 	spec, err := loadProfile()
 	if err == nil {
-		if opts.KeySeparator != 0 {
+		if p.labels == nil {
+			spec.Maps[profileMapLabels].MaxEntries = 1
+		} else if opts.KeySeparator != 0 {
 			// A stack comes with many keys.
 			spec.Maps[profileMapCounts].MaxEntries *= 8
 		}
