@@ -54,7 +54,7 @@ func (p *process) layout(exe *image, mem *os.File) (*serverLayout, error) {
 		return nil, fmt.Errorf("%s is of a version whose structures are not known here", exe.name)
 	}
 	l := &serverLayouts[i]
-	table, size, err := exe.object("redisCommandTable")
+	table, size, err := exe.object("redisCommandTable", "has no table of commands")
 	if err != nil {
 		return nil, err
 	}
@@ -104,20 +104,4 @@ func cString(mem *os.File, addr uint64) string {
 		return ""
 	}
 	return string(text[:end])
-}
-
-// object finds a variable in the symbol tables: its address as linked, and size.
-func (b *image) object(name string) (addr, size uint64, err error) {
-	for _, read := range []func() ([]elf.Symbol, error){b.elf.DynamicSymbols, b.elf.Symbols} {
-		syms, err := read()
-		if err != nil {
-			continue // no such table
-		}
-		for _, s := range syms {
-			if s.Name == name && elf.ST_TYPE(s.Info) == elf.STT_OBJECT && s.Section != elf.SHN_UNDEF {
-				return s.Value, s.Size, nil
-			}
-		}
-	}
-	return 0, 0, fmt.Errorf("%s has no %s", b.name, name)
 }
