@@ -300,6 +300,22 @@ func (s *callSource) name(coll *ebpf.Collection, id int) string {
 	return name
 }
 
+// learn reads the names of the commands that have come so far: a process that exits
+// takes them along.
+func (s *callSource) learn(coll *ebpf.Collection) error {
+	if s.layout == nil {
+		return nil
+	}
+	var known uint64
+	if err := readVariables(coll, map[string]*uint64{callsVarCommandsKnown: &known}); err != nil {
+		return err
+	}
+	for id := range min(int(known), maxCommands) {
+		s.name(coll, id)
+	}
+	return nil
+}
+
 func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) {
 	var starts, unseen, unended, deep, uncounted, refused, last, stop uint64
 	err = readVariables(coll, map[string]*uint64{
@@ -344,8 +360,10 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 		callsVarReads: &reads, callsVarWakes: &wakes, callsVarStrange: &strange, callsVarOtherErrors: &other, callsVarCommandsKnown: &commands}); err != nil {
 		return nil, err
 	}
-	now := s.after
-	if !s.ended {
+	now, gone := s.after, s.target.exited()
+	if gone {
+		now = s.before // nobody can be asked any more
+	} else if !s.ended {
 		if err := s.counts(&now.calls, &now.errors); err != nil {
 			return nil, err
 		}
@@ -365,7 +383,7 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 		all = append(all, fmt.Sprintf("of %d commands the client could not be read", strange))
 	}
 	for id := range min(int(commands), maxCommands) {
-		if s.name(coll, id) == "" {
+		if s.name(coll, id) == "" && !gone {
 			all = append(all, fmt.Sprintf("the name of a command cannot be read: the structures of %s are not those of Redis %s", s.target.exe, s.layout.version))
 			break
 		}

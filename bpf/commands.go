@@ -216,6 +216,8 @@ type commandSource interface {
 	// end calls detach, so that totals are those of what was seen.
 	end(coll *ebpf.Collection, detach func()) error
 	name(coll *ebpf.Collection, id int) string
+	// learn reads what the process knows alone, every 20 ms or so.
+	learn(*ebpf.Collection) error
 	// totals fills in what account does not count. Before the end, Seen may be 0.
 	totals(*ebpf.Collection) (CommandTotals, error)
 	hits(*ebpf.Collection) (uint64, error)
@@ -291,6 +293,9 @@ const drainAtMost = 60_000
 // after the last of them. The record is valid during the call only.
 func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 	gone := w.target.exited() // asked before the ring is read for the last time
+	if err := w.source.learn(w.coll); err != nil {
+		return err
+	}
 	var r CommandRecord
 	w.ring.SetDeadline(time.Unix(1, 0)) // it has to wait for nothing
 	for range drainAtMost {
