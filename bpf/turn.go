@@ -44,7 +44,12 @@ func (s *turnSource) name(_ *ebpf.Collection, id int) string {
 	return s.names[id]
 }
 
-func (s *turnSource) learn(*ebpf.Collection) error { return nil }
+func (s *turnSource) learn(*ebpf.Collection) error {
+	if s.target.exited() {
+		return ErrExited
+	}
+	return nil
+}
 
 func (s *turnSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) {
 	var refusedBefore, refusedAfter, idle uint64

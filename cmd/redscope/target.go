@@ -5,13 +5,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // targetPID turns the value of -p into a pid: a number, or the name of a process
@@ -161,13 +160,8 @@ func forked(pid int, stat []byte) bool {
 	return err == nil && flags&forkNoExec != 0 && f[3] != strconv.Itoa(pid)
 }
 
-// gone reports whether a process has exited.
+// gone reports whether a process has exited: it has no program any more.
 func gone(pid int) bool {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return errors.Is(err, unix.ESRCH)
-	}
-	defer unix.Close(fd)
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-	return err == nil && n > 0
+	_, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	return errors.Is(err, fs.ErrNotExist)
 }

@@ -268,6 +268,9 @@ func (ws *watching) drain(t *target, record func(*target, *bpf.CommandRecord), o
 	}
 	switch {
 	case over:
+	case !gone(t.pid):
+		t.waiting = true
+		ws.note("%v began anew", t) // DEBUG RESTART
 	case t.follow:
 		t.waiting = true
 		ws.note("%v exited; waiting for another %s", t, t.name)
