@@ -96,7 +96,7 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 			return fmt.Errorf("%s has no functions of commands in its symbol table", exe.name)
 		}
 		s.probes = append(s.probes, all)
-	} else if server, _, err := exe.object("server", "has no variable server"); err == nil {
+	} else if server, _, err := exe.object("server"); err == nil {
 		bias, err := s.target.bias(exe)
 		if err != nil {
 			return err

@@ -58,7 +58,7 @@ func (p *process) layout(exe *image, mem *os.File) (*serverLayout, error) {
 		return nil, fmt.Errorf("%s is of a version whose structures are not known here", exe.name)
 	}
 	l := &serverLayouts[i]
-	table, size, err := exe.object("redisCommandTable", "has no table of commands")
+	table, size, err := exe.object("redisCommandTable")
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,10 @@ func (p *process) commandNames() ([]string, error) {
 
 // variableAddress finds a variable of the executable in the running process.
 func (p *process) variableAddress(exe *image, name string) (uint64, error) {
-	linked, _, err := exe.object(name, "has no "+name+": it is not a redscope server of this version")
+	linked, _, err := exe.object(name)
+	if errors.Is(err, errNoObject) {
+		return 0, fmt.Errorf("%w: it is not a redscope server of this version", err)
+	}
 	if err != nil {
 		return 0, err
 	}
