@@ -111,6 +111,10 @@ type jsonRecord struct {
 }
 
 func writeRecord(out io.Writer, r *bpf.CommandRecord) error {
+	return json.NewEncoder(out).Encode(recordOf(r))
+}
+
+func recordOf(r *bpf.CommandRecord) jsonRecord {
 	j := jsonRecord{
 		Command: commandName(r.Name), Client: r.Client, Key: string(r.FirstKey()), KeyBytes: r.KeyLen, Args: r.Args, Batch: r.Batch,
 		ReplyBytes: r.ReplyBytes, Error: r.ErrorCode(), Refused: r.Flags&probe.CommandRefused != 0, Blocked: r.Flags&probe.CommandBlocked != 0,
@@ -121,7 +125,7 @@ func writeRecord(out io.Writer, r *bpf.CommandRecord) error {
 			j.Phases[p.String()] = int64(d)
 		}
 	}
-	return json.NewEncoder(out).Encode(j)
+	return j
 }
 
 // kept says why a record was kept.
@@ -145,17 +149,24 @@ const waterfallWidth = 50
 // those before it.
 func writeWaterfall(out io.Writer, r *bpf.CommandRecord) error {
 	var b strings.Builder
+	waterfall(&b, r)
+	b.WriteByte('\n')
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+func waterfall(b *strings.Builder, r *bpf.CommandRecord) {
 	total, _ := r.Phase(bpf.PhaseTotal)
-	fmt.Fprintf(&b, "%s", commandName(r.Name))
+	fmt.Fprintf(b, "%s", commandName(r.Name))
 	if r.KeyLen > 0 {
-		fmt.Fprintf(&b, " %s", quoteKey(r.FirstKey(), r.KeyLen))
+		fmt.Fprintf(b, " %s", quoteKey(r.FirstKey(), r.KeyLen))
 	}
-	fmt.Fprintf(&b, "  %s  client %d", short(total), r.Client)
+	fmt.Fprintf(b, "  %s  client %d", short(total), r.Client)
 	if r.Batch > 0 {
-		fmt.Fprintf(&b, ", number %d of its read", r.Batch+1)
+		fmt.Fprintf(b, ", number %d of its read", r.Batch+1)
 	}
 	if e := r.ErrorCode(); e != "" {
-		fmt.Fprintf(&b, ", error %s", e)
+		fmt.Fprintf(b, ", error %s", e)
 	}
 	if r.Flags&probe.CommandBlocked != 0 {
 		b.WriteString(", after it had blocked")
@@ -172,9 +183,6 @@ func writeWaterfall(out io.Writer, r *bpf.CommandRecord) error {
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 		before += d
 	}
-	b.WriteByte('\n')
-	_, err := io.WriteString(out, b.String())
-	return err
 }
 
 // barEnds scales a phase to the waterfall's width. What is not nothing has a mark.

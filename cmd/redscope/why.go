@@ -1,0 +1,335 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redscope/redscope/bpf"
+)
+
+func runWhy(ctx context.Context, args []string) error {
+	fs := newFlags("why", "-p PROCESS [--slower-than TIME] [-n COUNT] [--for TIME] [--json]", `
+  redscope why -p server
+  redscope why -p redis-server --slower-than 5ms --for 1m
+  redscope why -p 4711 -n 10
+  redscope why -p 4711 --slower-than 1ms --json > why.json
+
+Says of each slow command where its time went and who is to blame: other
+clients' commands that the event loop served before it, the loop's own work
+(expiry, eviction, rehashing, the append-only file, a fork), the kernel, where it
+was blocked and in which function, a CPU that others had, or its own execution.
+At the end the causes are added up. It takes the phases of a stock server too,
+and some probes on its functions besides.
+`)
+	flags := addWatchFlags(fs)
+	slower := fs.Duration("slower-than", 10*time.Millisecond, "explain commands that took that `TIME`, from the loop's wake-up to the reply")
+	count := fs.Int("n", 0, "end after so many explanations; 0 is no end")
+	asJSON := fs.Bool("json", false, "one line of JSON per command; times in ns")
+	operands, err := parse(fs, args)
+	if err != nil {
+		return err
+	}
+	if *slower <= 0 {
+		return usagef("--slower-than must be more than 0")
+	}
+	if *count < 0 {
+		return usagef("-n cannot be negative")
+	}
+	opts, err := flags.options(operands)
+	if err != nil {
+		return err
+	}
+	opts.SlowerThan, opts.Phases, opts.Turns = *slower, true, true
+	explainer, err := bpf.StartExplainer(opts.PID, *slower)
+	if err != nil {
+		return err
+	}
+	defer explainer.Close()
+	waiting("explaining slow commands", opts.PID)
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out := &whyOutput{Writer: bufio.NewWriter(os.Stdout), json: *asJSON, most: *count}
+	explain := func(w *bpf.CommandWatcher, all bool) error {
+		list, err := explainer.Explain(w, all)
+		if err != nil {
+			return err
+		}
+		if err := out.show(list); err != nil {
+			return err
+		}
+		if out.full() {
+			cancel()
+		}
+		return out.Flush()
+	}
+	w, exited, err := watch(ctx, opts, *flags.duration, drainEvery, explainer.Add, func(w *bpf.CommandWatcher, _ time.Duration) error {
+		return explain(w, false)
+	})
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if err := explain(w, true); err != nil {
+		return err
+	}
+	if err := notes(w, opts.PID, exited); err != nil {
+		return err
+	}
+	limits, err := explainer.Limits()
+	if err != nil {
+		return err
+	}
+	for _, l := range limits {
+		fmt.Fprintf(os.Stderr, "note: %s\n", l)
+	}
+	a, err := accountOf(w)
+	if err != nil {
+		return err
+	}
+	return errors.Join(out.summary(), a.write(out, *asJSON), out.Flush())
+}
+
+// whyOutput shows explanations and adds their causes up.
+type whyOutput struct {
+	*bufio.Writer
+	json  bool
+	most  int // to be shown, 0 for all
+	shown int
+
+	commands int
+	total    time.Duration
+	causes   []bpf.Cause
+}
+
+func (o *whyOutput) full() bool { return o.most != 0 && o.shown >= o.most }
+
+// show shows explanations of whole turns. As text, commands of one client that have
+// the same name and waited in the same turn are shown once, by the slowest.
+func (o *whyOutput) show(list []bpf.Explanation) error {
+	type kin struct {
+		wake   int64
+		client uint64
+		name   string
+	}
+	kinOf := func(e *bpf.Explanation) kin { return kin{e.Command.Wake, e.Command.Client, e.Command.Name} }
+	slowest, like := map[kin]int{}, map[kin]int{}
+	for i := range list {
+		k := kinOf(&list[i])
+		if like[k]++; like[k] == 1 || list[i].Total > list[slowest[k]].Total {
+			slowest[k] = i
+		}
+	}
+	for i := range list {
+		if o.full() {
+			return nil
+		}
+		e := &list[i]
+		o.add(e)
+		k := kinOf(e)
+		if o.json {
+			if err := json.NewEncoder(o).Encode(jsonExplanationOf(e)); err != nil {
+				return err
+			}
+		} else if slowest[k] == i {
+			if _, err := o.WriteString(explanation(e, like[k]-1)); err != nil {
+				return err
+			}
+		} else {
+			continue
+		}
+		o.shown++
+	}
+	return nil
+}
+
+// add adds the causes of an explanation to those of all.
+func (o *whyOutput) add(e *bpf.Explanation) {
+	o.commands++
+	o.total += e.Total
+	for _, c := range e.Causes {
+		i := slices.IndexFunc(o.causes, func(d bpf.Cause) bool { return d.Kind == c.Kind && d.What == c.What && d.Client == c.Client })
+		if i < 0 {
+			c.Amount = 0 // the same work delays many
+			c.Commands = 0
+			c.Key = nil
+			o.causes = append(o.causes, c)
+			continue
+		}
+		o.causes[i].Time += c.Time
+		o.causes[i].Blocked += c.Blocked
+	}
+}
+
+// Causes beyond these are put together.
+const (
+	clientsShown = 3
+	shareShown   = 0.001
+)
+
+// explanation is a waterfall, and the causes below it.
+func explanation(e *bpf.Explanation, more int) string {
+	var b strings.Builder
+	waterfall(&b, &e.Command)
+	b.WriteString("  why\n")
+	writeCauses(&b, e.Causes, e.Total, e.Command.Client)
+	if more > 0 {
+		fmt.Fprintf(&b, "  %d more %s of the same client waited in this turn\n", more, commandName(e.Command.Name))
+	}
+	b.WriteByte('\n')
+	return b.String()
+}
+
+// writeCauses writes a line for each cause that counts. client is whose command it is
+// about, 0 for no one's.
+func writeCauses(b *strings.Builder, causes []bpf.Cause, total time.Duration, client uint64) {
+	line := func(t time.Duration, text string) {
+		fmt.Fprintf(b, "    %5.1f%% %7s  %s\n", 100*t.Seconds()/max(total.Seconds(), 1e-9), short(t), text)
+	}
+	var small, others time.Duration
+	smaller, behind := 0, 0
+	for i, c := range causes {
+		switch {
+		case i > 0 && c.Time.Seconds() < shareShown*total.Seconds():
+			small += c.Time
+			smaller++
+			continue
+		case c.Kind == bpf.CauseBehind:
+			if behind++; behind > clientsShown {
+				others += c.Time
+				continue
+			}
+		}
+		line(c.Time, causeText(&c, client))
+	}
+	if behind > clientsShown {
+		line(others, fmt.Sprintf("behind %d more", behind-clientsShown))
+	}
+	if smaller > 0 {
+		line(small, fmt.Sprintf("%d smaller causes", smaller))
+	}
+}
+
+var workTexts = map[string]string{
+	bpf.WorkCron.String():    "serverCron, what the server does at regular times",
+	bpf.WorkExpire.String():  "deleting expired keys",
+	bpf.WorkRehash.String():  "rehashing a database",
+	bpf.WorkEvict.String():   "evicting keys: maxmemory is reached",
+	bpf.WorkAppend.String():  "writing the append-only file",
+	bpf.WorkFork.String():    "forking a child process",
+	bpf.WorkDefrag.String():  "active defragmentation",
+	bpf.WorkStopped.String(): "stopped by Go's runtime, for garbage collection as a rule",
+	bpf.WorkReplies.String(): "writing the replies of the turn",
+}
+
+var ownTexts = map[string]string{
+	bpf.PhaseRead.String():  "reading it",
+	bpf.PhaseParse.String(): "parsing it",
+	bpf.PhaseCall.String():  "its own execution",
+	bpf.PhaseWrite.String(): "writing its reply",
+}
+
+// causeText is a cause in words.
+func causeText(c *bpf.Cause, client uint64) string {
+	var b strings.Builder
+	switch c.Kind {
+	case bpf.CauseOwn:
+		b.WriteString(ownTexts[c.What])
+	case bpf.CauseBehind:
+		b.WriteString("behind ")
+		if c.Commands > 1 {
+			fmt.Fprintf(&b, "%d ", c.Commands)
+		}
+		b.WriteString(commandName(c.What))
+		if c.KeyLen > 0 && len(c.Key) > 0 {
+			fmt.Fprintf(&b, " %s", quoteKey(c.Key, c.KeyLen))
+		}
+		if c.Client == client {
+			b.WriteString(" of its own pipeline")
+		} else {
+			fmt.Fprintf(&b, " of client %d", c.Client)
+		}
+	case bpf.CauseWork:
+		b.WriteString(workTexts[c.What])
+		if c.Amount > 0 {
+			fmt.Fprintf(&b, ", %d keys", c.Amount)
+		}
+	case bpf.CauseBlocked:
+		fmt.Fprintf(&b, "blocked: %s, in %s", c.What, cmp.Or(c.Function, "an unknown function"))
+		return b.String()
+	case bpf.CauseQueue:
+		b.WriteString("waiting for a CPU")
+	case bpf.CauseStopped:
+		b.WriteString("stopped by a signal or a debugger")
+		return b.String()
+	default:
+		b.WriteString("the event loop itself, or what was not seen of it")
+	}
+	if c.Blocked > 0 {
+		fmt.Fprintf(&b, "; %s of it blocked in %s", short(c.Blocked), cmp.Or(c.Function, "an unknown function"))
+	}
+	return b.String()
+}
+
+// jsonExplanation is an explanation as --json shows it. Times are ns.
+type jsonExplanation struct {
+	jsonRecord
+	Total time.Duration `json:"total"`
+	Why   []jsonCause   `json:"why"`
+}
+
+type jsonCause struct {
+	Cause    bpf.CauseKind `json:"cause"`
+	What     string        `json:"what,omitempty"`
+	Client   uint64        `json:"client,omitempty"`
+	Commands int           `json:"commands,omitempty"`
+	Key      string        `json:"key,omitempty"`
+	Amount   int64         `json:"amount,omitempty"`
+	Time     time.Duration `json:"time"`
+	Share    float64       `json:"share"`
+	Blocked  time.Duration `json:"blocked,omitempty"`
+	Function string        `json:"function,omitempty"`
+}
+
+func jsonExplanationOf(e *bpf.Explanation) jsonExplanation {
+	return jsonExplanation{recordOf(&e.Command), e.Total, jsonCausesOf(e.Causes, e.Total)}
+}
+
+func jsonCausesOf(causes []bpf.Cause, total time.Duration) []jsonCause {
+	list := make([]jsonCause, 0, len(causes))
+	for _, c := range causes {
+		list = append(list, jsonCause{c.Kind, c.What, c.Client, c.Commands, string(c.Key), c.Amount,
+			c.Time, c.Time.Seconds() / max(total.Seconds(), 1e-9), c.Blocked, c.Function})
+	}
+	return list
+}
+
+// summary adds up what was explained.
+func (o *whyOutput) summary() error {
+	slices.SortStableFunc(o.causes, func(a, b bpf.Cause) int { return cmp.Compare(b.Time, a.Time) })
+	if o.json {
+		return json.NewEncoder(o).Encode(struct {
+			Slow  int           `json:"slow_commands"`
+			Total time.Duration `json:"total"`
+			Why   []jsonCause   `json:"why"`
+		}{o.commands, o.total, jsonCausesOf(o.causes, o.total)})
+	}
+	if o.commands == 0 {
+		return nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d slow commands took %s\n", o.commands, short(o.total))
+	writeCauses(&b, o.causes, o.total, 0)
+	b.WriteByte('\n')
+	_, err := io.WriteString(o, b.String())
+	return err
+}
