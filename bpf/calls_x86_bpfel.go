@@ -113,6 +113,7 @@ const (
 	callsVarKeepTurn          = "keep_turn"
 	callsVarKnownLayout       = "known_layout"
 	callsVarLastCalls         = "last_calls"
+	callsVarLedgerFull        = "ledger_full"
 	callsVarLedgerUsed        = "ledger_used"
 	callsVarLoopThread        = "loop_thread"
 	callsVarManyThreads       = "many_threads"
@@ -234,6 +235,7 @@ type callsVariableSpecs struct {
 	KeepTurn          *ebpf.VariableSpec `ebpf:"keep_turn"`
 	KnownLayout       *ebpf.VariableSpec `ebpf:"known_layout"`
 	LastCalls         *ebpf.VariableSpec `ebpf:"last_calls"`
+	LedgerFull        *ebpf.VariableSpec `ebpf:"ledger_full"`
 	LedgerUsed        *ebpf.VariableSpec `ebpf:"ledger_used"`
 	LoopThread        *ebpf.VariableSpec `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.VariableSpec `ebpf:"many_threads"`
@@ -332,6 +334,7 @@ type callsVariables struct {
 	KeepTurn          *ebpf.Variable `ebpf:"keep_turn"`
 	KnownLayout       *ebpf.Variable `ebpf:"known_layout"`
 	LastCalls         *ebpf.Variable `ebpf:"last_calls"`
+	LedgerFull        *ebpf.Variable `ebpf:"ledger_full"`
 	LedgerUsed        *ebpf.Variable `ebpf:"ledger_used"`
 	LoopThread        *ebpf.Variable `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.Variable `ebpf:"many_threads"`

@@ -73,6 +73,7 @@ const (
 	turnVarHistogramsUsed    = "histograms_used"
 	turnVarKeepFailed        = "keep_failed"
 	turnVarKeepTurn          = "keep_turn"
+	turnVarLedgerFull        = "ledger_full"
 	turnVarLedgerUsed        = "ledger_used"
 	turnVarLoopThread        = "loop_thread"
 	turnVarManyThreads       = "many_threads"
@@ -162,6 +163,7 @@ type turnVariableSpecs struct {
 	HistogramsUsed    *ebpf.VariableSpec `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.VariableSpec `ebpf:"keep_failed"`
 	KeepTurn          *ebpf.VariableSpec `ebpf:"keep_turn"`
+	LedgerFull        *ebpf.VariableSpec `ebpf:"ledger_full"`
 	LedgerUsed        *ebpf.VariableSpec `ebpf:"ledger_used"`
 	LoopThread        *ebpf.VariableSpec `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.VariableSpec `ebpf:"many_threads"`
@@ -232,6 +234,7 @@ type turnVariables struct {
 	HistogramsUsed    *ebpf.Variable `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.Variable `ebpf:"keep_failed"`
 	KeepTurn          *ebpf.Variable `ebpf:"keep_turn"`
+	LedgerFull        *ebpf.Variable `ebpf:"ledger_full"`
 	LedgerUsed        *ebpf.Variable `ebpf:"ledger_used"`
 	LoopThread        *ebpf.Variable `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.Variable `ebpf:"many_threads"`

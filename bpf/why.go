@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -42,12 +43,16 @@ type Cause struct {
 	Function string
 
 	longest, blockedLongest int64 // ns
+	slice                   int   // of work, the last one that was added, plus one
 }
 
-// An Explanation says where the time of a slow command went.
+// An Explanation says where the time of a slow command went. Those of one name and
+// client that were slow in the same turn, as in a pipeline, are explained together,
+// by the slowest.
 type Explanation struct {
 	Command CommandRecord
 	Total   time.Duration // from its turn's beginning to its reply, as far as that is known
+	Alike   int           // how many more there were
 	Causes  []Cause       // longest first; together they are Total
 }
 
@@ -142,7 +147,20 @@ func (w *CommandWatcher) awaitsReplies() bool {
 }
 
 // Limits says, a line each, what cannot be seen.
-func (e *Explainer) Limits() ([]string, error) { return e.loop.limitsNow() }
+func (e *Explainer) Limits(w *CommandWatcher) ([]string, error) {
+	var unkept uint64
+	if err := readVariables(w.coll, map[string]*uint64{turnVarLedgerFull: &unkept}); err != nil {
+		return nil, err
+	}
+	limits, err := e.loop.limitsNow()
+	if unkept > 0 {
+		limits = append(limits, fmt.Sprintf("%d commands came after %d others in their turns: what waited for them may not name them", unkept, ledgerSize))
+	}
+	return limits, err
+}
+
+// ledgerSize is LEDGER in c/ledger.h.
+const ledgerSize = 1024
 
 // Close ends the watching.
 func (e *Explainer) Close() { e.loop.close() }
@@ -184,19 +202,44 @@ func (t *turn) explain(slower time.Duration, waits []wait, works []work) []Expla
 	}
 	segments := t.segments(works, from, to)
 	pieces := split(segments, waits, from, to)
-	var list []Explanation
+	// The slowest of those that are alike.
+	type kin struct {
+		client uint64
+		name   string
+		nested bool
+	}
+	slowest, alike := map[kin]int{}, map[kin]int{}
 	for i := range t.records {
 		r := &t.records[i]
-		begin, done := r.begin(), r.done()
-		if r.Flags&commandNested != 0 {
-			begin = r.Start
+		if r.total() < slower {
+			continue
 		}
-		if total := time.Duration(done - begin); total >= slower {
-			list = append(list, Explanation{*r, total, t.causes(i, begin, done, segments, pieces, waits, works)})
+		k := kin{r.Client, r.Name, r.nested()}
+		s := &t.records[slowest[k]]
+		if alike[k]++; alike[k] == 1 || cmp.Or(cmp.Compare(r.total(), s.total()), cmp.Compare(r.End-r.Start, s.End-s.Start)) > 0 {
+			slowest[k] = i
 		}
 	}
-	slices.SortStableFunc(list, func(a, b Explanation) int { return cmp.Compare(a.Command.Start, b.Command.Start) })
+	var list []Explanation
+	for k, i := range slowest {
+		list = append(list, Explanation{t.records[i], t.records[i].total(), alike[k] - 1, t.causes(i, segments, pieces, waits, works)})
+	}
+	slices.SortFunc(list, func(a, b Explanation) int {
+		return cmp.Or(cmp.Compare(a.Command.Start, b.Command.Start), cmp.Compare(b.Command.End, a.Command.End))
+	})
 	return list
+}
+
+// nested reports whether another command executed it, in a stock server.
+func (r *CommandRecord) nested() bool { return r.Flags&commandNested != 0 }
+
+// total is the time that has to be explained: what comes before a nested command is
+// the other one's.
+func (r *CommandRecord) total() time.Duration {
+	if r.nested() {
+		return time.Duration(r.End - r.Start)
+	}
+	return time.Duration(r.done() - r.begin())
 }
 
 // done is the end of what is known of a command.
@@ -208,7 +251,7 @@ func (t *turn) giveReplies() {
 	for i := range t.records {
 		r := &t.records[i]
 		// Without arguments: nothing is known of its reply either.
-		if t.replies.to != 0 && (r.ReplyBytes > 0 || r.Args == 0) && r.Flags&commandNested == 0 {
+		if t.replies.to != 0 && (r.ReplyBytes > 0 || r.Args == 0) && !r.nested() {
 			r.WriteStart, r.WriteEnd = t.replies.from, t.replies.to
 		}
 	}
@@ -238,7 +281,7 @@ func (t *turn) segments(works []work, from, to int64) []segment {
 	read, ended, written := map[once]bool{}, map[once]int64{}, map[once]bool{}
 	for _, i := range order {
 		r := &t.records[i]
-		if r.Flags&commandNested != 0 {
+		if r.nested() {
 			continue
 		}
 		add(segment{r.Start, r.End, layerCall, i, PhaseCall})
@@ -319,8 +362,10 @@ func (s *segment) before(other *segment) bool {
 }
 
 // causes shares the time of a record out.
-func (t *turn) causes(victim int, begin, done int64, segments []segment, pieces []piece, waits []wait, works []work) []Cause {
+func (t *turn) causes(victim int, segments []segment, pieces []piece, waits []wait, works []work) []Cause {
 	r := &t.records[victim]
+	done := r.done()
+	begin := done - int64(r.total())
 	type key struct {
 		kind   CauseKind
 		what   string
@@ -343,7 +388,7 @@ func (t *turn) causes(victim int, begin, done int64, segments []segment, pieces 
 		switch {
 		case s != nil && s.layer == layerWork:
 			k = key{kind: CauseWork, what: works[s.of].kind.String()}
-		case r.Flags&commandNested != 0:
+		case r.nested():
 			k = key{kind: CauseOwn, what: PhaseCall.String()}
 		case s == nil:
 		case s.of == victim || s.layer == layerSocket && t.records[s.of].Client == r.Client && (s.phase == PhaseWrite || t.records[s.of].ReadStart == r.ReadStart):
@@ -385,7 +430,8 @@ func (t *turn) causes(victim int, begin, done int64, segments []segment, pieces 
 				c.longest, c.Key, c.KeyLen = call, other.FirstKey(), other.KeyLen
 			}
 		}
-		if k.kind == CauseWork && p.from <= s.from {
+		if k.kind == CauseWork && c.slice != s.of+1 {
+			c.slice = s.of + 1
 			c.Amount += works[s.of].amount
 		}
 	}

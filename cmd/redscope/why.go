@@ -85,7 +85,7 @@ and some probes on its functions besides.
 	if err := notes(w, opts.PID, exited); err != nil {
 		return err
 	}
-	limits, err := explainer.Limits()
+	limits, err := explainer.Limits(w)
 	if err != nil {
 		return err
 	}
@@ -102,71 +102,50 @@ and some probes on its functions besides.
 // whyOutput shows explanations and adds their causes up.
 type whyOutput struct {
 	*bufio.Writer
-	json  bool
-	most  int // to be shown, 0 for all
-	shown int
+	json bool
+	most int // to be shown, 0 for all
 
-	commands int
-	total    time.Duration
-	causes   []bpf.Cause
+	explained int
+	commands  int           // with those that are alike
+	total     time.Duration // of those that were explained
+	causes    []bpf.Cause
 }
 
-func (o *whyOutput) full() bool { return o.most != 0 && o.shown >= o.most }
+func (o *whyOutput) full() bool { return o.most != 0 && o.explained >= o.most }
 
-// show shows explanations of whole turns. As text, commands of one client that have
-// the same name and waited in the same turn are shown once, by the slowest.
 func (o *whyOutput) show(list []bpf.Explanation) error {
-	type kin struct {
-		wake   int64
-		client uint64
-		name   string
-	}
-	kinOf := func(e *bpf.Explanation) kin { return kin{e.Command.Wake, e.Command.Client, e.Command.Name} }
-	slowest, like := map[kin]int{}, map[kin]int{}
-	for i := range list {
-		k := kinOf(&list[i])
-		if like[k]++; like[k] == 1 || list[i].Total > list[slowest[k]].Total {
-			slowest[k] = i
-		}
-	}
 	for i := range list {
 		if o.full() {
 			return nil
 		}
 		e := &list[i]
 		o.add(e)
-		k := kinOf(e)
 		if o.json {
-			if err := json.NewEncoder(o).Encode(jsonExplanationOf(e)); err != nil {
+			if err := json.NewEncoder(o).Encode(jsonExplanation{recordOf(&e.Command), e.Total, e.Alike, jsonCausesOf(e.Causes, e.Total)}); err != nil {
 				return err
 			}
-		} else if slowest[k] == i {
-			if _, err := o.WriteString(explanation(e, like[k]-1)); err != nil {
-				return err
-			}
-		} else {
-			continue
+		} else if _, err := o.WriteString(explanation(e)); err != nil {
+			return err
 		}
-		o.shown++
 	}
 	return nil
 }
 
 // add adds the causes of an explanation to those of all.
 func (o *whyOutput) add(e *bpf.Explanation) {
-	o.commands++
+	o.explained++
+	o.commands += 1 + e.Alike
 	o.total += e.Total
 	for _, c := range e.Causes {
 		i := slices.IndexFunc(o.causes, func(d bpf.Cause) bool { return d.Kind == c.Kind && d.What == c.What && d.Client == c.Client })
 		if i < 0 {
-			c.Amount = 0 // the same work delays many
-			c.Commands = 0
-			c.Key = nil
+			c.Amount, c.Commands, c.Key = 0, 0, nil // several may have waited for the same
 			o.causes = append(o.causes, c)
 			continue
 		}
 		o.causes[i].Time += c.Time
 		o.causes[i].Blocked += c.Blocked
+		o.causes[i].Function = cmp.Or(o.causes[i].Function, c.Function)
 	}
 }
 
@@ -177,13 +156,13 @@ const (
 )
 
 // explanation is a waterfall, and the causes below it.
-func explanation(e *bpf.Explanation, more int) string {
+func explanation(e *bpf.Explanation) string {
 	var b strings.Builder
 	waterfall(&b, &e.Command)
 	b.WriteString("  why\n")
 	writeCauses(&b, e.Causes, e.Total, e.Command.Client)
-	if more > 0 {
-		fmt.Fprintf(&b, "  %d more %s of the same client waited in this turn\n", more, commandName(e.Command.Name))
+	if e.Alike > 0 {
+		fmt.Fprintf(&b, "  and %d more %s of this client in the same turn\n", e.Alike, commandName(e.Command.Name))
 	}
 	b.WriteByte('\n')
 	return b.String()
@@ -284,6 +263,7 @@ func causeText(c *bpf.Cause, client uint64) string {
 type jsonExplanation struct {
 	jsonRecord
 	Total time.Duration `json:"total"`
+	Alike int           `json:"alike"`
 	Why   []jsonCause   `json:"why"`
 }
 
@@ -300,10 +280,6 @@ type jsonCause struct {
 	Function string        `json:"function,omitempty"`
 }
 
-func jsonExplanationOf(e *bpf.Explanation) jsonExplanation {
-	return jsonExplanation{recordOf(&e.Command), e.Total, jsonCausesOf(e.Causes, e.Total)}
-}
-
 func jsonCausesOf(causes []bpf.Cause, total time.Duration) []jsonCause {
 	list := make([]jsonCause, 0, len(causes))
 	for _, c := range causes {
@@ -318,16 +294,17 @@ func (o *whyOutput) summary() error {
 	slices.SortStableFunc(o.causes, func(a, b bpf.Cause) int { return cmp.Compare(b.Time, a.Time) })
 	if o.json {
 		return json.NewEncoder(o).Encode(struct {
-			Slow  int           `json:"slow_commands"`
-			Total time.Duration `json:"total"`
-			Why   []jsonCause   `json:"why"`
-		}{o.commands, o.total, jsonCausesOf(o.causes, o.total)})
+			Slow      int           `json:"slow_commands"`
+			Explained int           `json:"explained"`
+			Total     time.Duration `json:"total"`
+			Why       []jsonCause   `json:"why"`
+		}{o.commands, o.explained, o.total, jsonCausesOf(o.causes, o.total)})
 	}
 	if o.commands == 0 {
 		return nil
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d slow commands took %s\n", o.commands, short(o.total))
+	fmt.Fprintf(&b, "%d of %d slow commands explained, %s in all\n", o.explained, o.commands, short(o.total))
 	writeCauses(&b, o.causes, o.total, 0)
 	b.WriteByte('\n')
 	_, err := io.WriteString(o, b.String())
