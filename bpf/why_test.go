@@ -492,3 +492,49 @@ func TestWhyAddsUp(t *testing.T) {
 		t.Logf("%d slow; %+v", slow, totals)
 	})
 }
+
+// BenchmarkWhy measures what the server's process spends on a SET without and with
+// an Explainer, in rounds that take turns. docs/bpf.md has a table of it.
+//
+//	go test ./bpf -run '^$' -bench Why -benchtime 7x
+func BenchmarkWhy(b *testing.B) {
+	for _, c := range []struct {
+		server   string
+		start    func(testing.TB) *redisServer
+		pipeline string
+		commands uint64
+	}{{"redscope", newRedisServer, "1", 100_000}, {"redscope", newRedisServer, "16", 500_000}, {"redis-server", newStockServer, "1", 100_000}, {"redis-server", newStockServer, "16", 500_000}} {
+		b.Run(c.server+"/P"+c.pipeline, func(b *testing.B) {
+			s := c.start(b)
+			round := func() float64 {
+				before := cpuTime(b, s.Process.Pid)
+				load := s.load(b, "-t", "set", "-n", fmt.Sprint(c.commands), "-P", c.pipeline)
+				if err := load.Wait(); err != nil {
+					b.Fatal(err)
+				}
+				return float64(cpuTime(b, s.Process.Pid)-before) / float64(c.commands)
+			}
+			round()
+			var off, on []float64
+			for b.Loop() {
+				off = append(off, round())
+				e, err := StartExplainer(s.Process.Pid, 10*time.Millisecond)
+				if err != nil {
+					b.Fatal(err)
+				}
+				w := watchCommands(b, CommandOptions{PID: s.Process.Pid, SlowerThan: 10 * time.Millisecond, Phases: true, Turns: true})
+				stop := drainAlways(b, w)
+				on = append(on, round())
+				stop()
+				w.Close()
+				e.Close()
+			}
+			slices.Sort(off)
+			slices.Sort(on)
+			middle := len(on) / 2
+			b.ReportMetric(off[middle], "off-ns/command")
+			b.ReportMetric(on[middle]-off[middle], "more-ns/command")
+			b.ReportMetric(100*off[middle]/on[middle], "left-%")
+		})
+	}
+}
