@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -125,8 +126,35 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 		}
 		s.probes = append(s.probes, callProbe{m.program, probes{offsets: []uint64{site.File}}})
 	}
+	if opts.Turns {
+		s.findReplies(exe)
+		if s.manyThreads() {
+			s.limit("which command waited for which is not seen: several threads execute commands")
+		}
+	}
 	s.probes = append(s.probes, callProbe{callsProgCallStart, probes{offsets: []uint64{start.Site.File}}})
 	return nil
+}
+
+// findReplies finds where the replies of a turn are written.
+func (s *callSource) findReplies(exe *image) {
+	const without = "how long replies were held back is not seen"
+	f, err := exe.cFunction("handleClientsWithPendingWritesUsingThreads")
+	if err != nil {
+		f, err = exe.cFunction("handleClientsWithPendingWrites")
+	}
+	if err != nil {
+		s.limit("%s: %v", without, err)
+		return
+	}
+	site := exe.function(f).Site
+	if site.Cost == CostNone {
+		s.limit("%s: %s cannot be probed: %s", without, f.name, site.Reason)
+		return
+	}
+	s.probes = append(s.probes,
+		callProbe{callsProgRepliesEnd, probes{offsets: []uint64{site.File}, returns: true}},
+		callProbe{callsProgRepliesStart, probes{offsets: []uint64{site.File}}})
 }
 
 func (s *callSource) limit(format string, args ...any) {
@@ -208,12 +236,17 @@ func (b *image) callTo(f, to symbol) (uint64, bool) {
 	return off, err == nil
 }
 
+// manyThreads reports whether the server executes commands in several threads, as
+// KeyDB does.
+func (s *callSource) manyThreads() bool {
+	return strings.HasPrefix(filepath.Base(s.target.exe), "keydb")
+}
+
 func (s *callSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
 	spec, err := loadCalls()
 	constants := map[string]any{
-		callsVarTargetOnly: multiSupported(),
-		// KeyDB executes commands in several threads.
-		callsVarManyThreads: strings.HasPrefix(filepath.Base(s.target.exe), "keydb"),
+		callsVarTargetOnly:  multiSupported(),
+		callsVarManyThreads: s.manyThreads(),
 	}
 	if s.layout != nil {
 		maps.Copy(constants, s.layout.constants())
@@ -256,7 +289,7 @@ func (s *callSource) end(coll *ebpf.Collection, detach func()) error {
 	err := s.counts(&s.after.calls, &s.after.errors)
 	detach()
 	s.ended = err == nil && s.server != 0
-	if s.target.exited() {
+	if s.gone() {
 		return nil
 	}
 	return err
@@ -300,6 +333,37 @@ func (s *callSource) name(coll *ebpf.Collection, id int) string {
 	return name
 }
 
+// gone reports whether the process has exited, or executed another program.
+func (s *callSource) gone() bool {
+	if s.target.exited() {
+		return true
+	}
+	if s.server == 0 {
+		return false
+	}
+	_, err := s.mem.ReadAt(make([]byte, 1), int64(s.server))
+	return err == io.EOF // there is nothing left of the address space
+}
+
+// learn reads the names of the commands that have come so far: a process that exits
+// takes them along.
+func (s *callSource) learn(coll *ebpf.Collection) error {
+	if s.gone() {
+		return ErrExited
+	}
+	if s.layout == nil {
+		return nil
+	}
+	var known uint64
+	if err := readVariables(coll, map[string]*uint64{callsVarCommandsKnown: &known}); err != nil {
+		return err
+	}
+	for id := range min(int(known), maxCommands) {
+		s.name(coll, id)
+	}
+	return nil
+}
+
 func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) {
 	var starts, unseen, unended, deep, uncounted, refused, last, stop uint64
 	err = readVariables(coll, map[string]*uint64{
@@ -326,10 +390,10 @@ func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) 
 }
 
 func (s *callSource) hits(coll *ebpf.Collection) (hits uint64, err error) {
-	var starts, ends, errs, reads, wakes uint64
+	var starts, ends, errs, reads, wakes, replies uint64
 	err = readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends,
-		callsVarErrors: &errs, callsVarReads: &reads, callsVarWakes: &wakes})
-	return starts + ends + errs + reads + wakes, err
+		callsVarErrors: &errs, callsVarReads: &reads, callsVarWakes: &wakes, callsVarReplies: &replies})
+	return starts + ends + errs + reads + wakes + replies, err
 }
 
 // enough is after how many of something a probe that must have been hit with it,
@@ -344,8 +408,10 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 		callsVarReads: &reads, callsVarWakes: &wakes, callsVarStrange: &strange, callsVarOtherErrors: &other, callsVarCommandsKnown: &commands}); err != nil {
 		return nil, err
 	}
-	now := s.after
-	if !s.ended {
+	now, gone := s.after, s.gone()
+	if gone {
+		now = s.before // nobody can be asked any more
+	} else if !s.ended {
 		if err := s.counts(&now.calls, &now.errors); err != nil {
 			return nil, err
 		}
@@ -365,7 +431,7 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 		all = append(all, fmt.Sprintf("of %d commands the client could not be read", strange))
 	}
 	for id := range min(int(commands), maxCommands) {
-		if s.name(coll, id) == "" {
+		if s.name(coll, id) == "" && !gone {
 			all = append(all, fmt.Sprintf("the name of a command cannot be read: the structures of %s are not those of Redis %s", s.target.exe, s.layout.version))
 			break
 		}

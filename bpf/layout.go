@@ -129,19 +129,3 @@ func cString(mem *os.File, addr uint64) string {
 	}
 	return string(text[:end])
 }
-
-// object finds a variable in the symbol tables: its address as linked, and size.
-func (b *image) object(name string) (addr, size uint64, err error) {
-	for _, read := range []func() ([]elf.Symbol, error){b.elf.DynamicSymbols, b.elf.Symbols} {
-		syms, err := read()
-		if err != nil {
-			continue // no such table
-		}
-		for _, s := range syms {
-			if s.Name == name && elf.ST_TYPE(s.Info) == elf.STT_OBJECT && s.Section != elf.SHN_UNDEF {
-				return s.Value, s.Size, nil
-			}
-		}
-	}
-	return 0, 0, fmt.Errorf("%s has no %s", b.name, name)
-}
