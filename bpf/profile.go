@@ -136,7 +136,9 @@ func startProfile(opts ProfileOptions, noTables error) (*Profiler, error) {
 		p.coll, program, p.limits, err = target.loadWalker(spec, name, map[string]any{
 			profileVarTextStart: start, profileVarTextEnd: end, profileVarHaveTaskRegs: haveRegs,
 		}, noTables, others...)
-		if err != nil && opts.OffCPU {
+		if _, noBTF := os.Stat("/sys/kernel/btf/vmlinux"); opts.OffCPU && noBTF != nil && errors.Is(err, ebpf.ErrNotSupported) {
+			err = fmt.Errorf("the time off the CPU needs the kernel's BTF (CONFIG_DEBUG_INFO_BTF), which is not there: %w; without --off-cpu redscope record works", noBTF)
+		} else if err != nil && opts.OffCPU {
 			err = fmt.Errorf("%w (the time off the CPU needs Linux 5.18 with CONFIG_DEBUG_INFO_BTF)", err)
 		}
 	}

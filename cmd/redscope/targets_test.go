@@ -74,8 +74,9 @@ func copyAs(t *testing.T, path, name string) string {
 	return path
 }
 
-// load sends SETs to a server until stop is called or the server is gone.
-func load(t *testing.T, addr string) (stop func()) {
+// load sends a few commands to a server now and again, until the test ends or the
+// server is gone.
+func load(t *testing.T, addr string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -94,11 +95,10 @@ func load(t *testing.T, addr string) (stop func()) {
 					return
 				}
 			}
+			time.Sleep(time.Millisecond)
 		}
 	}()
-	stop = sync.OnceFunc(func() { conn.Close(); <-ended })
-	t.Cleanup(stop)
-	return stop
+	t.Cleanup(func() { conn.Close(); <-ended })
 }
 
 // tracer is a redscope trace --json that is running.

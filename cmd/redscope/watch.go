@@ -203,13 +203,16 @@ func (ws *watching) begin() error {
 
 // start begins to watch a process as a target.
 func (ws *watching) start(t *target, p process) error {
-	opts := ws.opts
+	opts, was := ws.opts, !gone(p.pid)
 	opts.PID = p.pid
 	w, err := bpf.StartCommandWatcher(opts)
 	if err == nil {
 		t.w, t.process, t.began, t.waiting, t.failed = w, p, time.Now(), false, nil
+		if stopped(p.pid) {
+			ws.note("%v is stopped, by SIGSTOP or a debugger: it executes nothing", t)
+		}
 	}
-	if errors.Is(err, bpf.ErrExited) {
+	if err != nil && was && gone(p.pid) {
 		return fmt.Errorf("pid %d exited before it could be watched", p.pid)
 	}
 	return err
