@@ -86,6 +86,14 @@ func redscopeAs(t *testing.T, attr *syscall.SysProcAttr, env string, args ...str
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
+// few are the first n of all with -short, else all.
+func few[T any](n int, all ...T) []T {
+	if testing.Short() {
+		return all[:n]
+	}
+	return all
+}
+
 // looks are the commands that look into a process, for a short time.
 func looks(pid int) [][]string {
 	p := strconv.Itoa(pid)
@@ -94,6 +102,16 @@ func looks(pid int) [][]string {
 		{"trace", "-p", p, "--for", "100ms"},
 		{"stack", "-p", p, "setCommand", "-d", "100ms"},
 		{"record", "-p", p, "-d", "100ms", "-o=", "--folded", "-"},
+	}
+}
+
+// works are commands that look into a busy server, and what each must print.
+func works(pid string) [][2]string {
+	return [][2]string{
+		{"top -p " + pid + " --for 200ms", "SET "},
+		{"stack -p " + pid + " setCommand", "setCommand+"},
+		{"trace -p " + pid + " --one-in 1000 --for 200ms", "SET "},
+		{"record -p " + pid + " -d 1s -o= --folded -", "aeMain;"},
 	}
 }
 
@@ -116,7 +134,7 @@ func alive(t *testing.T, addr string) {
 
 func TestWithoutCapabilities(t *testing.T) {
 	pid, addr := launchServer(t, buildServer(t))
-	for _, args := range looks(pid) {
+	for _, args := range few(1, looks(pid)...) {
 		status, _, errs := redscopeAs(t, nil, withoutCapabilities+"=1", args...)
 		refuses(t, "as root, "+args[0], status, errs, "eBPF needs CAP_BPF and CAP_PERFMON: run as root")
 		nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
@@ -128,17 +146,10 @@ func TestWithoutCapabilities(t *testing.T) {
 
 // The capabilities that the error names are enough for another user's processes.
 func TestWithFewCapabilities(t *testing.T) {
-	for _, path := range []string{buildServer(t), stockServer(t)} {
-		if testing.Short() && path == buildServer(t) {
-			continue
-		}
+	for _, path := range few(1, stockServer(t), buildServer(t)) {
 		p := strconv.Itoa(startServer(t, path))
-		for args, want := range map[string]string{
-			"top -p " + p + " --for 200ms":                 "SET ",
-			"trace -p " + p + " --one-in 1000 --for 200ms": "SET ",
-			"stack -p " + p + " setCommand":                "setCommand+",
-			"record -p " + p + " -d 1s -o= --folded -":     "aeMain;",
-		} {
+		for _, c := range few(2, works(p)...) {
+			args, want := c[0], c[1]
 			attr := &syscall.SysProcAttr{
 				Credential:  &syscall.Credential{Uid: 65534, Gid: 65534},
 				AmbientCaps: []uintptr{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE},
@@ -159,12 +170,8 @@ func TestWithoutKernelFiles(t *testing.T) {
 	p := strconv.Itoa(startServer(t, buildServer(t)))
 	attr := func() *syscall.SysProcAttr { return &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS} }
 	env := withoutDirectories + "=/sys/kernel/btf:/sys/kernel/tracing:/sys/kernel/debug"
-	for args, want := range map[string]string{
-		"top -p " + p + " --for 200ms":                "SET ",
-		"trace -p " + p + " --one-in 100 --for 200ms": "SET ",
-		"stack -p " + p + " setCommand":               "setCommand+",
-		"record -p " + p + " -d 1s -o= --folded -":    "aeMain;",
-	} {
+	for _, c := range few(2, works(p)...) {
+		args, want := c[0], c[1]
 		status, out, errs := redscopeAs(t, attr(), env, strings.Fields(args)...)
 		if status != 0 || !strings.Contains(out, want) {
 			t.Errorf("%s: status %d, %s\n%s", args, status, errs, out)
@@ -218,6 +225,9 @@ func TestOfWhatIsNoServer(t *testing.T) {
 // of functions works.
 func TestStrippedServer(t *testing.T) {
 	require.Tool(t, "go")
+	if testing.Short() {
+		t.Skip("builds a server")
+	}
 	path := filepath.Join(t.TempDir(), "server")
 	build := exec.Command("go", "build", "-ldflags=-s", "-o", path, "../server")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -250,20 +260,22 @@ func TestDamagedExecutables(t *testing.T) {
 	le := binary.LittleEndian
 	sections := le.Uint64(whole[0x28:]) // e_shoff
 	rng := rand.New(rand.NewPCG(1, 1))
-	for name, c := range map[string]struct {
+	for _, c := range few(2, []struct {
+		name   string
 		damage func([]byte) []byte
 		want   string
 	}{
-		"no-sections": {func(b []byte) []byte { le.PutUint64(b[0x28:], 0); le.PutUint32(b[0x3c:], 0); return b }, "no symbol table"},
-		"wild-offset": {func(b []byte) []byte { le.PutUint64(b[0x28:], 1<<64-4096); return b }, "a damaged one"},
-		"cut":         {func(b []byte) []byte { return b[:sections] }, "a damaged one"},
-		"garbage": {func(b []byte) []byte {
+		{"no-sections", func(b []byte) []byte { le.PutUint64(b[0x28:], 0); le.PutUint32(b[0x3c:], 0); return b }, "no symbol table"},
+		{"wild-offset", func(b []byte) []byte { le.PutUint64(b[0x28:], 1<<64-4096); return b }, "a damaged one"},
+		{"cut", func(b []byte) []byte { return b[:sections] }, "a damaged one"},
+		{"garbage", func(b []byte) []byte {
 			for i := range b[sections:] {
 				b[sections:][i] = byte(rng.Uint32())
 			}
 			return b
 		}, "a damaged one"},
-	} {
+	}...) {
+		name := c.name
 		path := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(path, c.damage(bytes.Clone(whole)), 0o755); err != nil {
 			t.Fatal(err)
@@ -282,7 +294,7 @@ func TestDamagedExecutables(t *testing.T) {
 		alive(t, addr)
 	}
 	// Anything may be in a file.
-	for range 20 {
+	for range len(few(3, make([]int, 20)...)) {
 		b := bytes.Clone(whole)
 		for range 50 {
 			at := rng.Uint64N(uint64(len(b)))
@@ -313,10 +325,8 @@ func TestDamagedExecutables(t *testing.T) {
 
 // Of a process that is stopped nothing is seen, and nobody waits for it.
 func TestStoppedServer(t *testing.T) {
-	for kind, path := range map[string]string{"ours": buildServer(t), "stock": stockServer(t)} {
-		if testing.Short() && kind == "stock" {
-			continue
-		}
+	for _, path := range few(1, buildServer(t), stockServer(t)) {
+		kind := filepath.Base(path)
 		pid, addr := launchServer(t, path)
 		look := func(how string) {
 			for _, args := range looks(pid) {
@@ -417,13 +427,13 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 		t.Skip(err)
 	}
 	defer full.Close()
-	for _, args := range []string{
+	for _, args := range few(3, []string{
 		"top -p " + p + " --for 100ms", "top -p " + p + " --for 100ms --json",
 		"trace -p " + p + " --one-in 1000", "trace -p " + p + " --one-in 1000 --json",
 		"stack -p " + p + " setCommand -n 0",
 		"record -p " + p + " -d 1s -o= --folded -", "record -p " + p + " -d 1s -o /dev/full",
 		"probes " + buildServer(t),
-	} {
+	}...) {
 		cmd := redscope(t, t.TempDir(), strings.Fields(args)...)
 		var errs bytes.Buffer
 		cmd.Stdout, cmd.Stderr = full, &errs
