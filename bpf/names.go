@@ -53,17 +53,15 @@ func (p *process) commandNames() ([]string, error) {
 
 // variableAddress finds a variable of the executable in the running process.
 func (p *process) variableAddress(exe *image, name string) (uint64, error) {
-	syms, err := exe.elf.Symbols()
+	linked, _, err := exe.object(name)
+	if errors.Is(err, errNoObject) {
+		return 0, fmt.Errorf("%w: it is not a redscope server of this version", err)
+	}
 	if err != nil {
-		return 0, exe.noSymbols()
+		return 0, err
 	}
-	for _, s := range syms {
-		if s.Name == name && elf.ST_TYPE(s.Info) == elf.STT_OBJECT {
-			bias, err := p.bias(exe)
-			return s.Value + bias, err
-		}
-	}
-	return 0, fmt.Errorf("%s has no %s: it is not a redscope server of this version", exe.name, name)
+	bias, err := p.bias(exe)
+	return linked + bias, err
 }
 
 // bias is how far from where it was linked to the executable has been loaded.
@@ -76,9 +74,11 @@ func (p *process) bias(exe *image) (uint64, error) {
 		return 0, p.denied("its executable", err)
 	}
 	for _, m := range p.maps {
-		if m.file.ino == st.Ino {
-			linked, err := exe.address(m.offset)
-			return m.start - linked, err
+		if m.file.ino != st.Ino {
+			continue
+		}
+		if bias, ok := exe.bias(m.start, m.end, m.offset); ok {
+			return bias, nil
 		}
 	}
 	return 0, fmt.Errorf("pid %d (%s): its executable is not mapped", p.pid, p.comm)
