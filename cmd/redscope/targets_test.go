@@ -191,12 +191,13 @@ func (tr *tracer) interrupt() []account {
 	return tr.accounts
 }
 
-// checkAccounts wants each to add up, and the last to be the sum of those before.
+// checkAccounts wants each to add up, and the last to be the sum of those before. What
+// was missed, as the end of a call is when a server executes itself, is dropped.
 func checkAccounts(t *testing.T, accounts []account) {
 	t.Helper()
 	var sum account
 	for i, a := range accounts {
-		if a.Commands != a.ServerCommands || a.Spans+a.Filtered+a.Dropped != a.ServerCommands {
+		if a.Commands > a.ServerCommands || a.Commands+a.Dropped < a.ServerCommands || a.Spans+a.Filtered+a.Dropped != a.ServerCommands {
 			t.Errorf("%+v does not add up", a)
 		}
 		if i < len(accounts)-1 {
