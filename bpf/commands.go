@@ -194,7 +194,10 @@ type CommandOptions struct {
 	// it some 0.2 µs per command less; but a stack that a profiler takes meanwhile ends
 	// at call.
 	Returns bool
-	Cost    bool // measure the program's run time, which costs some 20 ns per hit
+	// Turns keeps, for each slow command, the others of its turn too, for an Explainer.
+	// It takes Phases.
+	Turns bool
+	Cost  bool // measure the program's run time, which costs some 20 ns per hit
 }
 
 // CommandWatcher counts and measures every command of a server.
@@ -253,6 +256,10 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	constants[turnVarSlowerThan] = uint64(max(0, opts.SlowerThan))
 	constants[turnVarOneIn] = opts.OneIn
 	constants[turnVarKeepFailed] = opts.Failed
+	constants[turnVarKeepTurn] = opts.Turns && constants[callsVarManyThreads] != true
+	if !opts.Turns {
+		spec.Maps[turnMapLedger].MaxEntries = 1
+	}
 	if opts.Histograms != 0 {
 		spec.Maps[turnMapHistograms].MaxEntries = opts.Histograms
 	}
