@@ -4,9 +4,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,7 +19,7 @@ import (
 // probes on its functions, as c/calls.bpf.c describes.
 type callSource struct {
 	target *process
-	mem    *os.File
+	mem    *memory
 	layout *serverLayout // nil when it is not known
 	server uint64        // address of the server's structure, 0 when it is not known
 
@@ -52,8 +50,8 @@ func newCallSource(p *process, opts CommandOptions) (s *callSource, err error) {
 		return nil, fmt.Errorf("%w; watching commands needs a redscope server or a Redis, Valkey or KeyDB server with its symbols", err)
 	}
 	s = &callSource{target: p, names: map[int]string{}}
-	if s.mem, err = os.Open(p.path("mem")); err != nil {
-		return nil, p.denied("its memory", err)
+	if s.mem, err = p.memory(); err != nil {
+		return nil, err
 	}
 	if err := s.find(exe, call, opts); err != nil {
 		s.close()
@@ -342,7 +340,7 @@ func (s *callSource) gone() bool {
 		return false
 	}
 	_, err := s.mem.ReadAt(make([]byte, 1), int64(s.server))
-	return err == io.EOF // there is nothing left of the address space
+	return err != nil // nothing is left of the address space
 }
 
 // learn reads the names of the commands that have come so far: a process that exits
@@ -443,5 +441,5 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 }
 
 func (s *callSource) close() {
-	s.mem.Close()
+	s.mem.close()
 }

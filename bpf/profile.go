@@ -162,7 +162,9 @@ func startProfile(opts ProfileOptions, noTables error) (*Profiler, error) {
 		if p.labels != nil {
 			p.limits = append(p.limits, p.labels.limits...)
 		}
-		if err != nil && opts.OffCPU {
+		if _, noBTF := os.Stat("/sys/kernel/btf/vmlinux"); opts.OffCPU && noBTF != nil && errors.Is(err, ebpf.ErrNotSupported) {
+			err = fmt.Errorf("the time off the CPU needs the kernel's BTF (CONFIG_DEBUG_INFO_BTF), which is not there: %w; without --off-cpu redscope record works", noBTF)
+		} else if err != nil && opts.OffCPU {
 			err = fmt.Errorf("%w (the time off the CPU needs Linux 5.18 with CONFIG_DEBUG_INFO_BTF)", err)
 		}
 	}

@@ -31,6 +31,7 @@ const asMain = "REDSCOPE_TEST_AS_MAIN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
+		degrade()
 		main()
 	}
 	code := m.Run()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -74,7 +75,7 @@ call, and with --phases what comes before it.
 			writeError = writeWaterfall(out, "", r)
 		}
 	}, func(time.Duration) error {
-		return errors.Join(writeError, out.Flush())
+		return cmp.Or(writeError, out.Flush())
 	})
 	if err != nil {
 		return err
@@ -83,7 +84,7 @@ call, and with --phases what comes before it.
 	if sent != nil {
 		lost = sent.close()
 	}
-	return errors.Join(writeError, ws.writeAccounts(out, *asJSON), out.Flush(), lost)
+	return errors.Join(cmp.Or(writeError, ws.writeAccounts(out, *asJSON), out.Flush()), lost)
 }
 
 // jsonRecord is a command as --json shows it. Times are CLOCK_MONOTONIC in ns.

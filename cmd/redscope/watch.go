@@ -207,22 +207,27 @@ func (ws *watching) begin() error {
 }
 
 // start begins to watch a process as a target.
-func (ws *watching) start(t *target, p process) error {
-	if ws.before != nil {
-		if err := ws.before(t, p.pid); err != nil {
-			return err
-		}
-	}
-	opts := ws.opts
+func (ws *watching) start(t *target, p process) (err error) {
+	opts, was := ws.opts, !gone(p.pid)
 	opts.PID = p.pid
-	w, err := bpf.StartCommandWatcher(opts)
+	if ws.before != nil {
+		err = ws.before(t, p.pid)
+	}
+	var w *bpf.CommandWatcher
 	if err == nil {
-		t.w, t.process, t.began, t.waiting, t.failed = w, p, time.Now(), false, nil
+		w, err = bpf.StartCommandWatcher(opts)
 	}
-	if errors.Is(err, bpf.ErrExited) {
+	switch {
+	case err != nil && was && gone(p.pid):
 		return fmt.Errorf("pid %d exited before it could be watched", p.pid)
+	case err != nil:
+		return err
 	}
-	return err
+	t.w, t.process, t.began, t.waiting, t.failed = w, p, time.Now(), false, nil
+	if stopped(p.pid) {
+		ws.note("%v is stopped, by SIGSTOP or a debugger: it executes nothing", t)
+	}
+	return nil
 }
 
 // detach takes all probes out.
