@@ -84,6 +84,7 @@ const (
 	callsProgLoopWake         = "loop_wake"
 	callsProgReadStart        = "read_start"
 	callsVarBeganUnseen       = "began_unseen"
+	callsVarBegun             = "begun"
 	callsVarClientArgc        = "client_argc"
 	callsVarClientArgv        = "client_argv"
 	callsVarClientBufpos      = "client_bufpos"
@@ -111,10 +112,12 @@ const (
 	callsVarManyThreads       = "many_threads"
 	callsVarOneIn             = "one_in"
 	callsVarOtherErrors       = "other_errors"
+	callsVarRarer             = "rarer"
 	callsVarReads             = "reads"
 	callsVarRefused           = "refused"
 	callsVarServerCalls       = "server_calls"
 	callsVarServerNesting     = "server_nesting"
+	callsVarShedding          = "shedding"
 	callsVarSlowerThan        = "slower_than"
 	callsVarStarts            = "starts"
 	callsVarStop              = "stop"
@@ -196,6 +199,7 @@ type callsMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type callsVariableSpecs struct {
 	BeganUnseen       *ebpf.VariableSpec `ebpf:"began_unseen"`
+	Begun             *ebpf.VariableSpec `ebpf:"begun"`
 	ClientArgc        *ebpf.VariableSpec `ebpf:"client_argc"`
 	ClientArgv        *ebpf.VariableSpec `ebpf:"client_argv"`
 	ClientBufpos      *ebpf.VariableSpec `ebpf:"client_bufpos"`
@@ -223,10 +227,12 @@ type callsVariableSpecs struct {
 	ManyThreads       *ebpf.VariableSpec `ebpf:"many_threads"`
 	OneIn             *ebpf.VariableSpec `ebpf:"one_in"`
 	OtherErrors       *ebpf.VariableSpec `ebpf:"other_errors"`
+	Rarer             *ebpf.VariableSpec `ebpf:"rarer"`
 	Reads             *ebpf.VariableSpec `ebpf:"reads"`
 	Refused           *ebpf.VariableSpec `ebpf:"refused"`
 	ServerCalls       *ebpf.VariableSpec `ebpf:"server_calls"`
 	ServerNesting     *ebpf.VariableSpec `ebpf:"server_nesting"`
+	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
 	SlowerThan        *ebpf.VariableSpec `ebpf:"slower_than"`
 	Starts            *ebpf.VariableSpec `ebpf:"starts"`
 	Stop              *ebpf.VariableSpec `ebpf:"stop"`
@@ -286,6 +292,7 @@ func (m *callsMaps) Close() error {
 // It can be passed to loadCallsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type callsVariables struct {
 	BeganUnseen       *ebpf.Variable `ebpf:"began_unseen"`
+	Begun             *ebpf.Variable `ebpf:"begun"`
 	ClientArgc        *ebpf.Variable `ebpf:"client_argc"`
 	ClientArgv        *ebpf.Variable `ebpf:"client_argv"`
 	ClientBufpos      *ebpf.Variable `ebpf:"client_bufpos"`
@@ -313,10 +320,12 @@ type callsVariables struct {
 	ManyThreads       *ebpf.Variable `ebpf:"many_threads"`
 	OneIn             *ebpf.Variable `ebpf:"one_in"`
 	OtherErrors       *ebpf.Variable `ebpf:"other_errors"`
+	Rarer             *ebpf.Variable `ebpf:"rarer"`
 	Reads             *ebpf.Variable `ebpf:"reads"`
 	Refused           *ebpf.Variable `ebpf:"refused"`
 	ServerCalls       *ebpf.Variable `ebpf:"server_calls"`
 	ServerNesting     *ebpf.Variable `ebpf:"server_nesting"`
+	Shedding          *ebpf.Variable `ebpf:"shedding"`
 	SlowerThan        *ebpf.Variable `ebpf:"slower_than"`
 	Starts            *ebpf.Variable `ebpf:"starts"`
 	Stop              *ebpf.Variable `ebpf:"stop"`

@@ -73,15 +73,21 @@ const (
 	turnVarKeepFailed        = "keep_failed"
 	turnVarManyThreads       = "many_threads"
 	turnVarOneIn             = "one_in"
+	turnVarPaused            = "paused"
+	turnVarRarer             = "rarer"
 	turnVarRefusedAfter      = "refused_after"
 	turnVarRefusedBefore     = "refused_before"
 	turnVarScratchUsed       = "scratch_used"
+	turnVarShedding          = "shedding"
 	turnVarSlowerThan        = "slower_than"
 	turnVarTargetNsDev       = "target_ns_dev"
 	turnVarTargetNsIno       = "target_ns_ino"
 	turnVarTargetPid         = "target_pid"
 	turnVarTurnHits          = "turn_hits"
 	turnVarTurnMissed        = "turn_missed"
+	turnVarTurnReads         = "turn_reads"
+	turnVarTurnResets        = "turn_resets"
+	turnVarTurnShed          = "turn_shed"
 	turnVarTurns             = "turns"
 	turnVarTurnsIdle         = "turns_idle"
 	turnVarTurnsWake         = "turns_wake"
@@ -156,15 +162,21 @@ type turnVariableSpecs struct {
 	KeepFailed        *ebpf.VariableSpec `ebpf:"keep_failed"`
 	ManyThreads       *ebpf.VariableSpec `ebpf:"many_threads"`
 	OneIn             *ebpf.VariableSpec `ebpf:"one_in"`
+	Paused            *ebpf.VariableSpec `ebpf:"paused"`
+	Rarer             *ebpf.VariableSpec `ebpf:"rarer"`
 	RefusedAfter      *ebpf.VariableSpec `ebpf:"refused_after"`
 	RefusedBefore     *ebpf.VariableSpec `ebpf:"refused_before"`
 	ScratchUsed       *ebpf.VariableSpec `ebpf:"scratch_used"`
+	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
 	SlowerThan        *ebpf.VariableSpec `ebpf:"slower_than"`
 	TargetNsDev       *ebpf.VariableSpec `ebpf:"target_ns_dev"`
 	TargetNsIno       *ebpf.VariableSpec `ebpf:"target_ns_ino"`
 	TargetPid         *ebpf.VariableSpec `ebpf:"target_pid"`
 	TurnHits          *ebpf.VariableSpec `ebpf:"turn_hits"`
 	TurnMissed        *ebpf.VariableSpec `ebpf:"turn_missed"`
+	TurnReads         *ebpf.VariableSpec `ebpf:"turn_reads"`
+	TurnResets        *ebpf.VariableSpec `ebpf:"turn_resets"`
+	TurnShed          *ebpf.VariableSpec `ebpf:"turn_shed"`
 	Turns             *ebpf.VariableSpec `ebpf:"turns"`
 	TurnsIdle         *ebpf.VariableSpec `ebpf:"turns_idle"`
 	TurnsWake         *ebpf.VariableSpec `ebpf:"turns_wake"`
@@ -219,15 +231,21 @@ type turnVariables struct {
 	KeepFailed        *ebpf.Variable `ebpf:"keep_failed"`
 	ManyThreads       *ebpf.Variable `ebpf:"many_threads"`
 	OneIn             *ebpf.Variable `ebpf:"one_in"`
+	Paused            *ebpf.Variable `ebpf:"paused"`
+	Rarer             *ebpf.Variable `ebpf:"rarer"`
 	RefusedAfter      *ebpf.Variable `ebpf:"refused_after"`
 	RefusedBefore     *ebpf.Variable `ebpf:"refused_before"`
 	ScratchUsed       *ebpf.Variable `ebpf:"scratch_used"`
+	Shedding          *ebpf.Variable `ebpf:"shedding"`
 	SlowerThan        *ebpf.Variable `ebpf:"slower_than"`
 	TargetNsDev       *ebpf.Variable `ebpf:"target_ns_dev"`
 	TargetNsIno       *ebpf.Variable `ebpf:"target_ns_ino"`
 	TargetPid         *ebpf.Variable `ebpf:"target_pid"`
 	TurnHits          *ebpf.Variable `ebpf:"turn_hits"`
 	TurnMissed        *ebpf.Variable `ebpf:"turn_missed"`
+	TurnReads         *ebpf.Variable `ebpf:"turn_reads"`
+	TurnResets        *ebpf.Variable `ebpf:"turn_resets"`
+	TurnShed          *ebpf.Variable `ebpf:"turn_shed"`
 	Turns             *ebpf.Variable `ebpf:"turns"`
 	TurnsIdle         *ebpf.Variable `ebpf:"turns_idle"`
 	TurnsWake         *ebpf.Variable `ebpf:"turns_wake"`

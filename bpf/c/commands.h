@@ -87,6 +87,12 @@ __u64 commands_dropped; // no room in the ring
 __u64 commands_countdown;
 __u64 histograms_used;
 
+// What user space has given up for now, to spend less (budget.go).
+#define SHED_PHASES 1 // times other than of call and total
+#define SHED_TIMES 2  // all times
+__u64 shedding;
+__u64 rarer; // keep 2^rarer times fewer of those that are kept for one_in
+
 // Most servers execute commands in one thread, and then nobody else adds.
 #define ADD(variable, n) \
 	(many_threads ? (void)__sync_fetch_and_add(&(variable), (n)) : (void)((variable) += (n)))
@@ -164,16 +170,19 @@ __attribute__((noinline)) int account(struct command *c)
 		ADD(count->calls, 1);
 		if (c->flags & COMMAND_FAILED)
 			ADD(count->failed, 1);
-		struct command_histograms *h = histograms_of(count);
+		__u64 shed = shedding;
+		struct command_histograms *h = shed & SHED_TIMES ? 0 : histograms_of(count);
 		if (h) {
+			add_phase(h, CALL, c->start, c->end);
+			add_phase(h, TOTAL, begin, done);
+		}
+		if (h && !(shed & SHED_PHASES)) {
 			add_phase(h, WAIT, c->wake, c->read_start);
 			add_phase(h, READ, c->read_start, c->read_end);
 			add_phase(h, PARSE, c->read_end, c->parsed);
 			add_phase(h, QUEUE, c->parsed, c->start);
-			add_phase(h, CALL, c->start, c->end);
 			add_phase(h, HOLD, c->end, c->write_start);
 			add_phase(h, WRITE, c->write_start, c->write_end);
-			add_phase(h, TOTAL, begin, done);
 		}
 	}
 	ADD(count->reply_bytes, c->reply_bytes);
@@ -185,7 +194,7 @@ __attribute__((noinline)) int account(struct command *c)
 		kept |= KEPT_FAILED;
 	// Threads that count down at once may keep one more or less.
 	if (one_in && commands_countdown-- == 0) {
-		commands_countdown = one_in - 1;
+		commands_countdown = (one_in << (rarer & 31)) - 1;
 		kept |= KEPT_SAMPLED;
 	}
 	if (!kept) {

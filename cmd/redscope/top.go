@@ -24,11 +24,12 @@ const hotKeySample = 101
 const hotShare = 0.01
 
 func runTop(ctx context.Context, args []string) error {
-	fs := newFlags("top", "-p PROCESS [--every TIME] [--for TIME] [--phase NAME] [--json]", `
+	fs := newFlags("top", "-p PROCESS [--every TIME] [--for TIME] [--phase NAME] [--budget SHARE] [--json]", `
   redscope top -p server
   redscope top -p server --for 10s
   redscope top -p 4711 --phase total --every 5s
   redscope top -p 4711 --for 1s --json
+  redscope top -p redis-server --budget 2%
 
 Shows what a server does, by command: calls and errors per second, the share of
 the event loop's time, and how long a phase took (call, unless --phase says
@@ -64,7 +65,7 @@ counted in one command of 101.
 	}
 
 	keys := newHotKeys(hotKeysKept)
-	last := picture{}
+	var last, shown picture
 	renew := func(w *bpf.CommandWatcher, elapsed time.Duration) error {
 		if !live {
 			return nil
@@ -75,8 +76,12 @@ counted in one command of 101.
 		}
 		var b strings.Builder
 		b.WriteString("\x1b[H\x1b[2J") // home, clear
-		now.since(last).write(&b, phase, keys)
-		last = now
+		if now.away {
+			shown.looking = now.looking // what was seen last stays
+		} else {
+			shown, last = now.since(last), now
+		}
+		shown.write(&b, phase, keys)
 		_, err = os.Stdout.WriteString(b.String())
 		return err
 	}
@@ -109,6 +114,7 @@ counted in one command of 101.
 		b.WriteString("\x1b[H\x1b[2J")
 	}
 	whole.write(&b, phase, keys)
+	a.Looking = nil // it is in the picture
 	b.WriteByte('\n')
 	_, err = io.WriteString(os.Stdout, b.String())
 	return errors.Join(err, a.write(os.Stdout, false))
@@ -117,23 +123,31 @@ counted in one command of 101.
 // picture is what was seen up to a time, or between two.
 type picture struct {
 	elapsed time.Duration
+	looked  time.Duration // how long of that the server was looked at
+	away    bool          // and it is not now
+	looking *looking      // since the start; nil without a budget
 	stats   []bpf.CommandStats
 	totals  bpf.CommandTotals
 	cost    bpf.CommandCost
 }
 
 func takePicture(w *bpf.CommandWatcher, elapsed time.Duration) (p picture, err error) {
-	p.elapsed = elapsed
-	var errs [3]error
+	p.elapsed, p.looked = elapsed, elapsed
+	var errs [4]error
 	p.stats, errs[0] = w.Snapshot()
 	p.totals, errs[1] = w.Totals()
 	p.cost, errs[2] = w.Cost()
+	if p.looking, errs[3] = lookingOf(w); p.looking != nil {
+		p.elapsed = time.Duration(p.looking.Elapsed * float64(time.Second))
+		p.looked = p.elapsed - time.Duration(p.looking.NotLooking*float64(time.Second))
+		p.away = p.looking.away
+	}
 	return p, errors.Join(errs[:]...)
 }
 
 // since returns what came after an earlier picture.
 func (p picture) since(before picture) picture {
-	d := picture{elapsed: p.elapsed - before.elapsed, totals: p.totals, cost: p.cost}
+	d := picture{elapsed: p.elapsed - before.elapsed, looked: p.looked - before.looked, looking: p.looking, totals: p.totals, cost: p.cost}
 	d.totals.Turns -= before.totals.Turns
 	d.totals.Idle -= before.totals.Idle
 	d.totals.Seen -= before.totals.Seen
@@ -161,35 +175,58 @@ func (p picture) since(before picture) picture {
 
 // busy is the share of the time in which the event loop did not wait for events.
 func (p picture) busy() float64 {
-	return max(0, 1-p.totals.Idle.Seconds()/p.elapsed.Seconds())
+	return max(0, 1-p.totals.Idle.Seconds()/p.looked.Seconds())
+}
+
+// loop is the share of the event loop's time that the command's function took;
+// false when nothing was timed.
+func (p picture) loop(s bpf.CommandStats) (share float64, known bool) {
+	h := s.Phases[bpf.PhaseCall]
+	n := h.Count()
+	if n == 0 {
+		return 0, false
+	}
+	return h.Sum.Seconds() / float64(n) * float64(s.Calls) / p.looked.Seconds(), true
 }
 
 // byLoopTime are the commands, those first that took most of the loop's time.
 func (p picture) byLoopTime() []bpf.CommandStats {
 	return slices.SortedStableFunc(slices.Values(p.stats), func(a, b bpf.CommandStats) int {
-		return cmp.Compare(b.Phases[bpf.PhaseCall].Sum, a.Phases[bpf.PhaseCall].Sum)
+		return cmp.Or(cmp.Compare(b.Phases[bpf.PhaseCall].Sum, a.Phases[bpf.PhaseCall].Sum), cmp.Compare(b.Calls, a.Calls))
 	})
 }
 
 func (p picture) write(b *strings.Builder, phase bpf.Phase, keys *hotKeys) {
-	seconds := p.elapsed.Seconds()
-	perTurn := 0.0
+	fmt.Fprintf(b, "%.0f commands/s   loop busy %.0f %%", float64(p.totals.Seen)/p.elapsed.Seconds(), 100*p.busy())
 	if p.totals.Turns > 0 {
-		perTurn = float64(p.totals.Seen) / float64(p.totals.Turns)
+		fmt.Fprintf(b, "   %.1f commands per wake-up", float64(p.cost.Commands)/float64(p.totals.Turns))
 	}
-	fmt.Fprintf(b, "%.0f commands/s   loop busy %.0f %%   %.1f commands per wake-up", float64(p.totals.Seen)/seconds, 100*p.busy(), perTurn)
-	if p.cost.Commands > 0 {
+	if p.looking == nil && p.cost.Commands > 0 {
 		fmt.Fprintf(b, "   looking: %d ns of eBPF per command", p.cost.RunTime.Nanoseconds()/int64(p.cost.Commands))
 	}
 	if p.totals.Missed > 0 {
 		fmt.Fprintf(b, "   %d not seen", p.totals.Missed)
 	}
+	if p.looking != nil {
+		fmt.Fprintf(b, "\n%v", p.looking)
+	}
 	fmt.Fprintf(b, "\n\n%-20s %10s %6s %9s  %s: %5s %7s %7s %7s\n", "command", "calls/s", "loop", "errors/s", phase, "p50", "p99", "p99.9", "max")
+	seconds := p.looked.Seconds()
 	for _, s := range p.byLoopTime() {
+		loop := "-"
+		if share, known := p.loop(s); known {
+			loop = fmt.Sprintf("%.1f%%", 100*share)
+		}
 		h := s.Phases[phase]
-		fmt.Fprintf(b, "%-20s %10.0f %5.1f%% %9.1f  %*s %7s %7s %7s\n", commandName(s.Name), float64(s.Calls)/seconds,
-			100*s.Phases[bpf.PhaseCall].Sum.Seconds()/seconds, float64(s.Failed+s.Refused)/seconds,
-			len(phase.String())+7, short(h.Quantile(0.5)), short(h.Quantile(0.99)), short(h.Quantile(0.999)), short(h.Quantile(1)))
+		quantile := func(q float64) string {
+			if h.Count() == 0 {
+				return "-"
+			}
+			return short(h.Quantile(q))
+		}
+		fmt.Fprintf(b, "%-20s %10.0f %6s %9.1f  %*s %7s %7s %7s\n", commandName(s.Name), float64(s.Calls)/seconds,
+			loop, float64(s.Failed+s.Refused)/seconds,
+			len(phase.String())+7, quantile(0.5), quantile(0.99), quantile(0.999), quantile(1))
 	}
 	title := "\nkeys\n"
 	for _, k := range keys.top(5) {

@@ -23,6 +23,7 @@ type watchFlags struct {
 	process         *string
 	duration        *time.Duration
 	phases, returns *bool
+	budget          *string
 }
 
 func addWatchFlags(fs *flag.FlagSet) watchFlags {
@@ -31,6 +32,7 @@ func addWatchFlags(fs *flag.FlagSet) watchFlags {
 		duration: fs.Duration("for", 0, "end after that `TIME`; 0 is at Ctrl-C"),
 		phases:   fs.Bool("phases", false, "of a stock server, also what comes before a command's call: two more probes per read"),
 		returns:  fs.Bool("returns", false, "of a stock server, the end of a call by its return: a little cheaper, but profilers' stacks end at call meanwhile"),
+		budget:   fs.String("budget", "", "see less rather than cost the server more than that `SHARE` of its processor time: 2%, 0.5%"),
 	}
 }
 
@@ -43,6 +45,9 @@ func (f watchFlags) options(operands []string) (opts bpf.CommandOptions, err err
 		return opts, usagef("--for cannot be negative")
 	}
 	opts.Phases, opts.Returns = *f.phases, *f.returns
+	if opts.Budget, err = parseBudget(*f.budget); err != nil {
+		return opts, err
+	}
 	opts.PID, err = targetPID(*f.process)
 	return opts, err
 }
@@ -100,7 +105,10 @@ type account struct {
 	Spans          uint64 `json:"spans"`
 	Filtered       uint64 `json:"filtered"`
 	Dropped        uint64 `json:"dropped"`
+	NotLookedAt    uint64 `json:"not_looked_at"`   // of Filtered, to keep to the budget
 	ServerCommands uint64 `json:"server_commands"` // as the server counts them itself
+
+	Looking *looking `json:"looking,omitempty"`
 }
 
 func accountOf(w *bpf.CommandWatcher) (a account, err error) {
@@ -115,8 +123,9 @@ func accountOf(w *bpf.CommandWatcher) (a account, err error) {
 	for _, s := range stats {
 		a.Commands += s.Calls + s.Refused
 	}
-	a.Spans, a.Filtered, a.Dropped, a.ServerCommands = t.Sent, t.Filtered, t.Dropped, t.Seen
-	return a, nil
+	a.Spans, a.Filtered, a.Dropped, a.NotLookedAt, a.ServerCommands = t.Sent, t.Filtered, t.Dropped, t.Shed, t.Seen
+	a.Looking, err = lookingOf(w)
+	return a, err
 }
 
 // write ends a command's output with the account.
@@ -124,7 +133,14 @@ func (a account) write(out io.Writer, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(out).Encode(a)
 	}
-	_, err := fmt.Fprintf(out, "%d commands: %d shown, %d filtered, %d dropped; the server counts %d\n", a.Commands, a.Spans, a.Filtered, a.Dropped, a.ServerCommands)
+	counted := fmt.Sprintf("%d commands", a.Commands)
+	if a.NotLookedAt > 0 {
+		counted += fmt.Sprintf(" looked at, %d not", a.NotLookedAt)
+	}
+	if a.Looking != nil {
+		fmt.Fprintln(out, a.Looking)
+	}
+	_, err := fmt.Fprintf(out, "%s: %d shown, %d filtered, %d dropped; the server counts %d\n", counted, a.Spans, a.Filtered, a.Dropped, a.ServerCommands)
 	return err
 }
 
