@@ -300,7 +300,7 @@ func (g *governor) next(s spell) decision {
 		if g.rest += s.wall; g.rest >= restFor {
 			*g = newGovernor(g.share)
 			g.rest = restFor
-			return decision{g.shed, g.look, steadyPeriod}
+			return decision{g.shed, g.look, hastyPeriod} // the load may come back
 		}
 	} else {
 		g.rest = 0
