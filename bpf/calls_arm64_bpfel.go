@@ -105,6 +105,7 @@ const (
 	callsVarEnds              = "ends"
 	callsVarErrors            = "errors"
 	callsVarFirstCalls        = "first_calls"
+	callsVarGoverned          = "governed"
 	callsVarHistogramsUsed    = "histograms_used"
 	callsVarKeepFailed        = "keep_failed"
 	callsVarKnownLayout       = "known_layout"
@@ -220,6 +221,7 @@ type callsVariableSpecs struct {
 	Ends              *ebpf.VariableSpec `ebpf:"ends"`
 	Errors            *ebpf.VariableSpec `ebpf:"errors"`
 	FirstCalls        *ebpf.VariableSpec `ebpf:"first_calls"`
+	Governed          *ebpf.VariableSpec `ebpf:"governed"`
 	HistogramsUsed    *ebpf.VariableSpec `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.VariableSpec `ebpf:"keep_failed"`
 	KnownLayout       *ebpf.VariableSpec `ebpf:"known_layout"`
@@ -313,6 +315,7 @@ type callsVariables struct {
 	Ends              *ebpf.Variable `ebpf:"ends"`
 	Errors            *ebpf.Variable `ebpf:"errors"`
 	FirstCalls        *ebpf.Variable `ebpf:"first_calls"`
+	Governed          *ebpf.Variable `ebpf:"governed"`
 	HistogramsUsed    *ebpf.Variable `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.Variable `ebpf:"keep_failed"`
 	KnownLayout       *ebpf.Variable `ebpf:"known_layout"`

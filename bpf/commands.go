@@ -254,6 +254,7 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	constants[turnVarSlowerThan] = uint64(max(0, opts.SlowerThan))
 	constants[turnVarOneIn] = opts.OneIn
 	constants[turnVarKeepFailed] = opts.Failed
+	constants[turnVarGoverned] = opts.Budget > 0
 	if opts.Histograms != 0 {
 		spec.Maps[turnMapHistograms].MaxEntries = opts.Histograms
 	}

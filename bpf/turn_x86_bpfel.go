@@ -69,6 +69,7 @@ const (
 	turnVarCommandsDropped   = "commands_dropped"
 	turnVarCommandsFiltered  = "commands_filtered"
 	turnVarCommandsSent      = "commands_sent"
+	turnVarGoverned          = "governed"
 	turnVarHistogramsUsed    = "histograms_used"
 	turnVarKeepFailed        = "keep_failed"
 	turnVarManyThreads       = "many_threads"
@@ -158,6 +159,7 @@ type turnVariableSpecs struct {
 	CommandsDropped   *ebpf.VariableSpec `ebpf:"commands_dropped"`
 	CommandsFiltered  *ebpf.VariableSpec `ebpf:"commands_filtered"`
 	CommandsSent      *ebpf.VariableSpec `ebpf:"commands_sent"`
+	Governed          *ebpf.VariableSpec `ebpf:"governed"`
 	HistogramsUsed    *ebpf.VariableSpec `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.VariableSpec `ebpf:"keep_failed"`
 	ManyThreads       *ebpf.VariableSpec `ebpf:"many_threads"`
@@ -227,6 +229,7 @@ type turnVariables struct {
 	CommandsDropped   *ebpf.Variable `ebpf:"commands_dropped"`
 	CommandsFiltered  *ebpf.Variable `ebpf:"commands_filtered"`
 	CommandsSent      *ebpf.Variable `ebpf:"commands_sent"`
+	Governed          *ebpf.Variable `ebpf:"governed"`
 	HistogramsUsed    *ebpf.Variable `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.Variable `ebpf:"keep_failed"`
 	ManyThreads       *ebpf.Variable `ebpf:"many_threads"`

@@ -220,7 +220,7 @@ int call_start(struct regs *ctx)
 	f->client = client;
 	f->counted = REGS_ARG2(ctx) & CMD_CALL_STATS;
 	f->command.command = -1;
-	if (shedding & SHED_PHASES)
+	if (SHED(SHED_PHASES))
 		t->wake = t->read_start = 0; // of a turn long ago
 	f->command.wake = t->wake;
 	f->command.read_start = t->read_start;

@@ -79,6 +79,7 @@ volatile const __u64 slower_than; // ns, in call or in total; 0: keep none for b
 volatile const __u64 one_in;      // keep one in so many; 0: none
 volatile const __u8 keep_failed;
 volatile const __u8 many_threads; // execute commands
+volatile const __u8 governed;     // user space may shed; else what asks for it is no code
 
 // Commands accounted = sent + filtered + dropped.
 __u64 commands_sent;
@@ -92,6 +93,8 @@ __u64 histograms_used;
 #define SHED_TIMES 2  // all times
 __u64 shedding;
 __u64 rarer; // keep 2^rarer times fewer of those that are kept for one_in
+
+#define SHED(what) (governed && shedding & (what))
 
 // Most servers execute commands in one thread, and then nobody else adds.
 #define ADD(variable, n) \
@@ -170,19 +173,18 @@ __attribute__((noinline)) int account(struct command *c)
 		ADD(count->calls, 1);
 		if (c->flags & COMMAND_FAILED)
 			ADD(count->failed, 1);
-		__u64 shed = shedding;
-		struct command_histograms *h = shed & SHED_TIMES ? 0 : histograms_of(count);
+		struct command_histograms *h = SHED(SHED_TIMES) ? 0 : histograms_of(count);
 		if (h) {
+			if (!SHED(SHED_PHASES)) {
+				add_phase(h, WAIT, c->wake, c->read_start);
+				add_phase(h, READ, c->read_start, c->read_end);
+				add_phase(h, PARSE, c->read_end, c->parsed);
+				add_phase(h, QUEUE, c->parsed, c->start);
+				add_phase(h, HOLD, c->end, c->write_start);
+				add_phase(h, WRITE, c->write_start, c->write_end);
+			}
 			add_phase(h, CALL, c->start, c->end);
 			add_phase(h, TOTAL, begin, done);
-		}
-		if (h && !(shed & SHED_PHASES)) {
-			add_phase(h, WAIT, c->wake, c->read_start);
-			add_phase(h, READ, c->read_start, c->read_end);
-			add_phase(h, PARSE, c->read_end, c->parsed);
-			add_phase(h, QUEUE, c->parsed, c->start);
-			add_phase(h, HOLD, c->end, c->write_start);
-			add_phase(h, WRITE, c->write_start, c->write_end);
 		}
 	}
 	ADD(count->reply_bytes, c->reply_bytes);

@@ -73,7 +73,7 @@ static __always_inline void account_turn(struct turn t, struct records *records)
 				break;
 			if (records->command[i].flags & COMMAND_REFUSED)
 				refused++;
-			if (!records->command[i].batch)
+			if (governed && !records->command[i].batch)
 				reads++;
 			account(&records->command[i]);
 		}
@@ -84,20 +84,22 @@ static __always_inline void account_turn(struct turn t, struct records *records)
 	if (!turn_hits) {
 		calls_before = calls;
 		refused_before = refused;
-	} else if (paused && (calls < calls_after || refused < refused_after)) {
+	} else if (governed && paused && (calls < calls_after || refused < refused_after)) {
 		calls_before += calls - calls_after;
 		refused_before += refused - refused_after;
 		turn_resets++;
 	} else {
 		__u64 between = calls + refused - calls_after - refused_after;
-		if (paused)
+		if (governed && paused)
 			turn_shed += between;
 		else
 			turn_missed += between;
 	}
-	paused = 0;
+	if (governed)
+		paused = 0;
 	turn_missed += unread;
-	turn_reads += reads;
+	if (governed)
+		turn_reads += reads;
 	calls_after = t.calls;
 	refused_after = t.refused;
 	turn_hits++;
