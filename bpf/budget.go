@@ -39,6 +39,14 @@ type Budget struct {
 	Looking  bool                      // now; only with ShedTime it may not be
 }
 
+// Elapsed is the time since the watching began.
+func (b *Budget) Elapsed() (all time.Duration) {
+	for _, d := range b.Levels {
+		all += d
+	}
+	return all
+}
+
 // budget keeps to a budget.
 type budget struct {
 	governor governor
@@ -148,8 +156,8 @@ func (w *CommandWatcher) govern() error {
 		b.due = b.last.Add(d.period)
 		err = w.shed(d)
 	}
-	if errors.Is(err, ErrExited) {
-		return nil // the next Drain says so
+	if err != nil && w.source.learn(w.coll) != nil {
+		return nil // the next Drain says that the process is gone
 	}
 	return err
 }

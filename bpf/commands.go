@@ -221,6 +221,9 @@ type commandSource interface {
 	// end calls detach, so that totals are those of what was seen.
 	end(coll *ebpf.Collection, detach func()) error
 	name(coll *ebpf.Collection, id int) string
+	// learn reads what the process knows alone, every 20 ms or so, and tells by
+	// ErrExited that there is no such process any more.
+	learn(*ebpf.Collection) error
 	// totals fills in what account does not count. Before the end, Seen may be 0.
 	totals(*ebpf.Collection) (CommandTotals, error)
 	hits(*ebpf.Collection) (uint64, error)
@@ -305,7 +308,10 @@ const drainAtMost = 60_000
 // after the last of them. The record is valid during the call only. It is Drain
 // that keeps to the budget; with one, call nothing of w meanwhile.
 func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
-	gone := w.target.exited() // asked before the ring is read for the last time
+	gone := w.source.learn(w.coll) // asked before the ring is read for the last time
+	if gone != nil && !errors.Is(gone, ErrExited) {
+		return gone
+	}
 	var r CommandRecord
 	w.ring.SetDeadline(time.Unix(1, 0)) // it has to wait for nothing
 	for range drainAtMost {
@@ -325,8 +331,8 @@ func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 		r.Slow, r.Failed, r.Sampled = r.Flags&keptSlow != 0, r.Flags&keptFailed != 0, r.Flags&keptSampled != 0
 		f(&r)
 	}
-	if gone {
-		return ErrExited
+	if gone != nil {
+		return gone
 	}
 	return w.govern()
 }

@@ -96,7 +96,9 @@ func (p *callsPast) add(t *CommandTotals) {
 
 // reset tells whether the server's count began afresh in the pause before what t
 // is of.
-func (p *callsPast) reset(t CommandTotals) bool { return p.seen && t.CallsBefore != p.before }
+func (p *callsPast) reset(t CommandTotals) bool {
+	return p.seen && t.CallsAfter != 0 && t.CallsBefore != p.before
+}
 
 // noteErrors adds what was answered in a pause, by the server's own count.
 func (p *callsPast) noteErrors(before, after uint64) {
@@ -201,7 +203,7 @@ func (s *callSource) forget(coll *ebpf.Collection) error {
 func (s *callSource) catchUp(*ebpf.Collection) error {
 	var calls, errors uint64
 	err := s.counts(&calls, &errors)
-	if s.target.exited() {
+	if s.gone() {
 		return nil
 	}
 	s.past.noteErrors(s.after.errors, errors)

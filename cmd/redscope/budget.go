@@ -27,7 +27,8 @@ type looking struct {
 	Share      float64 `json:"share"`
 	Cost       int64   `json:"cost"`        // ns
 	CPU        int64   `json:"cpu"`         // ns that the server used, with those
-	PerCommand int64   `json:"per_command"` // ns, of those looked at
+	Commands   uint64  `json:"commands"`    // looked at
+	PerCommand int64   `json:"per_command"` // ns
 	Shed       string  `json:"shed"`        // now
 
 	// Seconds.
@@ -35,34 +36,46 @@ type looking struct {
 	WithoutPhases     float64 `json:"without_phases"`
 	WithoutHistograms float64 `json:"without_histograms"`
 	NotLooking        float64 `json:"not_looking"`
-
-	away bool // not looking now
 }
 
 var shedNames = [bpf.ShedLevels]string{"nothing shed", "phases shed", "histograms shed", "looking part of the time"}
 
-// lookingOf returns nil when there is no budget.
-func lookingOf(w *bpf.CommandWatcher) (*looking, error) {
-	b, governed, err := w.Budget()
-	if !governed || err != nil {
-		return nil, err
+func lookingOf(b bpf.Budget) *looking {
+	l := &looking{Budget: b.Share, Cost: int64(b.Cost), CPU: int64(b.CPU), Commands: b.Commands, Shed: shedNames[b.Shed],
+		Elapsed: b.Elapsed().Seconds(), NotLooking: (b.Elapsed() - b.Looked).Seconds(),
+		WithoutPhases: (b.Elapsed() - b.Levels[bpf.ShedNothing]).Seconds(), WithoutHistograms: b.Levels[bpf.ShedTimes].Seconds()}
+	l.divide()
+	return l
+}
+
+func (l *looking) divide() {
+	if l.CPU > 0 {
+		l.Share = float64(l.Cost) / float64(l.CPU)
 	}
-	l := &looking{Budget: b.Share, Cost: int64(b.Cost), CPU: int64(b.CPU), Shed: shedNames[b.Shed], away: !b.Looking}
-	if b.CPU > 0 {
-		l.Share = b.Cost.Seconds() / b.CPU.Seconds()
+	if l.Commands > 0 {
+		l.PerCommand = l.Cost / int64(l.Commands)
 	}
-	if b.Commands > 0 {
-		l.PerCommand = int64(b.Cost) / int64(b.Commands)
+}
+
+// plus returns both together; what is shed now is what after sheds. Either may be
+// nil.
+func (l *looking) plus(after *looking) *looking {
+	if l == nil {
+		return after
 	}
-	for level, d := range b.Levels {
-		l.Elapsed += d.Seconds()
-		if bpf.Shed(level) != bpf.ShedNothing {
-			l.WithoutPhases += d.Seconds()
-		}
+	if after == nil {
+		return l
 	}
-	l.WithoutHistograms = b.Levels[bpf.ShedTimes].Seconds()
-	l.NotLooking = l.Elapsed - b.Looked.Seconds()
-	return l, nil
+	sum := *after
+	sum.Cost += l.Cost
+	sum.CPU += l.CPU
+	sum.Commands += l.Commands
+	sum.Elapsed += l.Elapsed
+	sum.WithoutPhases += l.WithoutPhases
+	sum.WithoutHistograms += l.WithoutHistograms
+	sum.NotLooking += l.NotLooking
+	sum.divide()
+	return &sum
 }
 
 func (l *looking) String() string {
