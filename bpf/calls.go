@@ -133,8 +133,35 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 		}
 		*m.to = append(*m.to, callProbe{m.program, probes{offsets: []uint64{site.File}, cost: site.Cost}})
 	}
+	if opts.Turns {
+		s.findReplies(exe)
+		if s.manyThreads() {
+			s.limit("which command waited for which is not seen: several threads execute commands")
+		}
+	}
 	s.probes = append(s.probes, callProbe{callsProgCallStart, probes{offsets: []uint64{start.Site.File}, cost: start.Site.Cost}})
 	return nil
+}
+
+// findReplies finds where the replies of a turn are written.
+func (s *callSource) findReplies(exe *image) {
+	const without = "how long replies were held back is not seen"
+	f, err := exe.cFunction("handleClientsWithPendingWritesUsingThreads")
+	if err != nil {
+		f, err = exe.cFunction("handleClientsWithPendingWrites")
+	}
+	if err != nil {
+		s.limit("%s: %v", without, err)
+		return
+	}
+	site := exe.function(f).Site
+	if site.Cost == CostNone {
+		s.limit("%s: %s cannot be probed: %s", without, f.name, site.Reason)
+		return
+	}
+	s.probes = append(s.probes,
+		callProbe{callsProgRepliesEnd, probes{offsets: []uint64{site.File}, returns: true, cost: costReturn}},
+		callProbe{callsProgRepliesStart, probes{offsets: []uint64{site.File}, cost: site.Cost}})
 }
 
 func (s *callSource) limit(format string, args ...any) {
@@ -216,12 +243,17 @@ func (b *image) callTo(f, to symbol) (uint64, bool) {
 	return off, err == nil
 }
 
+// manyThreads reports whether the server executes commands in several threads, as
+// KeyDB does.
+func (s *callSource) manyThreads() bool {
+	return strings.HasPrefix(filepath.Base(s.target.exe), "keydb")
+}
+
 func (s *callSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
 	spec, err := loadCalls()
 	constants := map[string]any{
-		callsVarTargetOnly: multiSupported(),
-		// KeyDB executes commands in several threads.
-		callsVarManyThreads: strings.HasPrefix(filepath.Base(s.target.exe), "keydb"),
+		callsVarTargetOnly:  multiSupported(),
+		callsVarManyThreads: s.manyThreads(),
 	}
 	if s.layout != nil {
 		maps.Copy(constants, s.layout.constants())
@@ -385,10 +417,10 @@ func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) 
 }
 
 func (s *callSource) hits(coll *ebpf.Collection) (hits uint64, err error) {
-	var starts, ends, errs, reads, wakes uint64
+	var starts, ends, errs, reads, wakes, replies uint64
 	err = readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends,
-		callsVarErrors: &errs, callsVarReads: &reads, callsVarWakes: &wakes})
-	return starts + ends + errs + reads + wakes, err
+		callsVarErrors: &errs, callsVarReads: &reads, callsVarWakes: &wakes, callsVarReplies: &replies})
+	return starts + ends + errs + reads + wakes + replies, err
 }
 
 // enough is after how many of something a probe that must have been hit with it,

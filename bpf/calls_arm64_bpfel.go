@@ -54,6 +54,7 @@ type callsThread struct {
 	Depth     uint64
 	Wake      uint64
 	ReadStart uint64
+	Replies   uint64
 	Batch     uint64
 	Calls     [8]struct {
 		_       structs.HostLayout
@@ -75,6 +76,7 @@ const (
 	callsMapCommandNumbers    = "command_numbers"
 	callsMapCommandRing       = "command_ring"
 	callsMapHistograms        = "histograms"
+	callsMapLedger            = "ledger"
 	callsMapOneThread         = "one_thread"
 	callsMapThreads           = "threads"
 	callsProgCallEnd          = "call_end"
@@ -83,6 +85,8 @@ const (
 	callsProgErrorReply       = "error_reply"
 	callsProgLoopWake         = "loop_wake"
 	callsProgReadStart        = "read_start"
+	callsProgRepliesEnd       = "replies_end"
+	callsProgRepliesStart     = "replies_start"
 	callsVarBeganUnseen       = "began_unseen"
 	callsVarBegun             = "begun"
 	callsVarClientArgc        = "client_argc"
@@ -108,14 +112,19 @@ const (
 	callsVarGoverned          = "governed"
 	callsVarHistogramsUsed    = "histograms_used"
 	callsVarKeepFailed        = "keep_failed"
+	callsVarKeepTurn          = "keep_turn"
 	callsVarKnownLayout       = "known_layout"
 	callsVarLastCalls         = "last_calls"
+	callsVarLedgerFull        = "ledger_full"
+	callsVarLedgerUsed        = "ledger_used"
+	callsVarLoopThread        = "loop_thread"
 	callsVarManyThreads       = "many_threads"
 	callsVarOneIn             = "one_in"
 	callsVarOtherErrors       = "other_errors"
 	callsVarRarer             = "rarer"
 	callsVarReads             = "reads"
 	callsVarRefused           = "refused"
+	callsVarReplies           = "replies"
 	callsVarServerCalls       = "server_calls"
 	callsVarServerNesting     = "server_nesting"
 	callsVarShedding          = "shedding"
@@ -128,6 +137,8 @@ const (
 	callsVarTargetOnly        = "target_only"
 	callsVarTargetPid         = "target_pid"
 	callsVarTooDeep           = "too_deep"
+	callsVarTurnKept          = "turn_kept"
+	callsVarTurnWake          = "turn_wake"
 	callsVarUncounted         = "uncounted"
 	callsVarWakes             = "wakes"
 )
@@ -180,6 +191,8 @@ type callsProgramSpecs struct {
 	ErrorReply   *ebpf.ProgramSpec `ebpf:"error_reply"`
 	LoopWake     *ebpf.ProgramSpec `ebpf:"loop_wake"`
 	ReadStart    *ebpf.ProgramSpec `ebpf:"read_start"`
+	RepliesEnd   *ebpf.ProgramSpec `ebpf:"replies_end"`
+	RepliesStart *ebpf.ProgramSpec `ebpf:"replies_start"`
 }
 
 // callsMapSpecs contains maps before they are loaded into the kernel.
@@ -191,6 +204,7 @@ type callsMapSpecs struct {
 	CommandNumbers   *ebpf.MapSpec `ebpf:"command_numbers"`
 	CommandRing      *ebpf.MapSpec `ebpf:"command_ring"`
 	Histograms       *ebpf.MapSpec `ebpf:"histograms"`
+	Ledger           *ebpf.MapSpec `ebpf:"ledger"`
 	OneThread        *ebpf.MapSpec `ebpf:"one_thread"`
 	Threads          *ebpf.MapSpec `ebpf:"threads"`
 }
@@ -224,14 +238,19 @@ type callsVariableSpecs struct {
 	Governed          *ebpf.VariableSpec `ebpf:"governed"`
 	HistogramsUsed    *ebpf.VariableSpec `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.VariableSpec `ebpf:"keep_failed"`
+	KeepTurn          *ebpf.VariableSpec `ebpf:"keep_turn"`
 	KnownLayout       *ebpf.VariableSpec `ebpf:"known_layout"`
 	LastCalls         *ebpf.VariableSpec `ebpf:"last_calls"`
+	LedgerFull        *ebpf.VariableSpec `ebpf:"ledger_full"`
+	LedgerUsed        *ebpf.VariableSpec `ebpf:"ledger_used"`
+	LoopThread        *ebpf.VariableSpec `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.VariableSpec `ebpf:"many_threads"`
 	OneIn             *ebpf.VariableSpec `ebpf:"one_in"`
 	OtherErrors       *ebpf.VariableSpec `ebpf:"other_errors"`
 	Rarer             *ebpf.VariableSpec `ebpf:"rarer"`
 	Reads             *ebpf.VariableSpec `ebpf:"reads"`
 	Refused           *ebpf.VariableSpec `ebpf:"refused"`
+	Replies           *ebpf.VariableSpec `ebpf:"replies"`
 	ServerCalls       *ebpf.VariableSpec `ebpf:"server_calls"`
 	ServerNesting     *ebpf.VariableSpec `ebpf:"server_nesting"`
 	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
@@ -244,6 +263,8 @@ type callsVariableSpecs struct {
 	TargetOnly        *ebpf.VariableSpec `ebpf:"target_only"`
 	TargetPid         *ebpf.VariableSpec `ebpf:"target_pid"`
 	TooDeep           *ebpf.VariableSpec `ebpf:"too_deep"`
+	TurnKept          *ebpf.VariableSpec `ebpf:"turn_kept"`
+	TurnWake          *ebpf.VariableSpec `ebpf:"turn_wake"`
 	Uncounted         *ebpf.VariableSpec `ebpf:"uncounted"`
 	Wakes             *ebpf.VariableSpec `ebpf:"wakes"`
 }
@@ -273,6 +294,7 @@ type callsMaps struct {
 	CommandNumbers   *ebpf.Map `ebpf:"command_numbers"`
 	CommandRing      *ebpf.Map `ebpf:"command_ring"`
 	Histograms       *ebpf.Map `ebpf:"histograms"`
+	Ledger           *ebpf.Map `ebpf:"ledger"`
 	OneThread        *ebpf.Map `ebpf:"one_thread"`
 	Threads          *ebpf.Map `ebpf:"threads"`
 }
@@ -284,6 +306,7 @@ func (m *callsMaps) Close() error {
 		m.CommandNumbers,
 		m.CommandRing,
 		m.Histograms,
+		m.Ledger,
 		m.OneThread,
 		m.Threads,
 	)
@@ -318,14 +341,19 @@ type callsVariables struct {
 	Governed          *ebpf.Variable `ebpf:"governed"`
 	HistogramsUsed    *ebpf.Variable `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.Variable `ebpf:"keep_failed"`
+	KeepTurn          *ebpf.Variable `ebpf:"keep_turn"`
 	KnownLayout       *ebpf.Variable `ebpf:"known_layout"`
 	LastCalls         *ebpf.Variable `ebpf:"last_calls"`
+	LedgerFull        *ebpf.Variable `ebpf:"ledger_full"`
+	LedgerUsed        *ebpf.Variable `ebpf:"ledger_used"`
+	LoopThread        *ebpf.Variable `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.Variable `ebpf:"many_threads"`
 	OneIn             *ebpf.Variable `ebpf:"one_in"`
 	OtherErrors       *ebpf.Variable `ebpf:"other_errors"`
 	Rarer             *ebpf.Variable `ebpf:"rarer"`
 	Reads             *ebpf.Variable `ebpf:"reads"`
 	Refused           *ebpf.Variable `ebpf:"refused"`
+	Replies           *ebpf.Variable `ebpf:"replies"`
 	ServerCalls       *ebpf.Variable `ebpf:"server_calls"`
 	ServerNesting     *ebpf.Variable `ebpf:"server_nesting"`
 	Shedding          *ebpf.Variable `ebpf:"shedding"`
@@ -338,6 +366,8 @@ type callsVariables struct {
 	TargetOnly        *ebpf.Variable `ebpf:"target_only"`
 	TargetPid         *ebpf.Variable `ebpf:"target_pid"`
 	TooDeep           *ebpf.Variable `ebpf:"too_deep"`
+	TurnKept          *ebpf.Variable `ebpf:"turn_kept"`
+	TurnWake          *ebpf.Variable `ebpf:"turn_wake"`
 	Uncounted         *ebpf.Variable `ebpf:"uncounted"`
 	Wakes             *ebpf.Variable `ebpf:"wakes"`
 }
@@ -352,6 +382,8 @@ type callsPrograms struct {
 	ErrorReply   *ebpf.Program `ebpf:"error_reply"`
 	LoopWake     *ebpf.Program `ebpf:"loop_wake"`
 	ReadStart    *ebpf.Program `ebpf:"read_start"`
+	RepliesEnd   *ebpf.Program `ebpf:"replies_end"`
+	RepliesStart *ebpf.Program `ebpf:"replies_start"`
 }
 
 func (p *callsPrograms) Close() error {
@@ -362,6 +394,8 @@ func (p *callsPrograms) Close() error {
 		p.ErrorReply,
 		p.LoopWake,
 		p.ReadStart,
+		p.RepliesEnd,
+		p.RepliesStart,
 	)
 }
 

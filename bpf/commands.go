@@ -194,7 +194,10 @@ type CommandOptions struct {
 	// it some 0.2 µs per command less; but a stack that a profiler takes meanwhile ends
 	// at call.
 	Returns bool
-	Cost    bool // measure the program's run time, which costs some 20 ns per hit
+	// Turns keeps, for each slow command, the others of its turn too, for an Explainer.
+	// It takes Phases.
+	Turns bool
+	Cost  bool // measure the program's run time, which costs some 20 ns per hit
 	// Budget is the share of the process's processor time that watching may cost
 	// it; 0 for whatever it takes. Budget says what that means.
 	Budget float64
@@ -258,6 +261,10 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	constants[turnVarOneIn] = opts.OneIn
 	constants[turnVarKeepFailed] = opts.Failed
 	constants[turnVarGoverned] = opts.Budget > 0
+	constants[turnVarKeepTurn] = opts.Turns && constants[callsVarManyThreads] != true
+	if !opts.Turns {
+		spec.Maps[turnMapLedger].MaxEntries = 1
+	}
 	if opts.Histograms != 0 {
 		spec.Maps[turnMapHistograms].MaxEntries = opts.Histograms
 	}

@@ -62,7 +62,9 @@ func multiSupported() bool {
 func prepare(spec *ebpf.CollectionSpec) {
 	if multiSupported() {
 		for _, prog := range spec.Programs {
-			prog.AttachType = ebpf.AttachTraceUprobeMulti
+			if prog.Type == ebpf.Kprobe {
+				prog.AttachType = ebpf.AttachTraceUprobeMulti
+			}
 		}
 	}
 }
