@@ -48,6 +48,9 @@ and some probes on its functions besides.
 	if err != nil {
 		return err
 	}
+	if opts.Budget > 0 {
+		return usagef("why keeps to no --budget: what top and trace shed is what it explains by; a higher --slower-than costs less")
+	}
 	opts.SlowerThan, opts.Phases, opts.Turns = *slower, true, true
 
 	ctx, cancel := context.WithCancel(ctx)
