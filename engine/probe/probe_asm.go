@@ -9,7 +9,7 @@ package probe
 //
 // The guards read them as the kernel writes them, without synchronisation: a
 // reader that sees the old value for one more command is none the worse, and
-// go:norace says so to the race detector.
+// the directive go:norace says so to the race detector.
 var semaphores = [markerCount + 1]uint16{markerCount: 0x5253}
 
 // CommandStartEnabled reports whether somebody is attached to command_start.
