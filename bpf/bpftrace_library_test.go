@@ -2,7 +2,6 @@ package bpf
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,8 +92,8 @@ func TestBpftraceLibrary(t *testing.T) {
 func describedServer(t *testing.T) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "server")
-	if out, err := exec.Command("go", "build", "-o", path, "../cmd/server").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if err := buildServerAt(path); err != nil {
+		t.Fatal(err)
 	}
 	file, err := os.ReadFile(path)
 	if err != nil {
@@ -114,25 +113,8 @@ func describedServer(t *testing.T) (path string) {
 // commands to it and waits until they are done.
 func serveCommands(t *testing.T, path string) (pid int, do func(commands string)) {
 	t.Helper()
-	port := freePort(t)
-	server := exec.Command(path, "--port", port, "--save", "", "--enable-debug-command", "yes", "--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru")
-	server.Dir = t.TempDir()
-	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Process.Kill(); server.Wait() })
-	var conn net.Conn
-	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		var err error
-		if conn, err = net.Dial("tcp", "127.0.0.1:"+port); err == nil {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal(err)
-		}
-	}
-	t.Cleanup(func() { conn.Close() })
+	server := startRedisServer(t, path, "--save", "", "--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru")
+	conn := server.dial(t)
 	replies := make([]byte, 64<<10)
 	return server.Process.Pid, func(commands string) {
 		conn.SetDeadline(time.Now().Add(patience))

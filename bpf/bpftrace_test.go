@@ -2,9 +2,7 @@ package bpf
 
 import (
 	"bufio"
-	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -24,34 +22,13 @@ func startServer(t *testing.T) (dir string, set func()) {
 	require.Tool(t, "go")
 	dir = t.TempDir()
 	path := filepath.Join(dir, "bin", "server")
-	build := exec.Command("go", "build", "-o", path, "../cmd/server")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // also with the race detector
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	port := freePort(t)
-	server := exec.Command(path, "--port", port)
-	server.Dir = dir
-	if err := server.Start(); err != nil {
+	if err := buildServerAt(path); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { server.Process.Kill(); server.Wait() })
-	var conn net.Conn
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		var err error
-		if conn, err = net.Dial("tcp", "127.0.0.1:"+port); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
-	t.Cleanup(func() { conn.Close() })
-	replies := bufio.NewReader(conn)
+	c := startRedisServer(t, path).dial(t)
 	return dir, func() {
-		fmt.Fprint(conn, "SET test:key:name 10000000000\r\n")
-		if reply, err := replies.ReadString('\n'); reply != "+OK\r\n" {
-			t.Errorf("reply %q, %v", reply, err)
+		if reply := c.do("SET test:key:name 10000000000"); reply != "+OK" {
+			t.Errorf("reply %q", reply)
 		}
 	}
 }

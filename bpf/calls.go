@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -125,7 +126,7 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 		}
 		s.probes = append(s.probes, callProbe{m.program, probes{offsets: []uint64{site.File}}})
 	}
-	if opts.Turns {
+	if opts.Explain {
 		s.findReplies(exe)
 		if s.manyThreads() {
 			s.limit("which command waited for which is not seen: several threads execute commands")
@@ -288,7 +289,7 @@ func (s *callSource) end(coll *ebpf.Collection, detach func()) error {
 	err := s.counts(&s.after.calls, &s.after.errors)
 	detach()
 	s.ended = err == nil && s.server != 0
-	if s.target.exited() {
+	if s.gone() {
 		return nil
 	}
 	return err
@@ -330,6 +331,37 @@ func (s *callSource) name(coll *ebpf.Collection, id int) string {
 		s.names[id] = name
 	}
 	return name
+}
+
+// gone reports whether the process has exited, or executed another program.
+func (s *callSource) gone() bool {
+	if s.target.exited() {
+		return true
+	}
+	if s.server == 0 {
+		return false
+	}
+	_, err := s.mem.ReadAt(make([]byte, 1), int64(s.server))
+	return err == io.EOF // there is nothing left of the address space
+}
+
+// learn reads the names of the commands that have come so far: a process that exits
+// takes them along.
+func (s *callSource) learn(coll *ebpf.Collection) error {
+	if s.gone() {
+		return ErrExited
+	}
+	if s.layout == nil {
+		return nil
+	}
+	var known uint64
+	if err := readVariables(coll, map[string]*uint64{callsVarCommandsKnown: &known}); err != nil {
+		return err
+	}
+	for id := range min(int(known), maxCommands) {
+		s.name(coll, id)
+	}
+	return nil
 }
 
 func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) {
@@ -376,8 +408,10 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 		callsVarReads: &reads, callsVarWakes: &wakes, callsVarStrange: &strange, callsVarOtherErrors: &other, callsVarCommandsKnown: &commands}); err != nil {
 		return nil, err
 	}
-	now := s.after
-	if !s.ended {
+	now, gone := s.after, s.gone()
+	if gone {
+		now = s.before // nobody can be asked any more
+	} else if !s.ended {
 		if err := s.counts(&now.calls, &now.errors); err != nil {
 			return nil, err
 		}
@@ -397,7 +431,7 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 		all = append(all, fmt.Sprintf("of %d commands the client could not be read", strange))
 	}
 	for id := range min(int(commands), maxCommands) {
-		if s.name(coll, id) == "" {
+		if s.name(coll, id) == "" && !gone {
 			all = append(all, fmt.Sprintf("the name of a command cannot be read: the structures of %s are not those of Redis %s", s.target.exe, s.layout.version))
 			break
 		}

@@ -193,10 +193,10 @@ type CommandOptions struct {
 	// it some 0.2 µs per command less; but a stack that a profiler takes meanwhile ends
 	// at call.
 	Returns bool
-	// Turns keeps, for each slow command, the others of its turn too, for an Explainer.
-	// It takes Phases.
-	Turns bool
-	Cost  bool // measure the program's run time, which costs some 20 ns per hit
+	// Explain keeps, for each slow command, the others of its turn too, and watches what
+	// the event loop does besides, for CommandWatcher.Explain. It takes Phases.
+	Explain bool
+	Cost    bool // measure the program's run time, which costs some 20 ns per hit
 }
 
 // CommandWatcher counts and measures every command of a server.
@@ -208,6 +208,7 @@ type CommandWatcher struct {
 	links  []link.Link
 	stats  io.Closer // while the kernel measures run times
 	record ringbuf.Record
+	why    *explainer // nil unless CommandOptions.Explain
 }
 
 // commandSource is where the records of commands come from: our server's marker,
@@ -219,6 +220,9 @@ type commandSource interface {
 	// end calls detach, so that totals are those of what was seen.
 	end(coll *ebpf.Collection, detach func()) error
 	name(coll *ebpf.Collection, id int) string
+	// learn reads what the process knows alone, every 20 ms or so, and tells by
+	// ErrExited that there is no such process any more.
+	learn(*ebpf.Collection) error
 	// totals fills in what account does not count. Before the end, Seen may be 0.
 	totals(*ebpf.Collection) (CommandTotals, error)
 	hits(*ebpf.Collection) (uint64, error)
@@ -238,6 +242,9 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	if w.target, err = openProcess(opts.PID); err != nil {
 		return w, err
 	}
+	if opts.Explain {
+		opts.Phases = true
+	}
 	source, err := newCommandSource(w.target, opts)
 	if err != nil {
 		return w, err
@@ -251,8 +258,8 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	constants[turnVarSlowerThan] = uint64(max(0, opts.SlowerThan))
 	constants[turnVarOneIn] = opts.OneIn
 	constants[turnVarKeepFailed] = opts.Failed
-	constants[turnVarKeepTurn] = opts.Turns && constants[callsVarManyThreads] != true
-	if !opts.Turns {
+	constants[turnVarKeepTurn] = opts.Explain && constants[callsVarManyThreads] != true
+	if !opts.Explain {
 		spec.Maps[turnMapLedger].MaxEntries = 1
 	}
 	if opts.Histograms != 0 {
@@ -271,6 +278,11 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	if opts.Cost {
 		if w.stats, err = ebpf.EnableStats(unix.BPF_STATS_RUN_TIME); err != nil {
 			return w, fmt.Errorf("measuring the run time of eBPF programs: %w", err)
+		}
+	}
+	if opts.Explain {
+		if w.why, err = newExplainer(w.target, opts.SlowerThan); err != nil {
+			return w, err
 		}
 	}
 	w.links, err = w.source.attach(w.coll)
@@ -297,7 +309,10 @@ const drainAtMost = 60_000
 // ring has room for 55,000. When the process has exited it returns ErrExited,
 // after the last of them. The record is valid during the call only.
 func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
-	gone := w.target.exited() // asked before the ring is read for the last time
+	gone := w.source.learn(w.coll) // asked before the ring is read for the last time
+	if gone != nil && !errors.Is(gone, ErrExited) {
+		return gone
+	}
 	var r CommandRecord
 	w.ring.SetDeadline(time.Unix(1, 0)) // it has to wait for nothing
 	for range drainAtMost {
@@ -315,12 +330,11 @@ func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 		r.Command = *(*probe.Command)(unsafe.Pointer(unsafe.SliceData(raw)))
 		r.Name = w.source.name(w.coll, int(r.Command.Command))
 		r.Slow, r.Failed, r.Sampled = r.Flags&keptSlow != 0, r.Flags&keptFailed != 0, r.Flags&keptSampled != 0
-		f(&r)
+		if w.why == nil || w.why.add(&r) {
+			f(&r)
+		}
 	}
-	if gone {
-		return ErrExited
-	}
-	return nil
+	return gone
 }
 
 // Snapshot returns what was seen so far of each command that was, in the order of
@@ -372,7 +386,14 @@ func (w *CommandWatcher) Totals() (CommandTotals, error) {
 
 // Limits says, a line each, what cannot be seen of the commands of this server.
 // Some of it shows only after a few hundred commands.
-func (w *CommandWatcher) Limits() ([]string, error) { return w.source.limitsNow(w.coll) }
+func (w *CommandWatcher) Limits() ([]string, error) {
+	limits, err := w.source.limitsNow(w.coll)
+	if err != nil || w.why == nil {
+		return limits, err
+	}
+	more, err := w.why.limitsNow(w.coll)
+	return append(limits, more...), err
+}
 
 // Cost returns what watching has cost so far.
 func (w *CommandWatcher) Cost() (CommandCost, error) {
@@ -418,6 +439,9 @@ func (w *CommandWatcher) Detach() error {
 // Close detaches the watcher and forgets what was seen.
 func (w *CommandWatcher) Close() {
 	w.Detach()
+	if w.why != nil {
+		w.why.loop.close()
+	}
 	if w.stats != nil {
 		w.stats.Close()
 	}

@@ -32,12 +32,17 @@ var buildServer = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(spinDir, "server")
-	out, err := exec.Command("go", "build", "-o", path, "../cmd/server").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return path, nil
+	return path, buildServerAt(path)
 })
+
+func buildServerAt(path string) error {
+	build := exec.Command("go", "build", "-o", path, "../cmd/server")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // also with the race detector
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
 
 func newRedisServer(t testing.TB) *redisServer {
 	t.Helper()

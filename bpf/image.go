@@ -142,6 +142,25 @@ func (b *image) lookup(name string) (symbol, error) {
 	return symbol{}, fmt.Errorf("%s has no function %q; `redscope probes %s` lists those it has", b.name, name, b.name)
 }
 
+// object finds a variable in the symbol tables: its address as linked, and size.
+// When it is not there, the error is errNoObject or that of noSymbols.
+func (b *image) object(name string) (addr, size uint64, err error) {
+	err = b.noSymbols()
+	for _, read := range []func() ([]elf.Symbol, error){b.elf.DynamicSymbols, b.elf.Symbols} {
+		syms, noTable := read()
+		if noTable != nil {
+			continue
+		}
+		for _, s := range syms {
+			if s.Name == name && elf.ST_TYPE(s.Info) == elf.STT_OBJECT && s.Section != elf.SHN_UNDEF {
+				return s.Value, s.Size, nil
+			}
+		}
+		err = fmt.Errorf("%s has %w %s", b.name, errNoObject, name)
+	}
+	return 0, 0, err
+}
+
 // sized gives a symbol without a size the room up to the next.
 func (b *image) sized(s symbol) symbol {
 	if s.size == 0 {
@@ -170,6 +189,8 @@ func (b *image) noSymbols() error {
 func (b *image) isGo() bool {
 	return b.elf.Section(".gopclntab") != nil || b.elf.Section(".go.buildinfo") != nil
 }
+
+var errNoObject = errors.New("no variable")
 
 var errNoSegment = errors.New("address is in no loaded segment of the file")
 

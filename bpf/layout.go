@@ -24,16 +24,20 @@ type serverLayout struct {
 	// stat_numcommands, stat_total_error_replies, and in_nested_call, an int that counts
 	// the commands whose functions are under way.
 	serverCalls, serverErrors, serverNesting uint64
+
+	// current_client, and lua_client in the variable lctx: pointers to a client.
+	serverCurrentClient, scriptClient uint64
 }
 
 var serverLayouts = []serverLayout{{
 	// Redis 7.0.15, src/server.h: struct client, struct redisCommand and struct
-	// redisServer, on a 64-bit machine.
+	// redisServer; src/eval.c: struct luaCtx; on a 64-bit machine.
 	version:  "7.0.15",
 	clientID: 0, clientFlags: 8, clientArgc: 72, clientArgv: 80, clientCmd: 112, clientRealCmd: 128,
 	clientReply: 160, clientReplyBytes: 168, clientBufpos: 720,
 	commandSize: 528, commandProc: 80, commandKeySpec: 112, commandName: 400,
 	serverCalls: 1216, serverErrors: 1680, serverNesting: 784,
+	serverCurrentClient: 752, scriptClient: 8,
 }}
 
 // layout finds the layout of the server that p is, and checks it against the
@@ -94,6 +98,26 @@ func (l *serverLayout) constants() map[string]any {
 	}
 }
 
+// labelConstants are the layout as c/client.h wants it.
+func (l *serverLayout) labelConstants() map[string]any {
+	return map[string]any{
+		profileVarLabelSource: uint8(labelClient),
+		profileVarAtArgc:      l.clientArgc, profileVarAtArgv: l.clientArgv,
+		profileVarAtCmd: l.clientCmd, profileVarAtRealCmd: l.clientRealCmd,
+		profileVarAtKeySpec: l.commandKeySpec,
+	}
+}
+
+// commandName reads the name of the command whose structure is at addr: the server
+// has it as "get" or "config|set".
+func commandName(mem *os.File, addr uint64, l *serverLayout) string {
+	var text [8]byte
+	if _, err := mem.ReadAt(text[:], int64(addr)+int64(l.commandName)); err != nil {
+		return ""
+	}
+	return strings.ToUpper(strings.Replace(cString(mem, binary.NativeEndian.Uint64(text[:])), "|", " ", 1))
+}
+
 // cString reads a short string of graphic ASCII that ends with a zero; "" when
 // there is none at addr.
 func cString(mem *os.File, addr uint64) string {
@@ -104,20 +128,4 @@ func cString(mem *os.File, addr uint64) string {
 		return ""
 	}
 	return string(text[:end])
-}
-
-// object finds a variable in the symbol tables: its address as linked, and size.
-func (b *image) object(name string) (addr, size uint64, err error) {
-	for _, read := range []func() ([]elf.Symbol, error){b.elf.DynamicSymbols, b.elf.Symbols} {
-		syms, err := read()
-		if err != nil {
-			continue // no such table
-		}
-		for _, s := range syms {
-			if s.Name == name && elf.ST_TYPE(s.Info) == elf.STT_OBJECT && s.Section != elf.SHN_UNDEF {
-				return s.Value, s.Size, nil
-			}
-		}
-	}
-	return 0, 0, fmt.Errorf("%s has no %s", b.name, name)
 }

@@ -2,8 +2,8 @@ package bpf
 
 import (
 	"context"
-	"debug/elf"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -123,18 +123,16 @@ func markerCookie(index int, m probe.Marker) uint64 {
 
 // variable returns the offset in the file of a variable with an initial value.
 func (b *image) variable(name string) (uint64, error) {
-	syms, err := b.elf.Symbols()
+	linked, _, err := b.object(name)
+	if errors.Is(err, errNoObject) {
+		return 0, fmt.Errorf("%s has no markers: it is not a redscope server, or its architecture has none", b.name)
+	}
 	if err != nil {
-		return 0, b.noSymbols()
+		return 0, err
 	}
-	for _, s := range syms {
-		if s.Name == name && elf.ST_TYPE(s.Info) == elf.STT_OBJECT {
-			off, err := b.offset(s.Value)
-			if err != nil {
-				return 0, fmt.Errorf("%s: %s: %w", b.name, name, err)
-			}
-			return off, nil
-		}
+	off, err := b.offset(linked)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %s: %w", b.name, name, err)
 	}
-	return 0, fmt.Errorf("%s has no markers: it is not a redscope server, or its architecture has none", b.name)
+	return off, nil
 }

@@ -3,6 +3,7 @@ package bpf
 import (
 	"debug/elf"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/redscope/redscope/engine/probe"
 )
+
+// ErrStarting reports that a server has begun a moment ago and cannot be watched yet.
+var ErrStarting = errors.New("it is not a server yet; try again")
 
 // commandNames reads the names of a redscope server's commands, by index, from its
 // memory.
@@ -39,7 +43,7 @@ func (p *process) commandNames() ([]string, error) {
 		addr = words[0]
 	}
 	if addr == 0 || words[1] > 1<<20 {
-		return nil, fmt.Errorf("pid %d (%s): it is not a server yet; try again", p.pid, p.comm)
+		return nil, fmt.Errorf("pid %d (%s): %w", p.pid, p.comm, ErrStarting)
 	}
 	names := make([]byte, words[1])
 	if _, err := mem.ReadAt(names, int64(addr)); err != nil {
@@ -50,17 +54,15 @@ func (p *process) commandNames() ([]string, error) {
 
 // variableAddress finds a variable of the executable in the running process.
 func (p *process) variableAddress(exe *image, name string) (uint64, error) {
-	syms, err := exe.elf.Symbols()
+	linked, _, err := exe.object(name)
+	if errors.Is(err, errNoObject) {
+		return 0, fmt.Errorf("%w: it is not a redscope server of this version", err)
+	}
 	if err != nil {
-		return 0, exe.noSymbols()
+		return 0, err
 	}
-	for _, s := range syms {
-		if s.Name == name && elf.ST_TYPE(s.Info) == elf.STT_OBJECT {
-			bias, err := p.bias(exe)
-			return s.Value + bias, err
-		}
-	}
-	return 0, fmt.Errorf("%s has no %s: it is not a redscope server of this version", exe.name, name)
+	bias, err := p.bias(exe)
+	return linked + bias, err
 }
 
 // bias is how far from where it was linked to the executable has been loaded.
@@ -73,9 +75,11 @@ func (p *process) bias(exe *image) (uint64, error) {
 		return 0, p.denied("its executable", err)
 	}
 	for _, m := range p.maps {
-		if m.file.ino == st.Ino {
-			linked, err := exe.address(m.offset)
-			return m.start - linked, err
+		if m.file.ino != st.Ino {
+			continue
+		}
+		if bias, ok := exe.bias(m.start, m.end, m.offset); ok {
+			return bias, nil
 		}
 	}
 	return 0, fmt.Errorf("pid %d (%s): its executable is not mapped", p.pid, p.comm)

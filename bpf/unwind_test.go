@@ -20,24 +20,13 @@ import (
 
 // startRedis starts a stock redis-server, and SET, GET and LRANGE by 50 clients
 // that go on until the test ends.
-func startRedis(t testing.TB) *exec.Cmd {
+func startRedis(t testing.TB) *redisServer {
 	t.Helper()
 	require.Tool(t, "redis")
-	port := freePort(t)
-	redis := exec.Command("redis-server", "--port", port, "--save", "", "--bind", "127.0.0.1")
-	redis.Dir = t.TempDir()
-	if err := redis.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { redis.Process.Kill(); redis.Wait() })
-	for deadline := time.Now().Add(patience); exec.Command("redis-cli", "-p", port, "ping").Run() != nil; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("redis-server did not start")
-		}
-	}
+	redis := startRedisServer(t, "redis-server", "--save", "")
 	// lrange_100 begins with as many LPUSH.
 	for _, l := range []struct{ clients, command, requests string }{{"20", "set", "1000000"}, {"20", "get", "1000000"}, {"10", "lrange_100", "5000"}} {
-		load := exec.Command("redis-benchmark", "-p", port, "-c", l.clients, "-t", l.command, "-n", l.requests, "-r", "100000", "-q", "-l")
+		load := exec.Command("redis-benchmark", "-p", redis.port, "-c", l.clients, "-t", l.command, "-n", l.requests, "-r", "100000", "-q", "-l")
 		if err := load.Start(); err != nil {
 			t.Fatal(err)
 		}

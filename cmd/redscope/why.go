@@ -44,87 +44,76 @@ and some probes on its functions besides.
 	if *count < 0 {
 		return usagef("-n cannot be negative")
 	}
-	opts, err := flags.options(operands)
+	opts, list, err := flags.options(operands)
 	if err != nil {
 		return err
 	}
-	opts.SlowerThan, opts.Phases, opts.Turns = *slower, true, true
-	explainer, err := bpf.StartExplainer(opts.PID, *slower)
-	if err != nil {
-		return err
-	}
-	defer explainer.Close()
-	waiting("explaining slow commands", opts.PID)
-
+	opts.SlowerThan, opts.Explain = *slower, true
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	out := &whyOutput{Writer: bufio.NewWriter(os.Stdout), json: *asJSON, most: *count}
-	explain := func(w *bpf.CommandWatcher, all bool) error {
-		list, err := explainer.Explain(w, all)
-		if err != nil {
-			return err
-		}
-		if err := out.show(list); err != nil {
+	out := &whyOutput{Writer: bufio.NewWriter(os.Stdout), json: *asJSON, several: len(list) > 1, most: *count}
+	ws := &watching{targets: list, opts: opts, explained: func(t *target, list []bpf.Explanation) error {
+		if err := out.show(t, list); err != nil {
 			return err
 		}
 		if out.full() {
 			cancel()
 		}
 		return out.Flush()
-	}
-	w, exited, err := watch(ctx, opts, *flags.duration, drainEvery, explainer.Add, func(w *bpf.CommandWatcher, _ time.Duration) error {
-		return explain(w, false)
-	})
-	if err != nil {
+	}}
+	ws.waiting("explaining slow commands")
+	if err := watch(ctx, ws, *flags.duration, drainEvery, func(*target, *bpf.CommandRecord) {}, nil); err != nil {
 		return err
 	}
-	defer w.Close()
-	if err := explain(w, true); err != nil {
-		return err
+	return errors.Join(out.summary(), ws.writeAccounts(out, *asJSON), out.Flush())
+}
+
+// blame is a cause in one of several servers, "" when there is only one.
+type blame struct {
+	bpf.Cause
+	server string
+}
+
+func blames(causes []bpf.Cause) []blame {
+	list := make([]blame, len(causes))
+	for i, c := range causes {
+		list[i].Cause = c
 	}
-	if err := notes(w, opts.PID, exited); err != nil {
-		return err
-	}
-	limits, err := explainer.Limits(w)
-	if err != nil {
-		return err
-	}
-	for _, l := range limits {
-		fmt.Fprintf(os.Stderr, "note: %s\n", l)
-	}
-	a, err := accountOf(w)
-	if err != nil {
-		return err
-	}
-	return errors.Join(out.summary(), a.write(out, *asJSON), out.Flush())
+	return list
 }
 
 // whyOutput shows explanations and adds their causes up.
 type whyOutput struct {
 	*bufio.Writer
-	json bool
-	most int // to be shown, 0 for all
+	json    bool
+	several bool // servers
+	most    int  // explanations to be shown, 0 for all
 
 	explained int
 	commands  int           // with those that are alike
 	total     time.Duration // of those that were explained
-	causes    []bpf.Cause
+	causes    []blame
 }
 
 func (o *whyOutput) full() bool { return o.most != 0 && o.explained >= o.most }
 
-func (o *whyOutput) show(list []bpf.Explanation) error {
+// show shows explanations and adds them up.
+func (o *whyOutput) show(t *target, list []bpf.Explanation) error {
+	server := ""
+	if o.several {
+		server = t.String()
+	}
 	for i := range list {
 		if o.full() {
 			return nil
 		}
 		e := &list[i]
-		o.add(e)
+		o.add(server, e)
 		if o.json {
-			if err := json.NewEncoder(o).Encode(jsonExplanation{recordOf(&e.Command), e.Total, e.Alike, jsonCausesOf(e.Causes, e.Total)}); err != nil {
+			if err := json.NewEncoder(o).Encode(jsonExplanation{recordOf(t, &e.Command), e.Total, e.Alike, jsonCausesOf(blames(e.Causes), e.Total)}); err != nil {
 				return err
 			}
-		} else if _, err := o.WriteString(explanation(e)); err != nil {
+		} else if _, err := o.WriteString(explanation(server, e)); err != nil {
 			return err
 		}
 	}
@@ -132,15 +121,21 @@ func (o *whyOutput) show(list []bpf.Explanation) error {
 }
 
 // add adds the causes of an explanation to those of all.
-func (o *whyOutput) add(e *bpf.Explanation) {
+func (o *whyOutput) add(server string, e *bpf.Explanation) {
 	o.explained++
 	o.commands += 1 + e.Alike
 	o.total += e.Total
 	for _, c := range e.Causes {
-		i := slices.IndexFunc(o.causes, func(d bpf.Cause) bool { return d.Kind == c.Kind && d.What == c.What && d.Client == c.Client })
+		in := ""
+		if c.Kind == bpf.CauseBehind {
+			in = server // where the client is
+		}
+		i := slices.IndexFunc(o.causes, func(d blame) bool {
+			return d.Kind == c.Kind && d.What == c.What && d.Client == c.Client && d.server == in
+		})
 		if i < 0 {
 			c.Amount, c.Commands, c.Key = 0, 0, nil // several may have waited for the same
-			o.causes = append(o.causes, c)
+			o.causes = append(o.causes, blame{c, in})
 			continue
 		}
 		o.causes[i].Time += c.Time
@@ -156,11 +151,11 @@ const (
 )
 
 // explanation is a waterfall, and the causes below it.
-func explanation(e *bpf.Explanation) string {
+func explanation(server string, e *bpf.Explanation) string {
 	var b strings.Builder
-	waterfall(&b, &e.Command)
+	waterfall(&b, server, &e.Command)
 	b.WriteString("  why\n")
-	writeCauses(&b, e.Causes, e.Total, e.Command.Client)
+	writeCauses(&b, blames(e.Causes), e.Total, e.Command.Client)
 	if e.Alike > 0 {
 		fmt.Fprintf(&b, "  and %d more %s of this client in the same turn\n", e.Alike, commandName(e.Command.Name))
 	}
@@ -170,7 +165,7 @@ func explanation(e *bpf.Explanation) string {
 
 // writeCauses writes a line for each cause that counts. client is whose command it is
 // about, 0 for no one's.
-func writeCauses(b *strings.Builder, causes []bpf.Cause, total time.Duration, client uint64) {
+func writeCauses(b *strings.Builder, causes []blame, total time.Duration, client uint64) {
 	line := func(t time.Duration, text string) {
 		fmt.Fprintf(b, "    %5.1f%% %7s  %s\n", 100*t.Seconds()/max(total.Seconds(), 1e-9), short(t), text)
 	}
@@ -218,7 +213,7 @@ var ownTexts = map[string]string{
 }
 
 // causeText is a cause in words.
-func causeText(c *bpf.Cause, client uint64) string {
+func causeText(c *blame, client uint64) string {
 	var b strings.Builder
 	switch c.Kind {
 	case bpf.CauseOwn:
@@ -236,6 +231,9 @@ func causeText(c *bpf.Cause, client uint64) string {
 			b.WriteString(" of its own pipeline")
 		} else {
 			fmt.Fprintf(&b, " of client %d", c.Client)
+		}
+		if c.server != "" {
+			b.WriteString(" of " + c.server)
 		}
 	case bpf.CauseWork:
 		b.WriteString(workTexts[c.What])
@@ -270,6 +268,7 @@ type jsonExplanation struct {
 type jsonCause struct {
 	Cause    bpf.CauseKind `json:"cause"`
 	What     string        `json:"what,omitempty"`
+	Server   string        `json:"server,omitempty"`
 	Client   uint64        `json:"client,omitempty"`
 	Commands int           `json:"commands,omitempty"`
 	Key      string        `json:"key,omitempty"`
@@ -280,10 +279,10 @@ type jsonCause struct {
 	Function string        `json:"function,omitempty"`
 }
 
-func jsonCausesOf(causes []bpf.Cause, total time.Duration) []jsonCause {
+func jsonCausesOf(causes []blame, total time.Duration) []jsonCause {
 	list := make([]jsonCause, 0, len(causes))
 	for _, c := range causes {
-		list = append(list, jsonCause{c.Kind, c.What, c.Client, c.Commands, string(c.Key), c.Amount,
+		list = append(list, jsonCause{c.Kind, c.What, c.server, c.Client, c.Commands, string(c.Key), c.Amount,
 			c.Time, c.Time.Seconds() / max(total.Seconds(), 1e-9), c.Blocked, c.Function})
 	}
 	return list
@@ -291,7 +290,7 @@ func jsonCausesOf(causes []bpf.Cause, total time.Duration) []jsonCause {
 
 // summary adds up what was explained.
 func (o *whyOutput) summary() error {
-	slices.SortStableFunc(o.causes, func(a, b bpf.Cause) int { return cmp.Compare(b.Time, a.Time) })
+	slices.SortStableFunc(o.causes, func(a, b blame) int { return cmp.Compare(b.Time, a.Time) })
 	if o.json {
 		return json.NewEncoder(o).Encode(struct {
 			Slow      int           `json:"slow_commands"`

@@ -38,6 +38,15 @@ func LoopTurn(records uint64, count int, calls, refused, wake, idle int64, ready
 // LoopWork does nothing on this architecture.
 func LoopWork(kind int, start, duration int64, amount int) {}
 
+// BeginCommand does nothing on this architecture.
+func BeginCommand(args [][]byte) {}
+
+// NameCommand does nothing on this architecture.
+func NameCommand(mark uint64) {}
+
+// EndCommand does nothing on this architecture.
+func EndCommand() {}
+
 // Hold does nothing on this architecture.
 func Hold() {}
 
