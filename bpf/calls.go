@@ -131,7 +131,7 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 		}
 		*m.to = append(*m.to, callProbe{m.program, probes{offsets: []uint64{site.File}, cost: site.Cost}})
 	}
-	if opts.Turns {
+	if opts.Explain {
 		s.findReplies(exe)
 		if s.manyThreads() {
 			s.limit("which command waited for which is not seen: several threads execute commands")

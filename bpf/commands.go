@@ -195,10 +195,10 @@ type CommandOptions struct {
 	// it some 0.2 µs per command less; but a stack that a profiler takes meanwhile ends
 	// at call.
 	Returns bool
-	// Turns keeps, for each slow command, the others of its turn too, for an Explainer.
-	// It takes Phases.
-	Turns bool
-	Cost  bool // measure the program's run time, which costs some 20 ns per hit
+	// Explain keeps, for each slow command, the others of its turn too, and watches what
+	// the event loop does besides, for CommandWatcher.Explain. It takes Phases.
+	Explain bool
+	Cost    bool // measure the program's run time, which costs some 20 ns per hit
 	// Budget is the share of the process's processor time that watching may cost
 	// it; 0 for whatever it takes. Budget says what that means.
 	Budget float64
@@ -214,7 +214,8 @@ type CommandWatcher struct {
 	stats  io.Closer // while the kernel measures run times
 	limits []string
 	record ringbuf.Record
-	budget *budget // nil for none
+	budget *budget    // nil for none
+	why    *explainer // nil unless CommandOptions.Explain
 }
 
 // commandSource is where the records of commands come from: our server's marker,
@@ -249,6 +250,9 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	if w.target, err = openProcess(opts.PID); err != nil {
 		return w, err
 	}
+	if opts.Explain {
+		opts.Phases = true
+	}
 	source, err := newCommandSource(w.target, opts)
 	if err != nil {
 		return w, err
@@ -263,8 +267,8 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	constants[turnVarOneIn] = opts.OneIn
 	constants[turnVarKeepFailed] = opts.Failed
 	constants[turnVarGoverned] = opts.Budget > 0
-	constants[turnVarKeepTurn] = opts.Turns && constants[callsVarManyThreads] != true
-	if !opts.Turns {
+	constants[turnVarKeepTurn] = opts.Explain && constants[callsVarManyThreads] != true
+	if !opts.Explain {
 		spec.Maps[turnMapLedger].MaxEntries = 1
 	}
 	if opts.Histograms != 0 {
@@ -287,6 +291,11 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 			w.limits = append(w.limits, "what looking costs is not measured: that needs CAP_SYS_ADMIN")
 		case err != nil:
 			return w, fmt.Errorf("measuring the run time of eBPF programs: %w", err)
+		}
+	}
+	if opts.Explain {
+		if w.why, err = newExplainer(w.target, opts.SlowerThan); err != nil {
+			return w, err
 		}
 	}
 	if opts.Budget > 0 {
@@ -342,7 +351,9 @@ func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 		r.Command = *(*probe.Command)(unsafe.Pointer(unsafe.SliceData(raw)))
 		r.Name = w.source.name(w.coll, int(r.Command.Command))
 		r.Slow, r.Failed, r.Sampled = r.Flags&keptSlow != 0, r.Flags&keptFailed != 0, r.Flags&keptSampled != 0
-		f(&r)
+		if w.why == nil || w.why.add(&r) {
+			f(&r)
+		}
 	}
 	if gone != nil {
 		return gone
@@ -402,7 +413,12 @@ func (w *CommandWatcher) Totals() (CommandTotals, error) {
 // Some of it shows only after a few hundred commands.
 func (w *CommandWatcher) Limits() ([]string, error) {
 	of, err := w.source.limitsNow(w.coll)
-	return slices.Concat(w.limits, of), err
+	limits := slices.Concat(w.limits, of)
+	if err != nil || w.why == nil {
+		return limits, err
+	}
+	more, err := w.why.limitsNow(w.coll)
+	return append(limits, more...), err
 }
 
 // Cost returns what watching has cost so far.
@@ -446,6 +462,9 @@ func (w *CommandWatcher) Detach() error {
 // Close detaches the watcher and forgets what was seen.
 func (w *CommandWatcher) Close() {
 	w.Detach()
+	if w.why != nil {
+		w.why.loop.close()
+	}
 	if w.stats != nil {
 		w.stats.Close()
 	}

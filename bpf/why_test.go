@@ -210,22 +210,14 @@ func TestBlockedIn(t *testing.T) {
 
 // whyWatch explains a server's slow commands.
 type whyWatch struct {
-	t *testing.T
-	e *Explainer
-	w *CommandWatcher
-	// records that came
-	records uint64
+	t       *testing.T
+	w       *CommandWatcher
+	records uint64 // that came
 }
 
 func startWhy(t *testing.T, s *redisServer, slower time.Duration) *whyWatch {
 	t.Helper()
-	e, err := StartExplainer(s.Process.Pid, slower)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.Close)
-	y := &whyWatch{t: t, e: e}
-	y.w = watchCommands(t, CommandOptions{PID: s.Process.Pid, SlowerThan: slower, Phases: true, Turns: true})
+	y := &whyWatch{t: t, w: watchCommands(t, CommandOptions{PID: s.Process.Pid, SlowerThan: slower, Explain: true})}
 	c := s.dial(t)
 	for range 3 { // the turns behind them are watched
 		c.do("PING")
@@ -236,16 +228,11 @@ func startWhy(t *testing.T, s *redisServer, slower time.Duration) *whyWatch {
 // take takes what is there.
 func (y *whyWatch) take(all bool) []Explanation {
 	y.t.Helper()
-	err := y.w.Drain(func(r *CommandRecord) {
-		if r.Flags&turnReplies == 0 {
-			y.records++
-		}
-		y.e.Add(r)
-	})
+	err := y.w.Drain(func(*CommandRecord) { y.records++ })
 	if err != nil && !errors.Is(err, ErrExited) {
 		y.t.Fatal(err)
 	}
-	list, err := y.e.Explain(y.w, all)
+	list, err := y.w.Explain(all)
 	if err != nil {
 		y.t.Fatal(err)
 	}
@@ -494,7 +481,7 @@ func TestWhyAddsUp(t *testing.T) {
 }
 
 // BenchmarkWhy measures what the server's process spends on a SET without and with
-// an Explainer, in rounds that take turns. docs/bpf.md has a table of it.
+// CommandOptions.Explain, in rounds that take turns. docs/bpf.md has a table of it.
 //
 //	go test ./bpf -run '^$' -bench Why -benchtime 7x
 func BenchmarkWhy(b *testing.B) {
@@ -518,16 +505,11 @@ func BenchmarkWhy(b *testing.B) {
 			var off, on []float64
 			for b.Loop() {
 				off = append(off, round())
-				e, err := StartExplainer(s.Process.Pid, 10*time.Millisecond)
-				if err != nil {
-					b.Fatal(err)
-				}
-				w := watchCommands(b, CommandOptions{PID: s.Process.Pid, SlowerThan: 10 * time.Millisecond, Phases: true, Turns: true})
+				w := watchCommands(b, CommandOptions{PID: s.Process.Pid, SlowerThan: 10 * time.Millisecond, Explain: true})
 				stop := drainAlways(b, w)
 				on = append(on, round())
 				stop()
 				w.Close()
-				e.Close()
 			}
 			slices.Sort(off)
 			slices.Sort(on)
