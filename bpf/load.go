@@ -176,6 +176,12 @@ func lacking(what, since string, err error) error {
 	return fmt.Errorf("testing for %s: %w", what, err)
 }
 
+// lacksBTF tells whether err is for want of the kernel's description of its types.
+func lacksBTF(err error) bool {
+	_, missing := os.Stat("/sys/kernel/btf/vmlinux")
+	return missing != nil && errors.Is(err, ebpf.ErrNotSupported)
+}
+
 // oldForCommands explains the error of loading programs that watch commands on a
 // kernel of a version.
 func oldForCommands(err error, version uint32) error {

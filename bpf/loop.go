@@ -137,10 +137,10 @@ func (l *loopWatcher) load() error {
 			delete(spec.Programs, loopProgLoopWoken)
 		}
 		l.coll, err = l.target.load(spec, map[string]any{loopVarWaitWorth: uint64(waitWorth), loopVarWorkWorth: uint64(workWorth)})
-		if version, _ := features.LinuxVersionCode(); err == nil || !scheduler || version >= 5<<16|18<<8 {
+		if version, _ := features.LinuxVersionCode(); err == nil || !scheduler || version >= 5<<16|18<<8 && !lacksBTF(err) {
 			return err
 		}
-		l.limit("when the loop was blocked or waited for a CPU is not seen: that needs Linux 5.18")
+		l.limit("when the loop was blocked or waited for a CPU is not seen: that needs Linux 5.18 and the kernel's BTF (CONFIG_DEBUG_INFO_BTF)")
 	}
 }
 

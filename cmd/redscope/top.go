@@ -24,8 +24,10 @@ const hotKeySample = 101
 const hotShare = 0.01
 
 func runTop(ctx context.Context, args []string) error {
-	fs := newFlags("top", "-p PROCESS [--every TIME] [--for TIME] [--phase NAME] [--budget SHARE] [--json]", `
+	fs := newFlags("top", "-p PROCESS [-p PROCESS]… [--all] [--every TIME] [--for TIME] [--phase NAME] [--budget SHARE] [--json]", `
   redscope top -p server
+  redscope top -p server -p 4711,4712
+  redscope top -p redis-server --all
   redscope top -p server --for 10s
   redscope top -p 4711 --phase total --every 5s
   redscope top -p 4711 --for 1s --json
@@ -36,6 +38,9 @@ the event loop's time, and how long a phase took (call, unless --phase says
 another; redscope trace -h names them). Every command is counted. On a terminal
 the picture is renewed, elsewhere it is printed once, at the end. Keys are
 counted in one command of 101.
+
+A server that is given by its name is followed when it is restarted; a pid is
+that process alone.
 `)
 	flags := addWatchFlags(fs)
 	every := fs.Duration("every", time.Second, "renew the picture after that `TIME`")
@@ -358,7 +363,7 @@ func writePictures(b *strings.Builder, pictures []targetPicture, phase bpf.Phase
 // writeRates shows what a server does, in a line.
 func (p targetPicture) writeRates(b *strings.Builder) {
 	if p.of.waiting {
-		b.WriteString("waiting for the next process\n")
+		fmt.Fprintf(b, "waiting for another %s\n", p.of.name)
 		return
 	}
 	fmt.Fprintf(b, "%.0f commands/s", perSecond(p.totals.Seen, p.elapsed))
