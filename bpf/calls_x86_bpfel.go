@@ -88,6 +88,7 @@ const (
 	callsProgRepliesEnd       = "replies_end"
 	callsProgRepliesStart     = "replies_start"
 	callsVarBeganUnseen       = "began_unseen"
+	callsVarBegun             = "begun"
 	callsVarClientArgc        = "client_argc"
 	callsVarClientArgv        = "client_argv"
 	callsVarClientBufpos      = "client_bufpos"
@@ -108,6 +109,7 @@ const (
 	callsVarEnds              = "ends"
 	callsVarErrors            = "errors"
 	callsVarFirstCalls        = "first_calls"
+	callsVarGoverned          = "governed"
 	callsVarHistogramsUsed    = "histograms_used"
 	callsVarKeepFailed        = "keep_failed"
 	callsVarKeepTurn          = "keep_turn"
@@ -119,11 +121,13 @@ const (
 	callsVarManyThreads       = "many_threads"
 	callsVarOneIn             = "one_in"
 	callsVarOtherErrors       = "other_errors"
+	callsVarRarer             = "rarer"
 	callsVarReads             = "reads"
 	callsVarRefused           = "refused"
 	callsVarReplies           = "replies"
 	callsVarServerCalls       = "server_calls"
 	callsVarServerNesting     = "server_nesting"
+	callsVarShedding          = "shedding"
 	callsVarSlowerThan        = "slower_than"
 	callsVarStarts            = "starts"
 	callsVarStop              = "stop"
@@ -210,6 +214,7 @@ type callsMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type callsVariableSpecs struct {
 	BeganUnseen       *ebpf.VariableSpec `ebpf:"began_unseen"`
+	Begun             *ebpf.VariableSpec `ebpf:"begun"`
 	ClientArgc        *ebpf.VariableSpec `ebpf:"client_argc"`
 	ClientArgv        *ebpf.VariableSpec `ebpf:"client_argv"`
 	ClientBufpos      *ebpf.VariableSpec `ebpf:"client_bufpos"`
@@ -230,6 +235,7 @@ type callsVariableSpecs struct {
 	Ends              *ebpf.VariableSpec `ebpf:"ends"`
 	Errors            *ebpf.VariableSpec `ebpf:"errors"`
 	FirstCalls        *ebpf.VariableSpec `ebpf:"first_calls"`
+	Governed          *ebpf.VariableSpec `ebpf:"governed"`
 	HistogramsUsed    *ebpf.VariableSpec `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.VariableSpec `ebpf:"keep_failed"`
 	KeepTurn          *ebpf.VariableSpec `ebpf:"keep_turn"`
@@ -241,11 +247,13 @@ type callsVariableSpecs struct {
 	ManyThreads       *ebpf.VariableSpec `ebpf:"many_threads"`
 	OneIn             *ebpf.VariableSpec `ebpf:"one_in"`
 	OtherErrors       *ebpf.VariableSpec `ebpf:"other_errors"`
+	Rarer             *ebpf.VariableSpec `ebpf:"rarer"`
 	Reads             *ebpf.VariableSpec `ebpf:"reads"`
 	Refused           *ebpf.VariableSpec `ebpf:"refused"`
 	Replies           *ebpf.VariableSpec `ebpf:"replies"`
 	ServerCalls       *ebpf.VariableSpec `ebpf:"server_calls"`
 	ServerNesting     *ebpf.VariableSpec `ebpf:"server_nesting"`
+	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
 	SlowerThan        *ebpf.VariableSpec `ebpf:"slower_than"`
 	Starts            *ebpf.VariableSpec `ebpf:"starts"`
 	Stop              *ebpf.VariableSpec `ebpf:"stop"`
@@ -309,6 +317,7 @@ func (m *callsMaps) Close() error {
 // It can be passed to loadCallsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type callsVariables struct {
 	BeganUnseen       *ebpf.Variable `ebpf:"began_unseen"`
+	Begun             *ebpf.Variable `ebpf:"begun"`
 	ClientArgc        *ebpf.Variable `ebpf:"client_argc"`
 	ClientArgv        *ebpf.Variable `ebpf:"client_argv"`
 	ClientBufpos      *ebpf.Variable `ebpf:"client_bufpos"`
@@ -329,6 +338,7 @@ type callsVariables struct {
 	Ends              *ebpf.Variable `ebpf:"ends"`
 	Errors            *ebpf.Variable `ebpf:"errors"`
 	FirstCalls        *ebpf.Variable `ebpf:"first_calls"`
+	Governed          *ebpf.Variable `ebpf:"governed"`
 	HistogramsUsed    *ebpf.Variable `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.Variable `ebpf:"keep_failed"`
 	KeepTurn          *ebpf.Variable `ebpf:"keep_turn"`
@@ -340,11 +350,13 @@ type callsVariables struct {
 	ManyThreads       *ebpf.Variable `ebpf:"many_threads"`
 	OneIn             *ebpf.Variable `ebpf:"one_in"`
 	OtherErrors       *ebpf.Variable `ebpf:"other_errors"`
+	Rarer             *ebpf.Variable `ebpf:"rarer"`
 	Reads             *ebpf.Variable `ebpf:"reads"`
 	Refused           *ebpf.Variable `ebpf:"refused"`
 	Replies           *ebpf.Variable `ebpf:"replies"`
 	ServerCalls       *ebpf.Variable `ebpf:"server_calls"`
 	ServerNesting     *ebpf.Variable `ebpf:"server_nesting"`
+	Shedding          *ebpf.Variable `ebpf:"shedding"`
 	SlowerThan        *ebpf.Variable `ebpf:"slower_than"`
 	Starts            *ebpf.Variable `ebpf:"starts"`
 	Stop              *ebpf.Variable `ebpf:"stop"`

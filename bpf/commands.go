@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unsafe"
@@ -163,6 +164,7 @@ type CommandTotals struct {
 	Filtered uint64 // not wanted as records
 	Dropped  uint64 // records for which the ring had no room, and what was missed
 	Missed   uint64 // of Dropped: not even counted
+	Shed     uint64 // of Filtered: not looked at, to keep to CommandOptions.Budget
 
 	// CallsBefore and CallsAfter are the sums of the calls that the server's INFO
 	// commandstats gives, before the first and after the last command seen; 0 when
@@ -176,7 +178,7 @@ type CommandTotals struct {
 // CommandCost is what watching has cost the process, besides the hits themselves.
 type CommandCost struct {
 	Hits     uint64        // of probes
-	Commands uint64        // seen meanwhile
+	Commands uint64        // looked at meanwhile
 	RunTime  time.Duration // of the eBPF program, if CommandOptions.Cost asked for it
 }
 
@@ -197,6 +199,9 @@ type CommandOptions struct {
 	// the event loop does besides, for CommandWatcher.Explain. It takes Phases.
 	Explain bool
 	Cost    bool // measure the program's run time, which costs some 20 ns per hit
+	// Budget is the share of the process's processor time that watching may cost
+	// it; 0 for whatever it takes. Budget says what that means.
+	Budget float64
 }
 
 // CommandWatcher counts and measures every command of a server.
@@ -207,7 +212,9 @@ type CommandWatcher struct {
 	ring   *ringbuf.Reader
 	links  []link.Link
 	stats  io.Closer // while the kernel measures run times
+	limits []string
 	record ringbuf.Record
+	budget *budget    // nil for none
 	why    *explainer // nil unless CommandOptions.Explain
 }
 
@@ -227,6 +234,7 @@ type commandSource interface {
 	totals(*ebpf.Collection) (CommandTotals, error)
 	hits(*ebpf.Collection) (uint64, error)
 	limitsNow(*ebpf.Collection) ([]string, error)
+	governed
 	close()
 }
 
@@ -258,6 +266,7 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	constants[turnVarSlowerThan] = uint64(max(0, opts.SlowerThan))
 	constants[turnVarOneIn] = opts.OneIn
 	constants[turnVarKeepFailed] = opts.Failed
+	constants[turnVarGoverned] = opts.Budget > 0
 	constants[turnVarKeepTurn] = opts.Explain && constants[callsVarManyThreads] != true
 	if !opts.Explain {
 		spec.Maps[turnMapLedger].MaxEntries = 1
@@ -266,17 +275,21 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 		spec.Maps[turnMapHistograms].MaxEntries = opts.Histograms
 	}
 	w.coll, err = w.target.load(spec, constants)
-	if version, _ := features.LinuxVersionCode(); err != nil && version < 5<<16|15<<8 {
-		return w, fmt.Errorf("watching commands needs Linux 5.15: %w", err)
-	}
 	if err != nil {
-		return w, err
+		version, _ := features.LinuxVersionCode()
+		return w, oldForCommands(err, version)
 	}
 	if w.ring, err = ringbuf.NewReader(w.coll.Maps[turnMapCommandRing]); err != nil {
 		return w, fmt.Errorf("opening the ring of commands: %w", err)
 	}
-	if opts.Cost {
-		if w.stats, err = ebpf.EnableStats(unix.BPF_STATS_RUN_TIME); err != nil {
+	if opts.Cost || opts.Budget > 0 {
+		w.stats, err = ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+		switch {
+		case errors.Is(err, unix.EPERM) && opts.Budget > 0:
+			return w, errors.New("a budget needs CAP_SYS_ADMIN: without it what looking costs cannot be measured")
+		case errors.Is(err, unix.EPERM):
+			w.limits = append(w.limits, "what looking costs is not measured: that needs CAP_SYS_ADMIN")
+		case err != nil:
 			return w, fmt.Errorf("measuring the run time of eBPF programs: %w", err)
 		}
 	}
@@ -285,8 +298,15 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 			return w, err
 		}
 	}
-	w.links, err = w.source.attach(w.coll)
-	return w, err
+	if opts.Budget > 0 {
+		if w.budget, err = newBudget(opts.Budget, w.source.costs()); err != nil {
+			return w, err
+		}
+	}
+	if w.links, err = w.source.attach(w.coll); err != nil {
+		return w, err
+	}
+	return w, w.begin()
 }
 
 func newCommandSource(p *process, opts CommandOptions) (commandSource, error) {
@@ -307,7 +327,8 @@ const drainAtMost = 60_000
 
 // Drain calls f with each record that is there. Call it every 20 ms or so: the
 // ring has room for 55,000. When the process has exited it returns ErrExited,
-// after the last of them. The record is valid during the call only.
+// after the last of them. The record is valid during the call only. It is Drain
+// that keeps to the budget; with one, call nothing of w meanwhile.
 func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 	gone := w.source.learn(w.coll) // asked before the ring is read for the last time
 	if gone != nil && !errors.Is(gone, ErrExited) {
@@ -334,7 +355,10 @@ func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 			f(&r)
 		}
 	}
-	return gone
+	if gone != nil {
+		return gone
+	}
+	return w.govern()
 }
 
 // Snapshot returns what was seen so far of each command that was, in the order of
@@ -378,6 +402,7 @@ func (w *CommandWatcher) Totals() (CommandTotals, error) {
 		turnVarCommandsSent: &t.Sent, turnVarCommandsFiltered: &t.Filtered, turnVarCommandsDropped: &noRoom,
 	})
 	t.Dropped = noRoom + t.Missed
+	t.Filtered += t.Shed
 	if t.Seen == 0 {
 		t.Seen = t.Sent + t.Filtered + t.Dropped
 	}
@@ -387,7 +412,8 @@ func (w *CommandWatcher) Totals() (CommandTotals, error) {
 // Limits says, a line each, what cannot be seen of the commands of this server.
 // Some of it shows only after a few hundred commands.
 func (w *CommandWatcher) Limits() ([]string, error) {
-	limits, err := w.source.limitsNow(w.coll)
+	of, err := w.source.limitsNow(w.coll)
+	limits := slices.Concat(w.limits, of)
 	if err != nil || w.why == nil {
 		return limits, err
 	}
@@ -401,7 +427,7 @@ func (w *CommandWatcher) Cost() (CommandCost, error) {
 	if err != nil {
 		return CommandCost{}, err
 	}
-	c := CommandCost{Commands: t.Seen}
+	c := CommandCost{Commands: t.Seen - t.Shed}
 	if c.Hits, err = w.source.hits(w.coll); err != nil || w.stats == nil {
 		return c, err
 	}
@@ -427,13 +453,10 @@ func readVariables(coll *ebpf.Collection, variables map[string]*uint64) error {
 
 // Detach ends the watching. What was seen can still be asked for.
 func (w *CommandWatcher) Detach() error {
-	if w.links == nil {
+	if w.links == nil && !w.paused() {
 		return nil
 	}
-	return w.source.end(w.coll, func() {
-		closeLinks(w.links)
-		w.links = nil
-	})
+	return errors.Join(w.endBudget(), w.source.end(w.coll, w.unlink))
 }
 
 // Close detaches the watcher and forgets what was seen.

@@ -110,6 +110,7 @@ __u64 other_errors; // error replies that belong to no command
 __u64 first_calls; // the server's count of calls when the first beginning was seen
 __u64 last_calls;  // the same at the first end after user space asked to stop, without it
 __u64 stop;        // 1: user space asks for an end, 2: there was one
+__u64 begun;       // a beginning was seen since user space last began to look
 
 static __always_inline struct thread *thread(void)
 {
@@ -196,12 +197,13 @@ int call_start(struct regs *ctx)
 		return 0;
 	__u64 sp = REGS_SP(ctx), client = REGS_ARG1(ctx);
 
-	if (!starts) {
+	if (!begun) {
 		__s32 nesting = 0;
 		if (server_nesting && !bpf_probe_read_user(&nesting, sizeof(nesting), (void *)server_nesting))
-			began_unseen = nesting;
+			ADD(began_unseen, nesting);
 		if (server_calls)
 			bpf_probe_read_user(&first_calls, sizeof(first_calls), (void *)server_calls);
+		begun = 1;
 	}
 	ADD(starts, 1);
 	for (int i = 0; i < MAX_DEPTH; i++) {
@@ -220,6 +222,8 @@ int call_start(struct regs *ctx)
 	f->client = client;
 	f->counted = REGS_ARG2(ctx) & CMD_CALL_STATS;
 	f->command.command = -1;
+	if (SHED(SHED_PHASES))
+		t->wake = t->read_start = 0; // of a turn long ago
 	f->command.wake = t->wake;
 	f->command.read_start = t->read_start;
 	f->command.batch = t->read_start ? t->batch : 0;
@@ -347,7 +351,7 @@ int call_end(struct regs *ctx)
 
 	if (!t)
 		return 0;
-	if (!starts)
+	if (!begun)
 		return 0; // the other probe is not there yet
 	__u64 now = bpf_ktime_get_ns();
 	if (stop) {

@@ -83,6 +83,7 @@ volatile const __u64 slower_than; // ns, in call or in total; 0: keep none for b
 volatile const __u64 one_in;      // keep one in so many; 0: none
 volatile const __u8 keep_failed;
 volatile const __u8 many_threads; // execute commands
+volatile const __u8 governed;     // user space may shed; else what asks for it is no code
 
 // Commands accounted = sent + filtered + dropped.
 __u64 commands_sent;
@@ -90,6 +91,14 @@ __u64 commands_filtered;
 __u64 commands_dropped; // no room in the ring
 __u64 commands_countdown;
 __u64 histograms_used;
+
+// What user space has given up for now, to spend less (budget.go).
+#define SHED_PHASES 1 // times other than of call and total
+#define SHED_TIMES 2  // all times
+__u64 shedding;
+__u64 rarer; // keep 2^rarer times fewer of those that are kept for one_in
+
+#define SHED(what) (governed && shedding & (what))
 
 // Most servers execute commands in one thread, and then nobody else adds.
 #define ADD(variable, n) \
@@ -170,15 +179,17 @@ __attribute__((noinline)) int account(struct command *c)
 		ADD(count->calls, 1);
 		if (c->flags & COMMAND_FAILED)
 			ADD(count->failed, 1);
-		struct command_histograms *h = histograms_of(count);
+		struct command_histograms *h = SHED(SHED_TIMES) ? 0 : histograms_of(count);
 		if (h) {
-			add_phase(h, WAIT, c->wake, c->read_start);
-			add_phase(h, READ, c->read_start, c->read_end);
-			add_phase(h, PARSE, c->read_end, c->parsed);
-			add_phase(h, QUEUE, c->parsed, c->start);
+			if (!SHED(SHED_PHASES)) {
+				add_phase(h, WAIT, c->wake, c->read_start);
+				add_phase(h, READ, c->read_start, c->read_end);
+				add_phase(h, PARSE, c->read_end, c->parsed);
+				add_phase(h, QUEUE, c->parsed, c->start);
+				add_phase(h, HOLD, c->end, c->write_start);
+				add_phase(h, WRITE, c->write_start, c->write_end);
+			}
 			add_phase(h, CALL, c->start, c->end);
-			add_phase(h, HOLD, c->end, c->write_start);
-			add_phase(h, WRITE, c->write_start, c->write_end);
 			add_phase(h, TOTAL, begin, done);
 		}
 	}
@@ -193,7 +204,7 @@ __attribute__((noinline)) int account(struct command *c)
 		kept |= KEPT_FAILED;
 	// Threads that count down at once may keep one more or less.
 	if (one_in && commands_countdown-- == 0) {
-		commands_countdown = one_in - 1;
+		commands_countdown = (one_in << (rarer & 31)) - 1;
 		kept |= KEPT_SAMPLED;
 	}
 	if (keep_turn && enter(c, kept))

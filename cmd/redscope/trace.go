@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,11 +17,12 @@ import (
 )
 
 func runTrace(ctx context.Context, args []string) error {
-	fs := newFlags("trace", "-p PROCESS [--slower-than TIME] [--failed] [--one-in N] [--for TIME] [--json] [--otlp ENDPOINT]", `
+	fs := newFlags("trace", "-p PROCESS [--slower-than TIME] [--failed] [--one-in N] [--for TIME] [--budget SHARE] [--json] [--otlp ENDPOINT]", `
   redscope trace -p server
   redscope trace -p server --slower-than 200us --for 10s
   redscope trace -p 4711 --slower-than 0 --failed
   redscope trace -p 4711 --one-in 1000 --json > commands.json
+  redscope trace -p redis-server --slower-than 1ms --budget 0.5%
   redscope trace -p redis-server --phases --otlp localhost:4317
 
 Shows single commands, phase by phase: wait, behind other clients since the
@@ -74,7 +76,7 @@ call, and with --phases what comes before it.
 			writeError = writeWaterfall(out, "", r)
 		}
 	}, func(time.Duration) error {
-		return errors.Join(writeError, out.Flush())
+		return cmp.Or(writeError, out.Flush())
 	})
 	if err != nil {
 		return err
@@ -83,7 +85,7 @@ call, and with --phases what comes before it.
 	if sent != nil {
 		lost = sent.close()
 	}
-	return errors.Join(writeError, ws.writeAccounts(out, *asJSON), out.Flush(), lost)
+	return errors.Join(cmp.Or(writeError, ws.writeAccounts(out, *asJSON), out.Flush()), lost)
 }
 
 // jsonRecord is a command as --json shows it. Times are CLOCK_MONOTONIC in ns.
@@ -141,8 +143,6 @@ func kept(r *bpf.CommandRecord) []string {
 // waterfallWidth is the width in characters of the longest bar.
 const waterfallWidth = 50
 
-// writeWaterfall shows a record as a line and a bar for each phase, set off by
-// those before it. It names the server unless that is "".
 func writeWaterfall(out io.Writer, server string, r *bpf.CommandRecord) error {
 	var b strings.Builder
 	waterfall(&b, server, r)
@@ -151,6 +151,8 @@ func writeWaterfall(out io.Writer, server string, r *bpf.CommandRecord) error {
 	return err
 }
 
+// waterfall shows a record as a line and a bar for each phase, set off by those
+// before it. It names the server unless that is "".
 func waterfall(b *strings.Builder, server string, r *bpf.CommandRecord) {
 	total, _ := r.Phase(bpf.PhaseTotal)
 	fmt.Fprintf(b, "%s", commandName(r.Name))

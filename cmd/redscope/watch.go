@@ -34,6 +34,7 @@ type watchFlags struct {
 	all             *bool
 	duration        *time.Duration
 	phases, returns *bool
+	budget          *string
 }
 
 // listFlag is the values of a flag that may be repeated; one may hold several with
@@ -53,6 +54,7 @@ func addWatchFlags(fs *flag.FlagSet) *watchFlags {
 		duration: fs.Duration("for", 0, "end after that `TIME`; 0 is at Ctrl-C"),
 		phases:   fs.Bool("phases", false, "of a stock server, also what comes before a command's call: two more probes per read"),
 		returns:  fs.Bool("returns", false, "of a stock server, the end of a call by its return: a little cheaper, but profilers' stacks end at call meanwhile"),
+		budget:   fs.String("budget", "", "see less rather than cost a server more than that `SHARE` of its processor time: 2%, 0.5%"),
 	}
 	fs.Var(&f.processes, "p", "`PROCESS` to look into: a pid, or a name, which is followed over restarts; may be repeated")
 	return f
@@ -67,6 +69,9 @@ func (f *watchFlags) options(operands []string) (opts bpf.CommandOptions, list [
 		return opts, nil, usagef("--for cannot be negative")
 	}
 	opts.Phases, opts.Returns = *f.phases, *f.returns
+	if opts.Budget, err = parseBudget(*f.budget); err != nil {
+		return opts, nil, err
+	}
 	list, err = targets(f.processes, *f.all)
 	return opts, list, err
 }
@@ -205,16 +210,20 @@ func (ws *watching) begin() error {
 
 // start begins to watch a process as a target.
 func (ws *watching) start(t *target, p process) error {
-	opts := ws.opts
+	opts, was := ws.opts, !gone(p.pid)
 	opts.PID = p.pid
 	w, err := bpf.StartCommandWatcher(opts)
-	if err == nil {
-		t.w, t.process, t.began, t.waiting, t.failed = w, p, time.Now(), false, nil
-	}
-	if errors.Is(err, bpf.ErrExited) {
+	switch {
+	case err != nil && was && gone(p.pid):
 		return fmt.Errorf("pid %d exited before it could be watched", p.pid)
+	case err != nil:
+		return err
 	}
-	return err
+	t.w, t.process, t.began, t.waiting, t.failed = w, p, time.Now(), false, nil
+	if stopped(p.pid) {
+		ws.note("%v is stopped, by SIGSTOP or a debugger: it executes nothing", t)
+	}
+	return nil
 }
 
 // detach takes all probes out.
@@ -390,7 +399,10 @@ type account struct {
 	Spans          uint64 `json:"spans"`
 	Filtered       uint64 `json:"filtered"`
 	Dropped        uint64 `json:"dropped"`
+	NotLookedAt    uint64 `json:"not_looked_at"`   // of Filtered, to keep to the budget
 	ServerCommands uint64 `json:"server_commands"` // as the server counts them itself
+
+	Looking *looking `json:"looking,omitempty"`
 }
 
 func accountOf(p picture) (a account) {
@@ -398,6 +410,7 @@ func accountOf(p picture) (a account) {
 		a.Commands += s.Calls + s.Refused
 	}
 	a.Spans, a.Filtered, a.Dropped, a.ServerCommands = p.totals.Sent, p.totals.Filtered, p.totals.Dropped, p.totals.Seen
+	a.NotLookedAt, a.Looking = p.totals.Shed, p.looking
 	return a
 }
 
@@ -411,7 +424,9 @@ func (ws *watching) writeAccounts(out io.Writer, asJSON bool) error {
 		sum.Spans += a.Spans
 		sum.Filtered += a.Filtered
 		sum.Dropped += a.Dropped
+		sum.NotLookedAt += a.NotLookedAt
 		sum.ServerCommands += a.ServerCommands
+		sum.Looking = sum.Looking.plus(a.Looking)
 	}
 	if len(all) == 1 {
 		all = nil
@@ -432,7 +447,14 @@ func (a account) write(out io.Writer, asJSON bool) error {
 	if a.PID != 0 {
 		who = fmt.Sprintf("%s[%d]: ", a.Target, a.PID)
 	}
-	_, err := fmt.Fprintf(out, "%s%d commands: %d shown, %d filtered, %d dropped; the server counts %d\n", who, a.Commands, a.Spans, a.Filtered, a.Dropped, a.ServerCommands)
+	if a.Looking != nil {
+		fmt.Fprintf(out, "%s%v\n", who, a.Looking)
+	}
+	commands := fmt.Sprintf("%d commands", a.Commands)
+	if a.NotLookedAt > 0 {
+		commands += fmt.Sprintf(" looked at, %d not", a.NotLookedAt)
+	}
+	_, err := fmt.Fprintf(out, "%s%s: %d shown, %d filtered, %d dropped; the server counts %d\n", who, commands, a.Spans, a.Filtered, a.Dropped, a.ServerCommands)
 	return err
 }
 

@@ -48,6 +48,9 @@ and some probes on its functions besides.
 	if err != nil {
 		return err
 	}
+	if opts.Budget > 0 {
+		return usagef("--budget is for top and trace: an explanation takes all that there is to see")
+	}
 	opts.SlowerThan, opts.Explain = *slower, true
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
