@@ -20,8 +20,8 @@ const (
 	CauseBehind  CauseKind = "behind"  // other commands of its turn of the loop; What is their name
 	CauseWork    CauseKind = "work"    // the loop's own; What is a WorkKind
 	CauseBlocked CauseKind = "blocked" // within a phase of its own; What is the kind
-	CauseQueue   CauseKind = "queue"   // the loop could run, but had no CPU, whoever's turn it was
-	CauseStopped CauseKind = "stopped" // by a signal or a debugger, whoever's turn it was
+	CauseQueue   CauseKind = "queue"   // the loop could run, but had no CPU, whosever turn it was
+	CauseStopped CauseKind = "stopped" // by a signal or a debugger, whosever turn it was
 	CauseUnknown CauseKind = "unknown" // the loop was on a CPU, and nobody said what for
 )
 

@@ -126,7 +126,7 @@ func testWhy(t *testing.T, path string) {
 		sum += c.Time
 	}
 	asleep := slices.IndexFunc(e.Why, func(c jsonCause) bool { return c.Cause == bpf.CauseBlocked && c.What == "sleep" })
-	if e.Command != "DEBUG" || sum != e.Total || asleep < 0 || e.Why[asleep].Time < 50*time.Millisecond || !strings.Contains(e.Why[asleep].Function, "nanosleep") {
+	if e.Command != "DEBUG" || sum != e.Total || asleep < 0 || e.Why[asleep].Time < 25*time.Millisecond || !strings.Contains(e.Why[asleep].Function, "nanosleep") {
 		t.Errorf("%+v", e)
 	}
 	if summary.Slow != 1 || len(summary.Why) != len(e.Why) {
