@@ -2,17 +2,14 @@ package bpf
 
 import (
 	"debug/elf"
-	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"golang.org/x/sys/unix"
 
 	"github.com/redscope/redscope/engine/probe"
 )
@@ -32,8 +29,10 @@ func dearer(a, b Cost) Cost {
 }
 
 const (
-	calibrationRounds = 21
-	calibrationHits   = 500 // a round
+	calibrationHits = 301
+	// What is passed over between two hits, in bytes: hits of a server are not made
+	// in a loop, where one costs a third less.
+	calibrationSweep = 256 << 10
 )
 
 // calibrate measures on this machine, in this process, what a hit of a probe of
@@ -61,8 +60,6 @@ func calibrate(classes []Cost) (map[Cost]time.Duration, error) {
 	}
 	defer prog.Close()
 
-	runtime.LockOSThread() // whose processor time is measured
-	defer runtime.UnlockOSThread()
 	all := map[Cost]time.Duration{}
 	for _, class := range classes {
 		site, err := exe.calibrationSite(class)
@@ -143,50 +140,43 @@ func (b *image) calibrationSite(class Cost) (site calibrationSite, err error) {
 }
 
 // hitCost is what a hit of prog at a site of this process p costs, without the run time
-// of prog: the median of the rounds.
+// of prog.
 func (p *process) hitCost(prog *ebpf.Program, site calibrationSite) (time.Duration, error) {
-	without, err := rounds(site.pass)
-	if err != nil {
-		return 0, err
-	}
+	without := passing(site.pass)
 	links, err := p.attach(prog, site.at)
 	if err != nil {
 		return 0, err
 	}
 	defer closeLinks(links)
+	site.pass() // after the first the kernel may do it in another way
 	before, err := prog.Stats()
 	if err != nil {
 		return 0, fmt.Errorf("reading the run time of an eBPF program: %w", err)
 	}
-	with, err := rounds(site.pass)
-	if err != nil {
-		return 0, err
-	}
+	with := passing(site.pass)
 	after, err := prog.Stats()
 	if err != nil {
 		return 0, fmt.Errorf("reading the run time of an eBPF program: %w", err)
 	}
 	hits := after.RunCount - before.RunCount
-	if hits < calibrationRounds*calibrationHits {
-		return 0, fmt.Errorf("measuring what a probe costs: %d of %d hits were seen", hits, calibrationRounds*calibrationHits)
+	if hits < calibrationHits {
+		return 0, fmt.Errorf("measuring what a probe costs: %d of %d hits were seen", hits, calibrationHits)
 	}
 	return max(0, with-without-(after.Runtime-before.Runtime)/time.Duration(hits)), nil
 }
 
-// rounds is what f costs this thread, in processor time.
-func rounds(f func()) (time.Duration, error) {
-	var all []time.Duration
-	for range calibrationRounds {
-		var before, after unix.Timespec
-		err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &before)
-		for range calibrationHits {
-			f()
+// passing is how long f takes: the median, which no interruption of this thread is.
+func passing(f func()) time.Duration {
+	sweep := make([]byte, calibrationSweep)
+	all := make([]time.Duration, calibrationHits)
+	for i := range all {
+		for at := 0; at < len(sweep); at += 64 {
+			sweep[at]++
 		}
-		if err := errors.Join(err, unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &after)); err != nil {
-			return 0, fmt.Errorf("reading this thread's processor time: %w", err)
-		}
-		all = append(all, time.Duration(after.Nano()-before.Nano())/calibrationHits)
+		start := time.Now()
+		f()
+		all[i] = time.Since(start)
 	}
 	slices.Sort(all)
-	return all[len(all)/2], nil
+	return all[len(all)/2]
 }
