@@ -50,12 +50,14 @@ type callsCommandHistograms struct {
 }
 
 type callsThread struct {
-	_         structs.HostLayout
-	Depth     uint64
-	Wake      uint64
-	ReadStart uint64
-	Batch     uint64
-	Calls     [8]struct {
+	_           structs.HostLayout
+	Depth       uint64
+	Wake        uint64
+	ReadStart   uint64
+	Batch       uint64
+	LastCommand uint64
+	LastNumber  int64
+	Calls       [8]struct {
 		_       structs.HostLayout
 		Sp      uint64
 		Client  uint64
@@ -80,10 +82,12 @@ const (
 	callsProgCallEnd          = "call_end"
 	callsProgCallIdentity     = "call_identity"
 	callsProgCallStart        = "call_start"
+	callsProgClientBlocks     = "client_blocks"
 	callsProgErrorReply       = "error_reply"
 	callsProgLoopWake         = "loop_wake"
 	callsProgReadStart        = "read_start"
 	callsVarBeganUnseen       = "began_unseen"
+	callsVarBlocks            = "blocks"
 	callsVarClientArgc        = "client_argc"
 	callsVarClientArgv        = "client_argv"
 	callsVarClientBufpos      = "client_bufpos"
@@ -113,6 +117,7 @@ const (
 	callsVarOtherErrors       = "other_errors"
 	callsVarReads             = "reads"
 	callsVarRefused           = "refused"
+	callsVarReplySizes        = "reply_sizes"
 	callsVarServerCalls       = "server_calls"
 	callsVarServerNesting     = "server_nesting"
 	callsVarSlowerThan        = "slower_than"
@@ -173,6 +178,7 @@ type callsProgramSpecs struct {
 	CallEnd      *ebpf.ProgramSpec `ebpf:"call_end"`
 	CallIdentity *ebpf.ProgramSpec `ebpf:"call_identity"`
 	CallStart    *ebpf.ProgramSpec `ebpf:"call_start"`
+	ClientBlocks *ebpf.ProgramSpec `ebpf:"client_blocks"`
 	ErrorReply   *ebpf.ProgramSpec `ebpf:"error_reply"`
 	LoopWake     *ebpf.ProgramSpec `ebpf:"loop_wake"`
 	ReadStart    *ebpf.ProgramSpec `ebpf:"read_start"`
@@ -196,6 +202,7 @@ type callsMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type callsVariableSpecs struct {
 	BeganUnseen       *ebpf.VariableSpec `ebpf:"began_unseen"`
+	Blocks            *ebpf.VariableSpec `ebpf:"blocks"`
 	ClientArgc        *ebpf.VariableSpec `ebpf:"client_argc"`
 	ClientArgv        *ebpf.VariableSpec `ebpf:"client_argv"`
 	ClientBufpos      *ebpf.VariableSpec `ebpf:"client_bufpos"`
@@ -225,6 +232,7 @@ type callsVariableSpecs struct {
 	OtherErrors       *ebpf.VariableSpec `ebpf:"other_errors"`
 	Reads             *ebpf.VariableSpec `ebpf:"reads"`
 	Refused           *ebpf.VariableSpec `ebpf:"refused"`
+	ReplySizes        *ebpf.VariableSpec `ebpf:"reply_sizes"`
 	ServerCalls       *ebpf.VariableSpec `ebpf:"server_calls"`
 	ServerNesting     *ebpf.VariableSpec `ebpf:"server_nesting"`
 	SlowerThan        *ebpf.VariableSpec `ebpf:"slower_than"`
@@ -286,6 +294,7 @@ func (m *callsMaps) Close() error {
 // It can be passed to loadCallsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type callsVariables struct {
 	BeganUnseen       *ebpf.Variable `ebpf:"began_unseen"`
+	Blocks            *ebpf.Variable `ebpf:"blocks"`
 	ClientArgc        *ebpf.Variable `ebpf:"client_argc"`
 	ClientArgv        *ebpf.Variable `ebpf:"client_argv"`
 	ClientBufpos      *ebpf.Variable `ebpf:"client_bufpos"`
@@ -315,6 +324,7 @@ type callsVariables struct {
 	OtherErrors       *ebpf.Variable `ebpf:"other_errors"`
 	Reads             *ebpf.Variable `ebpf:"reads"`
 	Refused           *ebpf.Variable `ebpf:"refused"`
+	ReplySizes        *ebpf.Variable `ebpf:"reply_sizes"`
 	ServerCalls       *ebpf.Variable `ebpf:"server_calls"`
 	ServerNesting     *ebpf.Variable `ebpf:"server_nesting"`
 	SlowerThan        *ebpf.Variable `ebpf:"slower_than"`
@@ -337,6 +347,7 @@ type callsPrograms struct {
 	CallEnd      *ebpf.Program `ebpf:"call_end"`
 	CallIdentity *ebpf.Program `ebpf:"call_identity"`
 	CallStart    *ebpf.Program `ebpf:"call_start"`
+	ClientBlocks *ebpf.Program `ebpf:"client_blocks"`
 	ErrorReply   *ebpf.Program `ebpf:"error_reply"`
 	LoopWake     *ebpf.Program `ebpf:"loop_wake"`
 	ReadStart    *ebpf.Program `ebpf:"read_start"`
@@ -347,6 +358,7 @@ func (p *callsPrograms) Close() error {
 		p.CallEnd,
 		p.CallIdentity,
 		p.CallStart,
+		p.ClientBlocks,
 		p.ErrorReply,
 		p.LoopWake,
 		p.ReadStart,

@@ -79,6 +79,7 @@ const (
 	turnVarSlowerThan        = "slower_than"
 	turnVarTargetNsDev       = "target_ns_dev"
 	turnVarTargetNsIno       = "target_ns_ino"
+	turnVarTargetOnly        = "target_only"
 	turnVarTargetPid         = "target_pid"
 	turnVarTurnHits          = "turn_hits"
 	turnVarTurnMissed        = "turn_missed"
@@ -162,6 +163,7 @@ type turnVariableSpecs struct {
 	SlowerThan        *ebpf.VariableSpec `ebpf:"slower_than"`
 	TargetNsDev       *ebpf.VariableSpec `ebpf:"target_ns_dev"`
 	TargetNsIno       *ebpf.VariableSpec `ebpf:"target_ns_ino"`
+	TargetOnly        *ebpf.VariableSpec `ebpf:"target_only"`
 	TargetPid         *ebpf.VariableSpec `ebpf:"target_pid"`
 	TurnHits          *ebpf.VariableSpec `ebpf:"turn_hits"`
 	TurnMissed        *ebpf.VariableSpec `ebpf:"turn_missed"`
@@ -225,6 +227,7 @@ type turnVariables struct {
 	SlowerThan        *ebpf.Variable `ebpf:"slower_than"`
 	TargetNsDev       *ebpf.Variable `ebpf:"target_ns_dev"`
 	TargetNsIno       *ebpf.Variable `ebpf:"target_ns_ino"`
+	TargetOnly        *ebpf.Variable `ebpf:"target_only"`
 	TargetPid         *ebpf.Variable `ebpf:"target_pid"`
 	TurnHits          *ebpf.Variable `ebpf:"turn_hits"`
 	TurnMissed        *ebpf.Variable `ebpf:"turn_missed"`

@@ -25,10 +25,11 @@ struct command {
 #define COMMAND_FAILED 1
 #define COMMAND_REFUSED 2
 #define COMMAND_BLOCKED 4
-// Why a record is in the ring, set here.
+// Why a record is in the ring, set by decide.
 #define KEPT_SLOW 0x100
 #define KEPT_FAILED 0x200
 #define KEPT_SAMPLED 0x400
+#define KEPT (KEPT_SLOW | KEPT_FAILED | KEPT_SAMPLED)
 
 // Commands that can be told apart: index 0 is for those beyond, and unknown ones.
 #define COMMANDS 1024
@@ -79,6 +80,9 @@ volatile const __u64 slower_than; // ns, in call or in total; 0: keep none for b
 volatile const __u64 one_in;      // keep one in so many; 0: none
 volatile const __u8 keep_failed;
 volatile const __u8 many_threads; // execute commands
+// The kernel runs the programs for the target only, which it does for probes
+// that were attached many at once.
+volatile const __u8 target_only;
 
 // Commands accounted = sent + filtered + dropped.
 __u64 commands_sent;
@@ -90,6 +94,14 @@ __u64 histograms_used;
 // Most servers execute commands in one thread, and then nobody else adds.
 #define ADD(variable, n) \
 	(many_threads ? (void)__sync_fetch_and_add(&(variable), (n)) : (void)((variable) += (n)))
+
+// in_target tells whether the current thread belongs to the target.
+static __always_inline int in_target(void)
+{
+	struct bpf_pidns_info ns = {};
+
+	return target_only || watched(&ns);
+}
 
 // bucket has no branch, for the verifier walks every path.
 static __always_inline __u64 bucket(__u64 ns)
@@ -141,6 +153,34 @@ static __always_inline __u64 since(__u64 from, __u64 to)
 	return from && to > from ? to - from : 0;
 }
 
+// began and done are where a command's total begins and ends.
+static __always_inline __u64 began(struct command *c)
+{
+	if (c->flags & COMMAND_BLOCKED)
+		return c->start;
+	return c->wake ? c->wake : c->read_start ? c->read_start : c->start;
+}
+
+static __always_inline __u64 done(struct command *c)
+{
+	return c->write_end ? c->write_end : c->end;
+}
+
+// decide notes in a command's flags why its record will be kept. It comes once
+// for each command, before account.
+static __always_inline void decide(struct command *c)
+{
+	if (slower_than && (since(began(c), done(c)) >= slower_than || since(c->start, c->end) >= slower_than))
+		c->flags |= KEPT_SLOW;
+	if (keep_failed && c->flags & COMMAND_FAILED)
+		c->flags |= KEPT_FAILED;
+	// Threads that count down at once may keep one more or less.
+	if (one_in && commands_countdown-- == 0) {
+		commands_countdown = one_in - 1;
+		c->flags |= KEPT_SAMPLED;
+	}
+}
+
 // account is verified by itself, so that calling it in a loop costs the verifier
 // nothing.
 __attribute__((noinline)) int account(struct command *c)
@@ -154,10 +194,6 @@ __attribute__((noinline)) int account(struct command *c)
 	if (!count)
 		return 0;
 
-	__u64 begin = c->wake ? c->wake : c->read_start ? c->read_start : c->start;
-	__u64 done = c->write_end ? c->write_end : c->end;
-	if (c->flags & COMMAND_BLOCKED)
-		begin = c->start;
 	if (c->flags & COMMAND_REFUSED) {
 		ADD(count->refused, 1);
 	} else {
@@ -173,26 +209,15 @@ __attribute__((noinline)) int account(struct command *c)
 			add_phase(h, CALL, c->start, c->end);
 			add_phase(h, HOLD, c->end, c->write_start);
 			add_phase(h, WRITE, c->write_start, c->write_end);
-			add_phase(h, TOTAL, begin, done);
+			add_phase(h, TOTAL, began(c), done(c));
 		}
 	}
 	ADD(count->reply_bytes, c->reply_bytes);
 
-	__u32 kept = 0;
-	if (slower_than && (since(begin, done) >= slower_than || since(c->start, c->end) >= slower_than))
-		kept |= KEPT_SLOW;
-	if (keep_failed && c->flags & COMMAND_FAILED)
-		kept |= KEPT_FAILED;
-	// Threads that count down at once may keep one more or less.
-	if (one_in && commands_countdown-- == 0) {
-		commands_countdown = one_in - 1;
-		kept |= KEPT_SAMPLED;
-	}
-	if (!kept) {
+	if (!(c->flags & KEPT)) {
 		ADD(commands_filtered, 1);
 		return 0;
 	}
-	c->flags |= kept;
 	if (bpf_ringbuf_output(&command_ring, c, sizeof(*c), BPF_RB_NO_WAKEUP))
 		ADD(commands_dropped, 1);
 	else

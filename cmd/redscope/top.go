@@ -57,7 +57,7 @@ counted in one command of 101.
 	if err != nil {
 		return err
 	}
-	opts.OneIn, opts.Cost = hotKeySample, true
+	opts.OneIn, opts.Cost, opts.Sizes = hotKeySample, true, *asJSON
 	live := isTerminal(os.Stdout) && !*asJSON
 	if !live {
 		waiting("watching all commands", opts.PID)

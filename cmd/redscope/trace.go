@@ -48,6 +48,7 @@ call, and with --phases what comes before it.
 		return err
 	}
 	opts.SlowerThan, opts.OneIn, opts.Failed = *slower, *oneIn, *failed
+	opts.Sizes = *asJSON || *otlp != "" // which show them
 	var sent *spans
 	if *otlp != "" {
 		if sent, err = newSpans(ctx, *otlp, opts.PID); err != nil {
