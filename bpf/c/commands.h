@@ -6,7 +6,7 @@
 #ifndef REDSCOPE_COMMANDS_H
 #define REDSCOPE_COMMANDS_H
 
-#include "common.h"
+#include "target.h"
 
 // Laid out as engine/probe's Command, which says what the fields mean.
 struct command {
@@ -80,9 +80,6 @@ volatile const __u64 slower_than; // ns, in call or in total; 0: keep none for b
 volatile const __u64 one_in;      // keep one in so many; 0: none
 volatile const __u8 keep_failed;
 volatile const __u8 many_threads; // execute commands
-// The kernel runs the programs for the target only, which it does for probes
-// that were attached many at once.
-volatile const __u8 target_only;
 
 // Commands accounted = sent + filtered + dropped.
 __u64 commands_sent;
@@ -94,14 +91,6 @@ __u64 histograms_used;
 // Most servers execute commands in one thread, and then nobody else adds.
 #define ADD(variable, n) \
 	(many_threads ? (void)__sync_fetch_and_add(&(variable), (n)) : (void)((variable) += (n)))
-
-// in_target tells whether the current thread belongs to the target.
-static __always_inline int in_target(void)
-{
-	struct bpf_pidns_info ns = {};
-
-	return target_only || watched(&ns);
-}
 
 // bucket has no branch, for the verifier walks every path.
 static __always_inline __u64 bucket(__u64 ns)
