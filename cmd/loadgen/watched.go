@@ -374,6 +374,9 @@ func (b *watchBench) run() error {
 			err = detach(0)
 		}
 		if err != nil {
+			if c.Command == "self" {
+				err = fmt.Errorf("%w; if it has no symbols, as what go run makes, build it: go build -o bin/ ./cmd/... and bin/loadgen watch", err)
+			}
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
 	}
