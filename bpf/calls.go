@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,18 +20,22 @@ import (
 // probes on its functions, as c/calls.bpf.c describes.
 type callSource struct {
 	target *process
-	mem    *os.File
+	mem    *memory
 	layout *serverLayout // nil when it is not known
 	server uint64        // address of the server's structure, 0 when it is not known
 
 	// The server's own counts when the watching began, and when it ended.
 	before, after struct{ calls, errors uint64 }
 	ended         bool
+	past          callsPast
 
-	probes []callProbe // the end of a call first, its beginning last
-	names  map[int]string
-	limits []string
-	sizes  bool // measure replies
+	probes        []callProbe // the end of a call first, its beginning last
+	phases        []callProbe // those of CommandOptions.Phases
+	phaseLinks    []link.Link // nil while they are not attached
+	withoutPhases bool        // for now
+	names         map[int]string
+	limits        []string
+	sizes         bool // measure replies
 }
 
 // callProbe is a program and where it goes.
@@ -53,8 +56,8 @@ func newCallSource(p *process, opts CommandOptions) (s *callSource, err error) {
 		return nil, fmt.Errorf("%w; watching commands needs a redscope server or a Redis, Valkey or KeyDB server with its symbols", err)
 	}
 	s = &callSource{target: p, names: map[int]string{}, sizes: opts.Sizes}
-	if s.mem, err = os.Open(p.path("mem")); err != nil {
-		return nil, p.denied("its memory", err)
+	if s.mem, err = p.memory(); err != nil {
+		return nil, err
 	}
 	if err := s.find(exe, call, opts); err != nil {
 		s.close()
@@ -70,10 +73,10 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 	}
 	// Each call asks once, at its end, how much memory is in use. A probe there leaves
 	// the stack as it is, which a return probe, that works everywhere, does not.
-	end := callProbe{program: callsProgCallEnd, at: probes{offsets: []uint64{start.Site.File}, returns: true}}
+	end := callProbe{program: callsProgCallEnd, at: probes{offsets: []uint64{start.Site.File}, returns: true, cost: costReturn}}
 	if used, err := exe.cFunction("zmalloc_used_memory"); err == nil && !opts.Returns {
 		if off, ok := exe.callTo(call, used); ok {
-			end.at = probes{offsets: []uint64{off}}
+			end.at = probes{offsets: []uint64{off}, cost: CostEmulated}
 		}
 	}
 	s.probes = append(s.probes, end)
@@ -91,13 +94,14 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 			}
 			all.at.offsets = append(all.at.offsets, site.File)
 			all.at.cookies = append(all.at.cookies, uint64(len(s.names)))
+			all.at.cost = dearer(all.at.cost, site.Cost)
 			s.names[len(s.names)] = name
 		}
 		if all.at.offsets == nil {
 			return fmt.Errorf("%s has no functions of commands in its symbol table", exe.name)
 		}
 		s.probes = append(s.probes, all)
-	} else if server, _, err := exe.object("server", "has no variable server"); err == nil {
+	} else if server, _, err := exe.object("server"); err == nil {
 		bias, err := s.target.bias(exe)
 		if err != nil {
 			return err
@@ -105,15 +109,17 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 		s.server = server + bias
 	}
 
-	more := []struct{ program, function, without string }{
-		{callsProgErrorReply, "afterErrorReply", "failed and refused commands are not seen"},
-		{callsProgClientBlocks, "blockClient", "commands that began to wait are not told apart"},
+	more := []struct {
+		to                         *[]callProbe
+		program, function, without string
+	}{
+		{&s.probes, callsProgErrorReply, "afterErrorReply", "failed and refused commands are not seen"},
+		{&s.probes, callsProgClientBlocks, "blockClient", "commands that began to wait are not told apart"},
+		{&s.phases, callsProgReadStart, "readQueryFromClient", "when a command was read is not seen"},
+		{&s.phases, callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen"},
 	}
-	if opts.Phases {
-		more = append(more, []struct{ program, function, without string }{
-			{callsProgReadStart, "readQueryFromClient", "when a command was read is not seen"},
-			{callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen"},
-		}...)
+	if !opts.Phases {
+		more = more[:2]
 	}
 	for _, m := range more {
 		f, err := exe.cFunction(m.function)
@@ -126,10 +132,37 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 			s.limit("%s: %s cannot be probed: %s", m.without, m.function, site.Reason)
 			continue
 		}
-		s.probes = append(s.probes, callProbe{m.program, probes{offsets: []uint64{site.File}}})
+		*m.to = append(*m.to, callProbe{m.program, probes{offsets: []uint64{site.File}, cost: site.Cost}})
 	}
-	s.probes = append(s.probes, callProbe{callsProgCallStart, probes{offsets: []uint64{start.Site.File}}})
+	if opts.Turns {
+		s.findReplies(exe)
+		if s.manyThreads() {
+			s.limit("which command waited for which is not seen: several threads execute commands")
+		}
+	}
+	s.probes = append(s.probes, callProbe{callsProgCallStart, probes{offsets: []uint64{start.Site.File}, cost: start.Site.Cost}})
 	return nil
+}
+
+// findReplies finds where the replies of a turn are written.
+func (s *callSource) findReplies(exe *image) {
+	const without = "how long replies were held back is not seen"
+	f, err := exe.cFunction("handleClientsWithPendingWritesUsingThreads")
+	if err != nil {
+		f, err = exe.cFunction("handleClientsWithPendingWrites")
+	}
+	if err != nil {
+		s.limit("%s: %v", without, err)
+		return
+	}
+	site := exe.function(f).Site
+	if site.Cost == CostNone {
+		s.limit("%s: %s cannot be probed: %s", without, f.name, site.Reason)
+		return
+	}
+	s.probes = append(s.probes,
+		callProbe{callsProgRepliesEnd, probes{offsets: []uint64{site.File}, returns: true, cost: costReturn}},
+		callProbe{callsProgRepliesStart, probes{offsets: []uint64{site.File}, cost: site.Cost}})
 }
 
 func (s *callSource) limit(format string, args ...any) {
@@ -235,12 +268,17 @@ func jumpBehind(code []byte, at int) int {
 	return 0
 }
 
+// manyThreads reports whether the server executes commands in several threads, as
+// KeyDB does.
+func (s *callSource) manyThreads() bool {
+	return strings.HasPrefix(filepath.Base(s.target.exe), "keydb")
+}
+
 func (s *callSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
 	spec, err := loadCalls()
 	constants := map[string]any{
-		callsVarTargetOnly: multiSupported(),
-		// KeyDB executes commands in several threads.
-		callsVarManyThreads: strings.HasPrefix(filepath.Base(s.target.exe), "keydb"),
+		callsVarTargetOnly:  multiSupported(),
+		callsVarManyThreads: s.manyThreads(),
 	}
 	if s.layout != nil {
 		maps.Copy(constants, s.layout.constants(s.sizes))
@@ -258,8 +296,24 @@ func (s *callSource) attach(coll *ebpf.Collection) ([]link.Link, error) {
 	if err := s.counts(&s.before.calls, &s.before.errors); err != nil {
 		return nil, err
 	}
-	var links []link.Link
-	for _, p := range s.probes {
+	s.past.noteErrors(s.after.errors, s.before.errors)
+	links, err := s.attachAll(coll, s.probes)
+	if err != nil {
+		return nil, err
+	}
+	if !s.withoutPhases {
+		if s.phaseLinks, err = s.attachAll(coll, s.phases); err != nil {
+			closeLinks(links)
+			return nil, err
+		}
+	}
+	// The beginning of calls is taken out first, as it was placed last.
+	slices.Reverse(links)
+	return links, nil
+}
+
+func (s *callSource) attachAll(coll *ebpf.Collection, all []callProbe) (links []link.Link, err error) {
+	for _, p := range all {
 		l, err := s.target.attach(coll.Programs[p.program], p.at)
 		if err != nil {
 			closeLinks(links)
@@ -267,8 +321,6 @@ func (s *callSource) attach(coll *ebpf.Collection) ([]link.Link, error) {
 		}
 		links = append(links, l...)
 	}
-	// The beginning of calls is taken out first, as it was placed last.
-	slices.Reverse(links)
 	return links, nil
 }
 
@@ -282,8 +334,10 @@ func (s *callSource) end(coll *ebpf.Collection, detach func()) error {
 	// When no call comes any more, these are the last counts.
 	err := s.counts(&s.after.calls, &s.after.errors)
 	detach()
+	closeLinks(s.phaseLinks)
+	s.phaseLinks = nil
 	s.ended = err == nil && s.server != 0
-	if s.target.exited() {
+	if s.gone() {
 		return nil
 	}
 	return err
@@ -327,25 +381,60 @@ func (s *callSource) name(coll *ebpf.Collection, id int) string {
 	return name
 }
 
+// gone reports whether the process has exited, or executed another program.
+func (s *callSource) gone() bool {
+	if s.target.exited() {
+		return true
+	}
+	if s.server == 0 {
+		return false
+	}
+	_, err := s.mem.ReadAt(make([]byte, 1), int64(s.server))
+	return err != nil // nothing is left of the address space
+}
+
+// learn reads the names of the commands that have come so far: a process that exits
+// takes them along.
+func (s *callSource) learn(coll *ebpf.Collection) error {
+	if s.gone() {
+		return ErrExited
+	}
+	if s.layout == nil {
+		return nil
+	}
+	var known uint64
+	if err := readVariables(coll, map[string]*uint64{callsVarCommandsKnown: &known}); err != nil {
+		return err
+	}
+	for id := range min(int(known), maxCommands) {
+		s.name(coll, id)
+	}
+	return nil
+}
+
 func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) {
-	var starts, unseen, unended, deep, uncounted, refused, last, stop uint64
+	var begun, unseen, unended, deep, uncounted, refused, last, stop uint64
 	err = readVariables(coll, map[string]*uint64{
-		callsVarFirstCalls: &t.CallsBefore, callsVarStarts: &starts, callsVarLastCalls: &last, callsVarStop: &stop,
+		callsVarFirstCalls: &t.CallsBefore, callsVarBegun: &begun, callsVarLastCalls: &last, callsVarStop: &stop,
 		callsVarBeganUnseen: &unseen, callsVarEndedUnseen: &unended, callsVarTooDeep: &deep,
 		callsVarUncounted: &uncounted, callsVarRefused: &refused, callsVarWakes: &t.Turns,
 	})
 	t.Missed = unseen + unended + deep
+	if s.past.phasesShed {
+		t.Turns = 0 // not all were counted
+	}
 	t.CallsAfter = s.after.calls
 	if !s.ended && (err != nil || s.server == 0 || s.counts(&t.CallsAfter, new(uint64)) != nil) {
-		t.CallsBefore, t.CallsAfter = 0, 0
+		t.CallsBefore, t.CallsAfter, t.Shed = 0, 0, s.past.shed
 		return t, err
 	}
 	if stop == 2 {
 		t.CallsAfter = last
 	}
-	if starts == 0 {
+	if begun == 0 {
 		t.CallsBefore = t.CallsAfter // no call was seen
 	}
+	s.past.add(&t)
 	if s.ended {
 		t.Seen = t.CallsAfter - t.CallsBefore - uncounted + refused
 	}
@@ -353,10 +442,10 @@ func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) 
 }
 
 func (s *callSource) hits(coll *ebpf.Collection) (hits uint64, err error) {
-	var starts, ends, errs, reads, wakes, blocks uint64
-	err = readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends,
-		callsVarErrors: &errs, callsVarReads: &reads, callsVarWakes: &wakes, callsVarBlocks: &blocks})
-	return starts + ends + errs + reads + wakes + blocks, err
+	var starts, ends, errs, reads, wakes, replies, blocks uint64
+	err = readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends, callsVarErrors: &errs,
+		callsVarReads: &reads, callsVarWakes: &wakes, callsVarReplies: &replies, callsVarBlocks: &blocks})
+	return starts + ends + errs + reads + wakes + replies + blocks, err
 }
 
 // enough is after how many of something a probe that must have been hit with it,
@@ -371,15 +460,17 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 		callsVarReads: &reads, callsVarWakes: &wakes, callsVarStrange: &strange, callsVarOtherErrors: &other, callsVarCommandsKnown: &commands}); err != nil {
 		return nil, err
 	}
-	now := s.after
-	if !s.ended {
+	now, gone := s.after, s.gone()
+	if gone {
+		now = s.before // nobody can be asked any more
+	} else if !s.ended {
 		if err := s.counts(&now.calls, &now.errors); err != nil {
 			return nil, err
 		}
 	}
 	all := slices.Clone(s.limits)
 	never := func(program, function, without string, hits, due uint64) {
-		if hits == 0 && due >= enough && slices.ContainsFunc(s.probes, func(p callProbe) bool { return p.program == program }) {
+		if hits == 0 && due >= enough && slices.ContainsFunc(slices.Concat(s.probes, s.phases), func(p callProbe) bool { return p.program == program }) {
 			all = append(all, fmt.Sprintf("%s: %s is in %s, but never entered; the compiler may have copied it to where it is called", without, function, s.target.exe))
 		}
 	}
@@ -388,11 +479,16 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 	never(callsProgErrorReply, "afterErrorReply", "failed and refused commands are not seen", errs, now.errors-s.before.errors)
 	never(callsProgReadStart, "readQueryFromClient", "when a command was read is not seen", reads, starts)
 	never(callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen", wakes, starts)
+	t, err := s.totals(coll)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, s.past.limits(t, s.server != 0)...)
 	if strange > 0 {
 		all = append(all, fmt.Sprintf("of %d commands the client could not be read", strange))
 	}
 	for id := range min(int(commands), maxCommands) {
-		if s.name(coll, id) == "" {
+		if s.name(coll, id) == "" && !gone {
 			all = append(all, fmt.Sprintf("the name of a command cannot be read: the structures of %s are not those of Redis %s", s.target.exe, s.layout.version))
 			break
 		}
@@ -404,5 +500,6 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 }
 
 func (s *callSource) close() {
-	s.mem.Close()
+	closeLinks(s.phaseLinks)
+	s.mem.close()
 }

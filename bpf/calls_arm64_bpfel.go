@@ -54,6 +54,7 @@ type callsThread struct {
 	Depth       uint64
 	Wake        uint64
 	ReadStart   uint64
+	Replies     uint64
 	Batch       uint64
 	LastCommand uint64
 	LastNumber  int64
@@ -77,6 +78,7 @@ const (
 	callsMapCommandNumbers    = "command_numbers"
 	callsMapCommandRing       = "command_ring"
 	callsMapHistograms        = "histograms"
+	callsMapLedger            = "ledger"
 	callsMapOneThread         = "one_thread"
 	callsMapThreads           = "threads"
 	callsProgCallEnd          = "call_end"
@@ -86,7 +88,10 @@ const (
 	callsProgErrorReply       = "error_reply"
 	callsProgLoopWake         = "loop_wake"
 	callsProgReadStart        = "read_start"
+	callsProgRepliesEnd       = "replies_end"
+	callsProgRepliesStart     = "replies_start"
 	callsVarBeganUnseen       = "began_unseen"
+	callsVarBegun             = "begun"
 	callsVarBlocks            = "blocks"
 	callsVarClientArgc        = "client_argc"
 	callsVarClientArgv        = "client_argv"
@@ -108,18 +113,26 @@ const (
 	callsVarEnds              = "ends"
 	callsVarErrors            = "errors"
 	callsVarFirstCalls        = "first_calls"
+	callsVarGoverned          = "governed"
 	callsVarHistogramsUsed    = "histograms_used"
 	callsVarKeepFailed        = "keep_failed"
+	callsVarKeepTurn          = "keep_turn"
 	callsVarKnownLayout       = "known_layout"
 	callsVarLastCalls         = "last_calls"
+	callsVarLedgerFull        = "ledger_full"
+	callsVarLedgerUsed        = "ledger_used"
+	callsVarLoopThread        = "loop_thread"
 	callsVarManyThreads       = "many_threads"
 	callsVarOneIn             = "one_in"
 	callsVarOtherErrors       = "other_errors"
+	callsVarRarer             = "rarer"
 	callsVarReads             = "reads"
 	callsVarRefused           = "refused"
+	callsVarReplies           = "replies"
 	callsVarReplySizes        = "reply_sizes"
 	callsVarServerCalls       = "server_calls"
 	callsVarServerNesting     = "server_nesting"
+	callsVarShedding          = "shedding"
 	callsVarSlowerThan        = "slower_than"
 	callsVarStarts            = "starts"
 	callsVarStop              = "stop"
@@ -129,6 +142,8 @@ const (
 	callsVarTargetOnly        = "target_only"
 	callsVarTargetPid         = "target_pid"
 	callsVarTooDeep           = "too_deep"
+	callsVarTurnKept          = "turn_kept"
+	callsVarTurnWake          = "turn_wake"
 	callsVarUncounted         = "uncounted"
 	callsVarWakes             = "wakes"
 )
@@ -182,6 +197,8 @@ type callsProgramSpecs struct {
 	ErrorReply   *ebpf.ProgramSpec `ebpf:"error_reply"`
 	LoopWake     *ebpf.ProgramSpec `ebpf:"loop_wake"`
 	ReadStart    *ebpf.ProgramSpec `ebpf:"read_start"`
+	RepliesEnd   *ebpf.ProgramSpec `ebpf:"replies_end"`
+	RepliesStart *ebpf.ProgramSpec `ebpf:"replies_start"`
 }
 
 // callsMapSpecs contains maps before they are loaded into the kernel.
@@ -193,6 +210,7 @@ type callsMapSpecs struct {
 	CommandNumbers   *ebpf.MapSpec `ebpf:"command_numbers"`
 	CommandRing      *ebpf.MapSpec `ebpf:"command_ring"`
 	Histograms       *ebpf.MapSpec `ebpf:"histograms"`
+	Ledger           *ebpf.MapSpec `ebpf:"ledger"`
 	OneThread        *ebpf.MapSpec `ebpf:"one_thread"`
 	Threads          *ebpf.MapSpec `ebpf:"threads"`
 }
@@ -202,6 +220,7 @@ type callsMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type callsVariableSpecs struct {
 	BeganUnseen       *ebpf.VariableSpec `ebpf:"began_unseen"`
+	Begun             *ebpf.VariableSpec `ebpf:"begun"`
 	Blocks            *ebpf.VariableSpec `ebpf:"blocks"`
 	ClientArgc        *ebpf.VariableSpec `ebpf:"client_argc"`
 	ClientArgv        *ebpf.VariableSpec `ebpf:"client_argv"`
@@ -223,18 +242,26 @@ type callsVariableSpecs struct {
 	Ends              *ebpf.VariableSpec `ebpf:"ends"`
 	Errors            *ebpf.VariableSpec `ebpf:"errors"`
 	FirstCalls        *ebpf.VariableSpec `ebpf:"first_calls"`
+	Governed          *ebpf.VariableSpec `ebpf:"governed"`
 	HistogramsUsed    *ebpf.VariableSpec `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.VariableSpec `ebpf:"keep_failed"`
+	KeepTurn          *ebpf.VariableSpec `ebpf:"keep_turn"`
 	KnownLayout       *ebpf.VariableSpec `ebpf:"known_layout"`
 	LastCalls         *ebpf.VariableSpec `ebpf:"last_calls"`
+	LedgerFull        *ebpf.VariableSpec `ebpf:"ledger_full"`
+	LedgerUsed        *ebpf.VariableSpec `ebpf:"ledger_used"`
+	LoopThread        *ebpf.VariableSpec `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.VariableSpec `ebpf:"many_threads"`
 	OneIn             *ebpf.VariableSpec `ebpf:"one_in"`
 	OtherErrors       *ebpf.VariableSpec `ebpf:"other_errors"`
+	Rarer             *ebpf.VariableSpec `ebpf:"rarer"`
 	Reads             *ebpf.VariableSpec `ebpf:"reads"`
 	Refused           *ebpf.VariableSpec `ebpf:"refused"`
+	Replies           *ebpf.VariableSpec `ebpf:"replies"`
 	ReplySizes        *ebpf.VariableSpec `ebpf:"reply_sizes"`
 	ServerCalls       *ebpf.VariableSpec `ebpf:"server_calls"`
 	ServerNesting     *ebpf.VariableSpec `ebpf:"server_nesting"`
+	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
 	SlowerThan        *ebpf.VariableSpec `ebpf:"slower_than"`
 	Starts            *ebpf.VariableSpec `ebpf:"starts"`
 	Stop              *ebpf.VariableSpec `ebpf:"stop"`
@@ -244,6 +271,8 @@ type callsVariableSpecs struct {
 	TargetOnly        *ebpf.VariableSpec `ebpf:"target_only"`
 	TargetPid         *ebpf.VariableSpec `ebpf:"target_pid"`
 	TooDeep           *ebpf.VariableSpec `ebpf:"too_deep"`
+	TurnKept          *ebpf.VariableSpec `ebpf:"turn_kept"`
+	TurnWake          *ebpf.VariableSpec `ebpf:"turn_wake"`
 	Uncounted         *ebpf.VariableSpec `ebpf:"uncounted"`
 	Wakes             *ebpf.VariableSpec `ebpf:"wakes"`
 }
@@ -273,6 +302,7 @@ type callsMaps struct {
 	CommandNumbers   *ebpf.Map `ebpf:"command_numbers"`
 	CommandRing      *ebpf.Map `ebpf:"command_ring"`
 	Histograms       *ebpf.Map `ebpf:"histograms"`
+	Ledger           *ebpf.Map `ebpf:"ledger"`
 	OneThread        *ebpf.Map `ebpf:"one_thread"`
 	Threads          *ebpf.Map `ebpf:"threads"`
 }
@@ -284,6 +314,7 @@ func (m *callsMaps) Close() error {
 		m.CommandNumbers,
 		m.CommandRing,
 		m.Histograms,
+		m.Ledger,
 		m.OneThread,
 		m.Threads,
 	)
@@ -294,6 +325,7 @@ func (m *callsMaps) Close() error {
 // It can be passed to loadCallsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type callsVariables struct {
 	BeganUnseen       *ebpf.Variable `ebpf:"began_unseen"`
+	Begun             *ebpf.Variable `ebpf:"begun"`
 	Blocks            *ebpf.Variable `ebpf:"blocks"`
 	ClientArgc        *ebpf.Variable `ebpf:"client_argc"`
 	ClientArgv        *ebpf.Variable `ebpf:"client_argv"`
@@ -315,18 +347,26 @@ type callsVariables struct {
 	Ends              *ebpf.Variable `ebpf:"ends"`
 	Errors            *ebpf.Variable `ebpf:"errors"`
 	FirstCalls        *ebpf.Variable `ebpf:"first_calls"`
+	Governed          *ebpf.Variable `ebpf:"governed"`
 	HistogramsUsed    *ebpf.Variable `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.Variable `ebpf:"keep_failed"`
+	KeepTurn          *ebpf.Variable `ebpf:"keep_turn"`
 	KnownLayout       *ebpf.Variable `ebpf:"known_layout"`
 	LastCalls         *ebpf.Variable `ebpf:"last_calls"`
+	LedgerFull        *ebpf.Variable `ebpf:"ledger_full"`
+	LedgerUsed        *ebpf.Variable `ebpf:"ledger_used"`
+	LoopThread        *ebpf.Variable `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.Variable `ebpf:"many_threads"`
 	OneIn             *ebpf.Variable `ebpf:"one_in"`
 	OtherErrors       *ebpf.Variable `ebpf:"other_errors"`
+	Rarer             *ebpf.Variable `ebpf:"rarer"`
 	Reads             *ebpf.Variable `ebpf:"reads"`
 	Refused           *ebpf.Variable `ebpf:"refused"`
+	Replies           *ebpf.Variable `ebpf:"replies"`
 	ReplySizes        *ebpf.Variable `ebpf:"reply_sizes"`
 	ServerCalls       *ebpf.Variable `ebpf:"server_calls"`
 	ServerNesting     *ebpf.Variable `ebpf:"server_nesting"`
+	Shedding          *ebpf.Variable `ebpf:"shedding"`
 	SlowerThan        *ebpf.Variable `ebpf:"slower_than"`
 	Starts            *ebpf.Variable `ebpf:"starts"`
 	Stop              *ebpf.Variable `ebpf:"stop"`
@@ -336,6 +376,8 @@ type callsVariables struct {
 	TargetOnly        *ebpf.Variable `ebpf:"target_only"`
 	TargetPid         *ebpf.Variable `ebpf:"target_pid"`
 	TooDeep           *ebpf.Variable `ebpf:"too_deep"`
+	TurnKept          *ebpf.Variable `ebpf:"turn_kept"`
+	TurnWake          *ebpf.Variable `ebpf:"turn_wake"`
 	Uncounted         *ebpf.Variable `ebpf:"uncounted"`
 	Wakes             *ebpf.Variable `ebpf:"wakes"`
 }
@@ -351,6 +393,8 @@ type callsPrograms struct {
 	ErrorReply   *ebpf.Program `ebpf:"error_reply"`
 	LoopWake     *ebpf.Program `ebpf:"loop_wake"`
 	ReadStart    *ebpf.Program `ebpf:"read_start"`
+	RepliesEnd   *ebpf.Program `ebpf:"replies_end"`
+	RepliesStart *ebpf.Program `ebpf:"replies_start"`
 }
 
 func (p *callsPrograms) Close() error {
@@ -362,6 +406,8 @@ func (p *callsPrograms) Close() error {
 		p.ErrorReply,
 		p.LoopWake,
 		p.ReadStart,
+		p.RepliesEnd,
+		p.RepliesStart,
 	)
 }
 

@@ -338,10 +338,12 @@ func TestStockServerWithFunctionsThatAreNotEntered(t *testing.T) {
 	s := newStockServer(t)
 	c := s.dial(t)
 	source, coll := watchCalls(t, s.Process.Pid, func(source *callSource, _ map[string]any) {
-		for i := range source.probes {
-			if p := &source.probes[i]; p.program != callsProgCallStart {
-				// As an inlined function: it is there and not entered.
-				p.at = probes{offsets: []uint64{source.site(t, "rdbLoad")}}
+		for _, all := range [][]callProbe{source.probes, source.phases} {
+			for i := range all {
+				if p := &all[i]; p.program != callsProgCallStart {
+					// As an inlined function: it is there and not entered.
+					p.at = probes{offsets: []uint64{source.site(t, "rdbLoad")}}
+				}
 			}
 		}
 	})

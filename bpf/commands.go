@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unsafe"
@@ -163,6 +164,7 @@ type CommandTotals struct {
 	Filtered uint64 // not wanted as records
 	Dropped  uint64 // records for which the ring had no room, and what was missed
 	Missed   uint64 // of Dropped: not even counted
+	Shed     uint64 // of Filtered: not looked at, to keep to CommandOptions.Budget
 
 	// CallsBefore and CallsAfter are the sums of the calls that the server's INFO
 	// commandstats gives, before the first and after the last command seen; 0 when
@@ -176,7 +178,7 @@ type CommandTotals struct {
 // CommandCost is what watching has cost the process, besides the hits themselves.
 type CommandCost struct {
 	Hits     uint64        // of probes
-	Commands uint64        // seen meanwhile
+	Commands uint64        // looked at meanwhile
 	RunTime  time.Duration // of the eBPF program, if CommandOptions.Cost asked for it
 }
 
@@ -194,7 +196,13 @@ type CommandOptions struct {
 	// it some 0.2 µs per command less; but a stack that a profiler takes meanwhile ends
 	// at call.
 	Returns bool
-	Cost    bool // measure the program's run time, which costs some 20 ns per hit
+	// Turns keeps, for each slow command, the others of its turn too, for an Explainer.
+	// It takes Phases.
+	Turns bool
+	Cost  bool // measure the program's run time, which costs some 20 ns per hit
+	// Budget is the share of the process's processor time that watching may cost
+	// it; 0 for whatever it takes. Budget says what that means.
+	Budget float64
 }
 
 // CommandWatcher counts and measures every command of a server.
@@ -205,7 +213,9 @@ type CommandWatcher struct {
 	ring   *ringbuf.Reader
 	links  []link.Link
 	stats  io.Closer // while the kernel measures run times
+	limits []string
 	record ringbuf.Record
+	budget *budget // nil for none
 }
 
 // commandSource is where the records of commands come from: our server's marker,
@@ -217,10 +227,14 @@ type commandSource interface {
 	// end calls detach, so that totals are those of what was seen.
 	end(coll *ebpf.Collection, detach func()) error
 	name(coll *ebpf.Collection, id int) string
+	// learn reads what the process knows alone, every 20 ms or so, and tells by
+	// ErrExited that there is no such process any more.
+	learn(*ebpf.Collection) error
 	// totals fills in what account does not count. Before the end, Seen may be 0.
 	totals(*ebpf.Collection) (CommandTotals, error)
 	hits(*ebpf.Collection) (uint64, error)
 	limitsNow(*ebpf.Collection) ([]string, error)
+	governed
 	close()
 }
 
@@ -249,26 +263,42 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	constants[turnVarSlowerThan] = uint64(max(0, opts.SlowerThan))
 	constants[turnVarOneIn] = opts.OneIn
 	constants[turnVarKeepFailed] = opts.Failed
+	constants[turnVarGoverned] = opts.Budget > 0
+	constants[turnVarKeepTurn] = opts.Turns && constants[callsVarManyThreads] != true
+	if !opts.Turns {
+		spec.Maps[turnMapLedger].MaxEntries = 1
+	}
 	if opts.Histograms != 0 {
 		spec.Maps[turnMapHistograms].MaxEntries = opts.Histograms
 	}
 	w.coll, err = w.target.load(spec, constants)
-	if version, _ := features.LinuxVersionCode(); err != nil && version < 5<<16|15<<8 {
-		return w, fmt.Errorf("watching commands needs Linux 5.15: %w", err)
-	}
 	if err != nil {
-		return w, err
+		version, _ := features.LinuxVersionCode()
+		return w, oldForCommands(err, version)
 	}
 	if w.ring, err = ringbuf.NewReader(w.coll.Maps[turnMapCommandRing]); err != nil {
 		return w, fmt.Errorf("opening the ring of commands: %w", err)
 	}
-	if opts.Cost {
-		if w.stats, err = ebpf.EnableStats(unix.BPF_STATS_RUN_TIME); err != nil {
+	if opts.Cost || opts.Budget > 0 {
+		w.stats, err = ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+		switch {
+		case errors.Is(err, unix.EPERM) && opts.Budget > 0:
+			return w, errors.New("a budget needs CAP_SYS_ADMIN: without it what looking costs cannot be measured")
+		case errors.Is(err, unix.EPERM):
+			w.limits = append(w.limits, "what looking costs is not measured: that needs CAP_SYS_ADMIN")
+		case err != nil:
 			return w, fmt.Errorf("measuring the run time of eBPF programs: %w", err)
 		}
 	}
-	w.links, err = w.source.attach(w.coll)
-	return w, err
+	if opts.Budget > 0 {
+		if w.budget, err = newBudget(opts.Budget, w.source.costs()); err != nil {
+			return w, err
+		}
+	}
+	if w.links, err = w.source.attach(w.coll); err != nil {
+		return w, err
+	}
+	return w, w.begin()
 }
 
 func newCommandSource(p *process, opts CommandOptions) (commandSource, error) {
@@ -289,9 +319,13 @@ const drainAtMost = 60_000
 
 // Drain calls f with each record that is there. Call it every 20 ms or so: the
 // ring has room for 55,000. When the process has exited it returns ErrExited,
-// after the last of them. The record is valid during the call only.
+// after the last of them. The record is valid during the call only. It is Drain
+// that keeps to the budget; with one, call nothing of w meanwhile.
 func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
-	gone := w.target.exited() // asked before the ring is read for the last time
+	gone := w.source.learn(w.coll) // asked before the ring is read for the last time
+	if gone != nil && !errors.Is(gone, ErrExited) {
+		return gone
+	}
 	var r CommandRecord
 	w.ring.SetDeadline(time.Unix(1, 0)) // it has to wait for nothing
 	for range drainAtMost {
@@ -311,10 +345,10 @@ func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 		r.Slow, r.Failed, r.Sampled = r.Flags&keptSlow != 0, r.Flags&keptFailed != 0, r.Flags&keptSampled != 0
 		f(&r)
 	}
-	if gone {
-		return ErrExited
+	if gone != nil {
+		return gone
 	}
-	return nil
+	return w.govern()
 }
 
 // Snapshot returns what was seen so far of each command that was, in the order of
@@ -358,6 +392,7 @@ func (w *CommandWatcher) Totals() (CommandTotals, error) {
 		turnVarCommandsSent: &t.Sent, turnVarCommandsFiltered: &t.Filtered, turnVarCommandsDropped: &noRoom,
 	})
 	t.Dropped = noRoom + t.Missed
+	t.Filtered += t.Shed
 	if t.Seen == 0 {
 		t.Seen = t.Sent + t.Filtered + t.Dropped
 	}
@@ -366,7 +401,10 @@ func (w *CommandWatcher) Totals() (CommandTotals, error) {
 
 // Limits says, a line each, what cannot be seen of the commands of this server.
 // Some of it shows only after a few hundred commands.
-func (w *CommandWatcher) Limits() ([]string, error) { return w.source.limitsNow(w.coll) }
+func (w *CommandWatcher) Limits() ([]string, error) {
+	of, err := w.source.limitsNow(w.coll)
+	return slices.Concat(w.limits, of), err
+}
 
 // Cost returns what watching has cost so far.
 func (w *CommandWatcher) Cost() (CommandCost, error) {
@@ -374,7 +412,7 @@ func (w *CommandWatcher) Cost() (CommandCost, error) {
 	if err != nil {
 		return CommandCost{}, err
 	}
-	c := CommandCost{Commands: t.Seen}
+	c := CommandCost{Commands: t.Seen - t.Shed}
 	if c.Hits, err = w.source.hits(w.coll); err != nil || w.stats == nil {
 		return c, err
 	}
@@ -400,13 +438,10 @@ func readVariables(coll *ebpf.Collection, variables map[string]*uint64) error {
 
 // Detach ends the watching. What was seen can still be asked for.
 func (w *CommandWatcher) Detach() error {
-	if w.links == nil {
+	if w.links == nil && !w.paused() {
 		return nil
 	}
-	return w.source.end(w.coll, func() {
-		closeLinks(w.links)
-		w.links = nil
-	})
+	return errors.Join(w.endBudget(), w.source.end(w.coll, w.unlink))
 }
 
 // Close detaches the watcher and forgets what was seen.

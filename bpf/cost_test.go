@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/redscope/redscope/internal/require"
 )
 
 // BenchmarkProbe measures what one hit costs the target, by where the probe is:
@@ -108,6 +111,28 @@ func BenchmarkProbe(b *testing.B) {
 	}
 }
 
+// drainAlways reads the watcher's records until the function that it returns is
+// called.
+func drainAlways(t testing.TB, w *CommandWatcher) (stop func()) {
+	t.Helper()
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			if err := w.Drain(func(*CommandRecord) {}); err != nil {
+				t.Error(err)
+				return
+			}
+			select {
+			case <-end:
+				return
+			case <-time.After(pollEvery):
+			}
+		}
+	}()
+	return func() { close(end); <-ended }
+}
+
 // cpuTime is the processor time that a process has used.
 func cpuTime(t testing.TB, pid int) time.Duration {
 	t.Helper()
@@ -165,5 +190,115 @@ func BenchmarkSample(b *testing.B) {
 				b.ReportMetric(0, "ns/op")
 			})
 		}
+	}
+}
+
+// BenchmarkLabels measures what the labels add to a sample: two samplers look at one
+// server, with and without.
+//
+//	go test ./bpf -run '^$' -bench Labels -benchtime 1x
+func BenchmarkLabels(b *testing.B) {
+	needEBPF(b)
+	needTables(b)
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer stats.Close()
+	for name, start := range map[string]func(testing.TB) *redisServer{"redscope": newRedisServer, "redis-server": newStockServer} {
+		for what, opts := range map[string]ProfileOptions{"commands": {Labels: true}, "keys": {Labels: true, KeySeparator: ':'}} {
+			b.Run(name+"/"+what, func(b *testing.B) {
+				s := start(b)
+				s.prefixLoad(b, "SET user:%d value", "GET order:%d", "ZADD order:%d 1 a")
+				var profilers [2]*Profiler
+				for i, opts := range []ProfileOptions{{}, opts} {
+					opts.PID, opts.Frequency = s.Process.Pid, 4999
+					if profilers[i], err = StartProfile(opts); err != nil {
+						b.Fatal(err)
+					}
+				}
+				time.Sleep(3 * time.Second)
+				var ns [2]float64
+				for i, p := range profilers {
+					info, err := p.coll.Programs["sample_tables"].Stats()
+					if err != nil {
+						b.Fatal(err)
+					}
+					profile, err := p.Stop()
+					if err != nil {
+						b.Fatal(err)
+					}
+					ns[i] = float64(info.Runtime.Nanoseconds()) / float64(profile.Count())
+				}
+				b.ReportMetric(ns[0], "ns/sample")
+				b.ReportMetric(ns[1]-ns[0], "more-ns/sample")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
+}
+
+// BenchmarkBudget holds what a budget reckons with against what watching really
+// costs the server's processor time: half seconds of a load with and without it take
+// turns. Shares are of the processor time with it; the medians of all turns.
+// docs/bpf.md has a table of it.
+//
+//	go test ./bpf -run '^$' -bench Budget -benchtime 25x
+func BenchmarkBudget(b *testing.B) {
+	require.Tool(b, "redis")
+	for _, c := range []struct {
+		server   string
+		start    func(testing.TB) *redisServer
+		pipeline string
+	}{{"redscope", newRedisServer, "1"}, {"redscope", newRedisServer, "16"}, {"redis-server", newStockServer, "1"}, {"redis-server", newStockServer, "16"}} {
+		b.Run(c.server+"/P"+c.pipeline, func(b *testing.B) {
+			s := c.start(b)
+			conn := s.dial(b)
+			s.load(b, "-t", "set", "-P", c.pipeline, "-n", "1000000000", "-l")
+			w := watchCommands(b, CommandOptions{PID: s.Process.Pid, OneIn: 101, Budget: 1})
+			defer drainAlways(b, w)()
+			w.budget.due = never
+			var real, estimate, attach, detach []float64
+			// perCommand is what a command costs the server, in ns of its processor
+			// time, in the next half second.
+			perCommand := func() float64 {
+				calls, _ := conn.commandstats()
+				cpu := cpuTime(b, s.Process.Pid)
+				time.Sleep(500 * time.Millisecond)
+				after, _ := conn.commandstats()
+				return float64(cpuTime(b, s.Process.Pid)-cpu) / float64(after[""]-calls[""])
+			}
+			look := func(on bool) float64 {
+				start := time.Now()
+				if err := w.shed(decision{ShedNothing, on, 0}); err != nil {
+					b.Fatal(err)
+				}
+				return float64(time.Since(start).Milliseconds())
+			}
+			for b.Loop() {
+				before, _, err := w.Budget()
+				if err != nil {
+					b.Fatal(err)
+				}
+				on := perCommand()
+				after, _, err := w.Budget()
+				if err != nil {
+					b.Fatal(err)
+				}
+				estimate = append(estimate, 100*float64(after.Cost-before.Cost)/float64(after.CPU-before.CPU))
+				detach = append(detach, look(false))
+				real = append(real, 100*(on-perCommand())/on)
+				attach = append(attach, look(true))
+			}
+			for _, all := range [][]float64{real, estimate, attach, detach} {
+				slices.Sort(all)
+			}
+			middle := len(real) / 2
+			b.ReportMetric(estimate[middle], "estimated-%")
+			b.ReportMetric(real[middle], "real-%")
+			b.ReportMetric(attach[middle], "attach-ms")
+			b.ReportMetric(detach[middle], "detach-ms")
+			b.ReportMetric(0, "ns/op")
+		})
 	}
 }

@@ -40,7 +40,7 @@ func openImage(path, name string) (*image, error) {
 	e, err := elf.NewFile(f)
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("%s: not an executable in ELF format: %w", name, err)
+		return nil, fmt.Errorf("%s: not an executable in ELF format, or a damaged one: %w", name, err)
 	}
 	return &image{name: name, file: f, elf: e}, nil
 }
@@ -143,8 +143,8 @@ func (b *image) lookup(name string) (symbol, error) {
 }
 
 // object finds a variable in the symbol tables: its address as linked, and size.
-// without completes the error "FILE …" when it is not there.
-func (b *image) object(name, without string) (addr, size uint64, err error) {
+// When it is not there, the error is errNoObject or that of noSymbols.
+func (b *image) object(name string) (addr, size uint64, err error) {
 	err = b.noSymbols()
 	for _, read := range []func() ([]elf.Symbol, error){b.elf.DynamicSymbols, b.elf.Symbols} {
 		syms, noTable := read()
@@ -156,7 +156,7 @@ func (b *image) object(name, without string) (addr, size uint64, err error) {
 				return s.Value, s.Size, nil
 			}
 		}
-		err = fmt.Errorf("%s %s", b.name, without)
+		err = fmt.Errorf("%s has %w %s", b.name, errNoObject, name)
 	}
 	return 0, 0, err
 }
@@ -178,17 +178,19 @@ func (b *image) sized(s symbol) symbol {
 
 // noSymbols is the error for a binary without function symbols.
 func (b *image) noSymbols() error {
-	how := "it was stripped"
 	if b.isGo() {
-		how = "it was linked with -ldflags=-s"
+		// Functions are found without: see goFunctions.
+		return fmt.Errorf("%s has no symbol table: it was linked with -ldflags=-s, or stripped. Its markers cannot be found; `redscope record`, `stack` and `probes` work. Build it again without stripping", b.name)
 	}
-	return fmt.Errorf("%s has no symbol table: %s. No function can be probed by name; `redscope record` works but shows addresses only. Build it again without stripping", b.name, how)
+	return fmt.Errorf("%s has no symbol table: it was stripped. No function can be probed by name; `redscope record` works but shows addresses only. Build it again without stripping", b.name)
 }
 
 // isGo reports whether the file was made by the Go linker.
 func (b *image) isGo() bool {
 	return b.elf.Section(".gopclntab") != nil || b.elf.Section(".go.buildinfo") != nil
 }
+
+var errNoObject = errors.New("no variable")
 
 var errNoSegment = errors.New("address is in no loaded segment of the file")
 

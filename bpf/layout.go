@@ -5,7 +5,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
-	"os"
+	"io"
 	"slices"
 	"strings"
 )
@@ -24,21 +24,25 @@ type serverLayout struct {
 	// stat_numcommands, stat_total_error_replies, and in_nested_call, an int that counts
 	// the commands whose functions are under way.
 	serverCalls, serverErrors, serverNesting uint64
+
+	// current_client, and lua_client in the variable lctx: pointers to a client.
+	serverCurrentClient, scriptClient uint64
 }
 
 var serverLayouts = []serverLayout{{
 	// Redis 7.0.15, src/server.h: struct client, struct redisCommand and struct
-	// redisServer, on a 64-bit machine.
+	// redisServer; src/eval.c: struct luaCtx; on a 64-bit machine.
 	version:  "7.0.15",
 	clientID: 0, clientFlags: 8, clientArgc: 72, clientArgv: 80, clientCmd: 112, clientRealCmd: 128,
 	clientReply: 160, clientReplyBytes: 168, clientBufpos: 720,
 	commandSize: 528, commandProc: 80, commandKeySpec: 112, commandName: 400,
 	serverCalls: 1216, serverErrors: 1680, serverNesting: 784,
+	serverCurrentClient: 752, scriptClient: 8,
 }}
 
 // layout finds the layout of the server that p is, and checks it against the
 // table of commands in its memory. The error says why it is not known.
-func (p *process) layout(exe *image, mem *os.File) (*serverLayout, error) {
+func (p *process) layout(exe *image, mem io.ReaderAt) (*serverLayout, error) {
 	rodata := exe.elf.Section(".rodata")
 	if rodata == nil {
 		return nil, fmt.Errorf("%s has no .rodata", exe.name)
@@ -54,7 +58,7 @@ func (p *process) layout(exe *image, mem *os.File) (*serverLayout, error) {
 		return nil, fmt.Errorf("%s is of a version whose structures are not known here", exe.name)
 	}
 	l := &serverLayouts[i]
-	table, size, err := exe.object("redisCommandTable", "has no table of commands")
+	table, size, err := exe.object("redisCommandTable")
 	if err != nil {
 		return nil, err
 	}
@@ -98,9 +102,29 @@ func (l *serverLayout) constants(sizes bool) map[string]any {
 	}
 }
 
+// labelConstants are the layout as c/client.h wants it.
+func (l *serverLayout) labelConstants() map[string]any {
+	return map[string]any{
+		profileVarLabelSource: uint8(labelClient),
+		profileVarAtArgc:      l.clientArgc, profileVarAtArgv: l.clientArgv,
+		profileVarAtCmd: l.clientCmd, profileVarAtRealCmd: l.clientRealCmd,
+		profileVarAtKeySpec: l.commandKeySpec,
+	}
+}
+
+// commandName reads the name of the command whose structure is at addr: the server
+// has it as "get" or "config|set".
+func commandName(mem io.ReaderAt, addr uint64, l *serverLayout) string {
+	var text [8]byte
+	if _, err := mem.ReadAt(text[:], int64(addr)+int64(l.commandName)); err != nil {
+		return ""
+	}
+	return strings.ToUpper(strings.Replace(cString(mem, binary.NativeEndian.Uint64(text[:])), "|", " ", 1))
+}
+
 // cString reads a short string of graphic ASCII that ends with a zero; "" when
 // there is none at addr.
-func cString(mem *os.File, addr uint64) string {
+func cString(mem io.ReaderAt, addr uint64) string {
 	text := make([]byte, 64)
 	n, _ := mem.ReadAt(text, int64(addr))
 	end := bytes.IndexByte(text[:n], 0)

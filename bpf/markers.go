@@ -3,6 +3,7 @@ package bpf
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -106,6 +107,7 @@ func (p *process) markers(names []string) (probes, error) {
 		if site.Cost == CostNone || site.Offset != 0 {
 			return at, fmt.Errorf("marker %s of %s has another shape than expected: %s", m.Name, exe.name, site.Reason)
 		}
+		at.cost = site.Cost
 		at.offsets = append(at.offsets, site.File)
 		at.semaphores = append(at.semaphores, semaphores+2*uint64(m.Semaphore))
 		at.cookies = append(at.cookies, markerCookie(i, m))
@@ -122,7 +124,10 @@ func markerCookie(index int, m probe.Marker) uint64 {
 
 // variable returns the offset in the file of a variable with an initial value.
 func (b *image) variable(name string) (uint64, error) {
-	linked, _, err := b.object(name, "has no markers: it is not a redscope server, or its architecture has none")
+	linked, _, err := b.object(name)
+	if errors.Is(err, errNoObject) {
+		return 0, fmt.Errorf("%s has no markers: it is not a redscope server, or its architecture has none", b.name)
+	}
 	if err != nil {
 		return 0, err
 	}

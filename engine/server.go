@@ -64,6 +64,7 @@ type Server struct {
 	pause     pause
 	blocked   blockedClients
 	turn      *loopTurn // nil while nobody looks
+	refused   int64     // commands, since the start
 	streams   streamScratch
 	peaks     peaks
 	collector collector
@@ -337,11 +338,20 @@ func (s *Server) prepareForShutdown() {
 //go:noinline
 func processCommand(c *client) bool {
 	s := c.srv
+	if watching {
+		probe.BeginCommand(c.argv)
+	}
 	c.cmd = s.lookupCommandArgs(c.argv)
 	c.lastcmd = c.cmd
+	if watching && c.cmd != nil {
+		probe.NameCommand(c.cmd.mark)
+	}
 	why := c.refusal()
 	if s.pause.until != 0 && why == nil && s.paused(c.cmd) {
 		c.postpone()
+		if watching {
+			probe.EndCommand()
+		}
 		return false
 	}
 	var mark commandMark
@@ -358,6 +368,9 @@ func processCommand(c *client) bool {
 	}
 	if watching && probe.CommandDoneEnabled() {
 		mark.done(c)
+	}
+	if watching {
+		probe.EndCommand()
 	}
 	return c.flags&clientCloseASAP == 0
 }
@@ -389,15 +402,18 @@ func (c *client) refusal() func(*client) {
 
 // refuse does what refusal asked for.
 func (c *client) refuse(why func(*client)) {
-	t := c.srv.turn
-	if !watching || t == nil {
-		why(c)
+	s := c.srv
+	t, errors, start, reply := s.turn, s.stat.errorReplies, int64(0), len(c.buf)
+	if watching && t != nil {
+		t.beginCommand()
+		start = monotonic.Ticks()
+	}
+	why(c)
+	if s.stat.errorReplies <= errors { // QUIT and the like are not counted
 		return
 	}
-	t.beginCommand()
-	start, errors, reply := monotonic.Ticks(), c.srv.stat.errorReplies, len(c.buf)
-	why(c)
-	if c.srv.stat.errorReplies > errors { // QUIT and the like are not counted
+	s.refused++
+	if watching && t != nil {
 		t.refuse(c, start, reply)
 	}
 }
@@ -473,6 +489,7 @@ func serverCron(el *ae.EventLoop) int {
 		s.started()
 	}
 	s.assertLoopThread()
+	start := monotonic.Ticks()
 	monotonic.Recalibrate()
 	s.updateCachedTime()
 	s.cron.sample(s)
@@ -483,6 +500,9 @@ func serverCron(el *ae.EventLoop) int {
 	freeClientsInAsyncFreeQueue(s)
 	s.paceCollector()
 	s.cron.loops++
+	if watching && probe.LoopWorkEnabled() {
+		passWork(probe.WorkCron, start, monotonic.Ticks(), 0)
+	}
 	return 1000 / s.cron.hz
 }
 

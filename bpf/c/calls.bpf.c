@@ -55,6 +55,7 @@ struct call {
 struct thread {
 	__u64 depth;
 	__u64 wake, read_start;
+	__u64 replies; // since when they are written, 0: they are not
 	__u64 batch;
 	__u64 last_command; // the address of a command's structure,
 	__s64 last_number;  // and its number
@@ -107,10 +108,12 @@ __u64 errors;     // error replies
 __u64 reads;      // of sockets
 __u64 wakes;      // of the event loop
 __u64 blocks;     // clients that began to wait
+__u64 replies;    // times that it began or ended to write them
 __u64 other_errors; // error replies that belong to no command
 __u64 first_calls; // the server's count of calls when the first beginning was seen
 __u64 last_calls;  // the same at the first end after user space asked to stop, without it
 __u64 stop;        // 1: user space asks for an end, 2: there was one
+__u64 begun;       // a beginning was seen since user space last began to look
 
 static __always_inline struct thread *thread(void)
 {
@@ -202,12 +205,13 @@ int call_start(struct regs *ctx)
 		return 0;
 	__u64 sp = REGS_SP(ctx), client = REGS_ARG1(ctx);
 
-	if (!starts) {
+	if (!begun) {
 		__s32 nesting = 0;
 		if (server_nesting && !bpf_probe_read_user(&nesting, sizeof(nesting), (void *)server_nesting))
-			began_unseen = nesting;
+			ADD(began_unseen, nesting);
 		if (server_calls)
 			bpf_probe_read_user(&first_calls, sizeof(first_calls), (void *)server_calls);
+		begun = 1;
 	}
 	ADD(starts, 1);
 	for (int i = 0; i < MAX_DEPTH; i++) {
@@ -226,6 +230,8 @@ int call_start(struct regs *ctx)
 	f->client = client;
 	f->counted = REGS_ARG2(ctx) & CMD_CALL_STATS;
 	f->command.command = -1;
+	if (SHED(SHED_PHASES))
+		t->wake = t->read_start = 0; // of a turn long ago
 	f->command.wake = t->wake;
 	f->command.read_start = t->read_start;
 	f->command.batch = t->read_start ? t->batch : 0;
@@ -338,7 +344,7 @@ int call_end(struct regs *ctx)
 
 	if (!t)
 		return 0;
-	if (!starts)
+	if (!begun)
 		return 0; // the other probe is not there yet
 	__u64 now = bpf_ktime_get_ns();
 	if (stop) {
@@ -367,18 +373,22 @@ int call_end(struct regs *ctx)
 		return 0;
 	}
 	c->end = now;
+	if (top == 0)
+		t->batch++;
+	else
+		c->flags |= COMMAND_NESTED;
 	decide(c);
-	if (known_layout && (reply_sizes || c->flags & KEPT) && read_client(t, f->client)) {
+	// It may be sent yet, as what another one will have waited for.
+	__u32 keyed = c->flags & KEPT || (keep_turn && since(c->start, c->end) >= slower_than / 64);
+	if (known_layout && (reply_sizes || keyed) && read_client(t, f->client)) {
 		if (reply_sizes) {
 			__u64 reply = reply_length(t);
 			if (reply > f->reply)
 				c->reply_bytes = reply - f->reply;
 		}
-		if (c->flags & KEPT)
+		if (keyed)
 			read_key(t, c, field(t, client_real_cmd));
 	}
-	if (top == 0)
-		t->batch++;
 	account(c);
 	return 0;
 }
@@ -487,6 +497,33 @@ int loop_wake(struct regs *ctx)
 		return 0;
 	ADD(wakes, 1);
 	t->wake = bpf_ktime_get_ns();
+	return 0;
+}
+
+// int handleClientsWithPendingWritesUsingThreads(void)
+SEC("uprobe")
+int replies_start(struct regs *ctx)
+{
+	struct thread *t = thread();
+
+	if (!t)
+		return 0;
+	ADD(replies, 1);
+	t->replies = bpf_ktime_get_ns();
+	return 0;
+}
+
+// And its return.
+SEC("uprobe")
+int replies_end(struct regs *ctx)
+{
+	struct thread *t = thread();
+
+	if (!t || !t->replies)
+		return 0;
+	ADD(replies, 1);
+	turn_replied(t->wake, t->replies, bpf_ktime_get_ns());
+	t->replies = 0;
 	return 0;
 }
 

@@ -25,11 +25,15 @@ struct command {
 #define COMMAND_FAILED 1
 #define COMMAND_REFUSED 2
 #define COMMAND_BLOCKED 4
-// Why a record is in the ring, set by decide.
+#define COMMAND_NESTED 0x1000 // executed by another command: EXEC, or a script
+// In place of a command: when the replies of a turn were written.
+#define TURN_REPLIES 0x2000
+// Why a record is in the ring, set by decide,
 #define KEPT_SLOW 0x100
 #define KEPT_FAILED 0x200
 #define KEPT_SAMPLED 0x400
-#define KEPT (KEPT_SLOW | KEPT_FAILED | KEPT_SAMPLED)
+#define KEPT_TURN 0x800 // and by account: another command of its turn was slow
+#define KEPT (KEPT_SLOW | KEPT_FAILED | KEPT_SAMPLED | KEPT_TURN)
 
 // Commands that can be told apart: index 0 is for those beyond, and unknown ones.
 #define COMMANDS 1024
@@ -80,6 +84,7 @@ volatile const __u64 slower_than; // ns, in call or in total; 0: keep none for b
 volatile const __u64 one_in;      // keep one in so many; 0: none
 volatile const __u8 keep_failed;
 volatile const __u8 many_threads; // execute commands
+volatile const __u8 governed;     // user space may shed; else what asks for it is no code
 
 // Commands accounted = sent + filtered + dropped.
 __u64 commands_sent;
@@ -88,9 +93,24 @@ __u64 commands_dropped; // no room in the ring
 __u64 commands_countdown;
 __u64 histograms_used;
 
+// What user space has given up for now, to spend less (budget.go).
+#define SHED_PHASES 1 // times other than of call and total
+#define SHED_TIMES 2  // all times
+__u64 shedding;
+__u64 rarer; // keep 2^rarer times fewer of those that are kept for one_in
+
+#define SHED(what) (governed && shedding & (what))
+
 // Most servers execute commands in one thread, and then nobody else adds.
 #define ADD(variable, n) \
 	(many_threads ? (void)__sync_fetch_and_add(&(variable), (n)) : (void)((variable) += (n)))
+
+static __always_inline __u64 since(__u64 from, __u64 to)
+{
+	return from && to > from ? to - from : 0;
+}
+
+#include "ledger.h"
 
 // bucket has no branch, for the verifier walks every path.
 static __always_inline __u64 bucket(__u64 ns)
@@ -137,11 +157,6 @@ static __always_inline struct command_histograms *histograms_of(struct command_c
 	return bpf_map_lookup_elem(&histograms, &index);
 }
 
-static __always_inline __u64 since(__u64 from, __u64 to)
-{
-	return from && to > from ? to - from : 0;
-}
-
 // began and done are where a command's total begins and ends.
 static __always_inline __u64 began(struct command *c)
 {
@@ -159,13 +174,17 @@ static __always_inline __u64 done(struct command *c)
 // for each command, before account.
 static __always_inline void decide(struct command *c)
 {
-	if (slower_than && (since(began(c), done(c)) >= slower_than || since(c->start, c->end) >= slower_than))
+	__u64 begin = began(c);
+
+	if (keep_turn && c->flags & COMMAND_NESTED)
+		begin = c->start; // the rest is of the command that it is in
+	if (slower_than && (since(begin, done(c)) >= slower_than || since(c->start, c->end) >= slower_than))
 		c->flags |= KEPT_SLOW;
 	if (keep_failed && c->flags & COMMAND_FAILED)
 		c->flags |= KEPT_FAILED;
 	// Threads that count down at once may keep one more or less.
 	if (one_in && commands_countdown-- == 0) {
-		commands_countdown = one_in - 1;
+		commands_countdown = (one_in << (rarer & 31)) - 1;
 		c->flags |= KEPT_SAMPLED;
 	}
 }
@@ -189,20 +208,24 @@ __attribute__((noinline)) int account(struct command *c)
 		ADD(count->calls, 1);
 		if (c->flags & COMMAND_FAILED)
 			ADD(count->failed, 1);
-		struct command_histograms *h = histograms_of(count);
+		struct command_histograms *h = SHED(SHED_TIMES) ? 0 : histograms_of(count);
 		if (h) {
-			add_phase(h, WAIT, c->wake, c->read_start);
-			add_phase(h, READ, c->read_start, c->read_end);
-			add_phase(h, PARSE, c->read_end, c->parsed);
-			add_phase(h, QUEUE, c->parsed, c->start);
+			if (!SHED(SHED_PHASES)) {
+				add_phase(h, WAIT, c->wake, c->read_start);
+				add_phase(h, READ, c->read_start, c->read_end);
+				add_phase(h, PARSE, c->read_end, c->parsed);
+				add_phase(h, QUEUE, c->parsed, c->start);
+				add_phase(h, HOLD, c->end, c->write_start);
+				add_phase(h, WRITE, c->write_start, c->write_end);
+			}
 			add_phase(h, CALL, c->start, c->end);
-			add_phase(h, HOLD, c->end, c->write_start);
-			add_phase(h, WRITE, c->write_start, c->write_end);
 			add_phase(h, TOTAL, began(c), done(c));
 		}
 	}
 	ADD(count->reply_bytes, c->reply_bytes);
 
+	if (keep_turn && enter(c, c->flags & KEPT))
+		c->flags |= KEPT_TURN;
 	if (!(c->flags & KEPT)) {
 		ADD(commands_filtered, 1);
 		return 0;

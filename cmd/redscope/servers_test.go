@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,6 +25,11 @@ import (
 
 // launchServer starts a server at path on a free port, with arguments besides.
 func launchServer(t *testing.T, path string, args ...string) (pid int, addr string) {
+	t.Helper()
+	return launchCommand(t, exec.Command(path, args...))
+}
+
+func launchCommand(t *testing.T, cmd *exec.Cmd) (pid int, addr string) {
 	t.Helper()
 	if err := bpf.Supported(); err != nil {
 		require.Missing(t, "ebpf", err.Error())
@@ -37,9 +44,12 @@ func launchServer(t *testing.T, path string, args ...string) (pid int, addr stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, append([]string{"--port", port, "--save", ""}, args...)...)
+	cmd.Args = slices.Concat(cmd.Args[:1], []string{"--port", port, "--save", ""}, cmd.Args[1:])
 	cmd.Dir = t.TempDir()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,15 +95,29 @@ func startServer(t *testing.T, path string) (pid int) {
 	return pid
 }
 
+// builtIn is where buildServer builds; TestMain removes it.
+var builtIn string
+
+var buildOnce = sync.OnceValues(func() (path string, err error) {
+	if builtIn, err = os.MkdirTemp("", "redscope-server"); err != nil {
+		return "", err
+	}
+	path = filepath.Join(builtIn, "bin", "server")
+	build := exec.Command("go", "build", "-o", path, "../server")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // also with the race detector
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+})
+
 // buildServer builds our server as bin/server.
 func buildServer(t *testing.T) string {
 	t.Helper()
 	require.Tool(t, "go")
-	path := filepath.Join(t.TempDir(), "bin", "server")
-	build := exec.Command("go", "build", "-o", path, "../server")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // also with the race detector
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	path, err := buildOnce()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,11 +17,12 @@ import (
 )
 
 func runTrace(ctx context.Context, args []string) error {
-	fs := newFlags("trace", "-p PROCESS [--slower-than TIME] [--failed] [--one-in N] [--for TIME] [--json] [--otlp ENDPOINT]", `
+	fs := newFlags("trace", "-p PROCESS [--slower-than TIME] [--failed] [--one-in N] [--for TIME] [--budget SHARE] [--json] [--otlp ENDPOINT]", `
   redscope trace -p server
   redscope trace -p server --slower-than 200us --for 10s
   redscope trace -p 4711 --slower-than 0 --failed
   redscope trace -p 4711 --one-in 1000 --json > commands.json
+  redscope trace -p redis-server --slower-than 1ms --budget 0.5%
   redscope trace -p redis-server --phases --otlp localhost:4317
 
 Shows single commands, phase by phase: wait, behind other clients since the
@@ -43,59 +45,54 @@ call, and with --phases what comes before it.
 	if *slower < 0 {
 		return usagef("--slower-than cannot be negative")
 	}
-	opts, err := flags.options(operands)
+	opts, list, err := flags.options(operands)
 	if err != nil {
 		return err
 	}
 	opts.SlowerThan, opts.OneIn, opts.Failed = *slower, *oneIn, *failed
 	opts.Sizes = *asJSON || *otlp != "" // which show them
-	var sent *spans
+	ws := &watching{targets: list, opts: opts}
+	var sent *exporter
 	if *otlp != "" {
-		if sent, err = newSpans(ctx, *otlp, opts.PID); err != nil {
+		if sent, err = newExporter(ctx, *otlp, list); err != nil {
 			return err
 		}
 	}
-	waiting("tracing commands", opts.PID)
+	ws.waiting("tracing commands")
 
 	out := bufio.NewWriter(os.Stdout)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var writeError error
-	w, exited, err := watch(ctx, opts, *flags.duration, drainEvery, func(r *bpf.CommandRecord) {
-		show := writeWaterfall
+	err = watch(ctx, ws, *flags.duration, drainEvery, func(t *target, r *bpf.CommandRecord) {
 		switch {
+		case writeError != nil:
 		case sent != nil:
-			sent.add(r)
-			return
+			writeError = sent.add(t, r)
 		case *asJSON:
-			show = writeRecord
+			writeError = writeRecord(out, t, r)
+		case len(list) > 1:
+			writeError = writeWaterfall(out, t.String(), r)
+		default:
+			writeError = writeWaterfall(out, "", r)
 		}
-		if writeError == nil {
-			writeError = show(out, r)
-		}
-	}, func(*bpf.CommandWatcher, time.Duration) error {
-		return errors.Join(writeError, out.Flush())
+	}, func(time.Duration) error {
+		return cmp.Or(writeError, out.Flush())
 	})
 	if err != nil {
 		return err
 	}
-	defer w.Close()
 	var lost error
 	if sent != nil {
 		lost = sent.close()
 	}
-	if err := notes(w, opts.PID, exited); err != nil {
-		return err
-	}
-	a, err := accountOf(w)
-	if err != nil {
-		return err
-	}
-	return errors.Join(writeError, a.write(out, *asJSON), out.Flush(), lost)
+	return errors.Join(cmp.Or(writeError, ws.writeAccounts(out, *asJSON), out.Flush()), lost)
 }
 
 // jsonRecord is a command as --json shows it. Times are CLOCK_MONOTONIC in ns.
 type jsonRecord struct {
+	Target     string           `json:"target"`
+	PID        int              `json:"pid"`
 	Command    string           `json:"command"`
 	Client     uint64           `json:"client"`
 	Key        string           `json:"key,omitempty"` // its first 32 bytes
@@ -111,8 +108,13 @@ type jsonRecord struct {
 	Phases     map[string]int64 `json:"phases"` // ns
 }
 
-func writeRecord(out io.Writer, r *bpf.CommandRecord) error {
+func writeRecord(out io.Writer, t *target, r *bpf.CommandRecord) error {
+	return json.NewEncoder(out).Encode(recordOf(t, r))
+}
+
+func recordOf(t *target, r *bpf.CommandRecord) jsonRecord {
 	j := jsonRecord{
+		Target: t.name, PID: t.pid,
 		Command: commandName(r.Name), Client: r.Client, Key: string(r.FirstKey()), KeyBytes: r.KeyLen, Args: r.Args, Batch: r.Batch,
 		ReplyBytes: r.ReplyBytes, Error: r.ErrorCode(), Refused: r.Flags&probe.CommandRefused != 0, Blocked: r.Flags&probe.CommandBlocked != 0,
 		Kept: kept(r), Start: r.Start, Phases: map[string]int64{},
@@ -122,7 +124,7 @@ func writeRecord(out io.Writer, r *bpf.CommandRecord) error {
 			j.Phases[p.String()] = int64(d)
 		}
 	}
-	return json.NewEncoder(out).Encode(j)
+	return j
 }
 
 // kept says why a record was kept.
@@ -142,21 +144,31 @@ func kept(r *bpf.CommandRecord) []string {
 // waterfallWidth is the width in characters of the longest bar.
 const waterfallWidth = 50
 
-// writeWaterfall shows a record as a line and a bar for each phase, set off by
-// those before it.
-func writeWaterfall(out io.Writer, r *bpf.CommandRecord) error {
+func writeWaterfall(out io.Writer, server string, r *bpf.CommandRecord) error {
 	var b strings.Builder
+	waterfall(&b, server, r)
+	b.WriteByte('\n')
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// waterfall shows a record as a line and a bar for each phase, set off by those
+// before it. It names the server unless that is "".
+func waterfall(b *strings.Builder, server string, r *bpf.CommandRecord) {
 	total, _ := r.Phase(bpf.PhaseTotal)
-	fmt.Fprintf(&b, "%s", commandName(r.Name))
+	fmt.Fprintf(b, "%s", commandName(r.Name))
 	if r.KeyLen > 0 {
-		fmt.Fprintf(&b, " %s", quoteKey(r.FirstKey(), r.KeyLen))
+		fmt.Fprintf(b, " %s", quoteKey(r.FirstKey(), r.KeyLen))
 	}
-	fmt.Fprintf(&b, "  %s  client %d", short(total), r.Client)
+	fmt.Fprintf(b, "  %s  client %d", short(total), r.Client)
+	if server != "" {
+		fmt.Fprintf(b, " of %s", server)
+	}
 	if r.Batch > 0 {
-		fmt.Fprintf(&b, ", number %d of its read", r.Batch+1)
+		fmt.Fprintf(b, ", number %d of its read", r.Batch+1)
 	}
 	if e := r.ErrorCode(); e != "" {
-		fmt.Fprintf(&b, ", error %s", e)
+		fmt.Fprintf(b, ", error %s", e)
 	}
 	if r.Flags&probe.CommandBlocked != 0 {
 		b.WriteString(", after it had blocked")
@@ -173,9 +185,6 @@ func writeWaterfall(out io.Writer, r *bpf.CommandRecord) error {
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 		before += d
 	}
-	b.WriteByte('\n')
-	_, err := io.WriteString(out, b.String())
-	return err
 }
 
 // barEnds scales a phase to the waterfall's width. What is not nothing has a mark.

@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -71,7 +70,7 @@ func TestWaterfall(t *testing.T) {
 	}}
 	copy(r.Key[:], "k\xff\x00")
 	var b bytes.Buffer
-	if err := writeWaterfall(&b, &r); err != nil {
+	if err := writeWaterfall(&b, "", &r); err != nil {
 		t.Fatal(err)
 	}
 	bar := func(from, n int) string { return strings.Repeat(" ", from) + strings.Repeat("█", n) }
@@ -93,9 +92,13 @@ func TestWaterfall(t *testing.T) {
 // watchedServer is the server at path, and a client of it.
 func watchedServer(t *testing.T, path string) (pid int, client *redis.Client) {
 	pid, addr := launchServer(t, path, "--enable-debug-command", "yes")
-	client = redis.NewClient(&redis.Options{Addr: addr, Protocol: 2, DisableIdentity: true, ReadTimeout: patience, MaxRetries: -1})
+	return pid, newClient(t, addr)
+}
+
+func newClient(t *testing.T, addr string) *redis.Client {
+	client := redis.NewClient(&redis.Options{Addr: addr, Protocol: 2, DisableIdentity: true, ReadTimeout: patience, MaxRetries: -1})
 	t.Cleanup(func() { client.Close() })
-	return pid, client
+	return client
 }
 
 // calls returns how many calls INFO commandstats counts of each command.
@@ -116,18 +119,12 @@ func calls(t *testing.T, client *redis.Client) map[string]uint64 {
 	return all
 }
 
-// awaitAttached waits until a process holds a link of a probe.
-func awaitAttached(t *testing.T, pid int) {
+// awaitAttached waits until a process holds a link of a probe on another.
+func awaitAttached(t *testing.T, pid, on int) {
 	t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, fd := range fds {
-			if to, _ := os.Readlink(fd); strings.Contains(to, "bpf_link") || strings.Contains(to, "perf_event") {
-				return
-			}
+		if holdsProbe(t, pid, on) {
+			return
 		}
 	}
 	t.Fatal("no probe was attached")
@@ -154,7 +151,7 @@ func TestTrace(t *testing.T) {
 	seen := make(chan jsonRecord)
 	go func() {
 		defer close(seen)
-		for lines.Scan() && bytes.HasPrefix(lines.Bytes(), []byte(`{"command":`)) {
+		for lines.Scan() && bytes.Contains(lines.Bytes(), []byte(`"command":`)) {
 			var r jsonRecord
 			if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
 				t.Error(err)
@@ -237,7 +234,7 @@ func testTop(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	awaitAttached(t, cmd.Process.Pid)
+	awaitAttached(t, cmd.Process.Pid, pid)
 
 	ctx := context.Background()
 	before := calls(t, client)
@@ -322,7 +319,7 @@ func TestTraceToJaeger(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-			awaitAttached(t, cmd.Process.Pid)
+			awaitAttached(t, cmd.Process.Pid, pid)
 			for range 3 {
 				client.Incr(ctx, "n") // so that both have begun a turn of the loop with somebody looking
 			}

@@ -54,6 +54,7 @@ const (
 	socketRead
 	replyWritten
 	loopTurn
+	loopWork
 	markerCount
 )
 
@@ -115,7 +116,24 @@ var Markers = []Marker{
 			{"ready", "int64", "events that the turn began with"},
 		},
 	},
+	{
+		Name: "loop_work", Symbol: symbolPrefix + "LoopWork" + symbolSuffix, Semaphore: loopWork,
+		Fires: "after work of the event loop's own that took 10 µs or more",
+		Args: []Arg{
+			{"kind", "int64", "what it was: 0 serverCron with all in it, 1 deleting expired keys, 2 rehashing"},
+			{"start", "int64", "CLOCK_MONOTONIC in ns, when it began"},
+			{"duration", "int64", "ns"},
+			{"amount", "int64", "keys deleted, for 1; else 0"},
+		},
+	},
 }
+
+// Kinds of work that loop_work tells. One may be within another.
+const (
+	WorkCron = iota
+	WorkExpire
+	WorkRehash
+)
 
 // TurnRecords is the most records that loop_turn passes at once.
 const TurnRecords = 128
@@ -165,6 +183,15 @@ func SetCommandNames(names []string) {
 	all := strings.Join(names, "\n")
 	commandNames.Store(&all)
 }
+
+// RunningSymbol is the ELF name of three words that say which command the event
+// loop is at: its RunningMark, 0 while it is being looked up; the address of its
+// arguments, a slice of bytes each, 0 for no command; and how many they are.
+const RunningSymbol = "github.com/redscope/redscope/engine/probe.running"
+
+// RunningMark is how RunningSymbol names a command, by its index for
+// Server.CommandName and by which argument is its first key, 0 for none.
+func RunningMark(command, key int) uint64 { return uint64(command+1) | uint64(key)<<32 }
 
 const (
 	symbolPrefix = "github.com/redscope/redscope/engine/probe."

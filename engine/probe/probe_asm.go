@@ -8,8 +8,8 @@ package probe
 // semaphore by file offset. Declared in Go rather than assembly, so that the guards inline.
 //
 // The guards read them as the kernel writes them, without synchronisation: a
-// reader that sees the old value for one more command is none the worse, and
-// go:norace says so to the race detector.
+// reader that sees the old value for one more command is none the worse. The
+// race detector is told so (go:norace).
 var semaphores = [markerCount + 1]uint16{markerCount: 0x5253}
 
 // CommandStartEnabled reports whether somebody is attached to command_start.
@@ -37,6 +37,11 @@ func ReplyWrittenEnabled() bool { return semaphores[replyWritten] != 0 }
 //go:norace
 func LoopTurnEnabled() bool { return semaphores[loopTurn] != 0 }
 
+// LoopWorkEnabled reports whether somebody is attached to loop_work.
+//
+//go:norace
+func LoopWorkEnabled() bool { return semaphores[loopWork] != 0 }
+
 // CommandStart is the marker command_start; Markers describes its arguments.
 // key must stay where it is during the call only.
 //
@@ -63,3 +68,8 @@ func ReplyWritten(client uint64, fd, bytes int)
 //
 //go:noescape
 func LoopTurn(records uint64, count int, calls, refused, wake, idle int64, ready int)
+
+// LoopWork is the marker loop_work; Markers describes its arguments.
+//
+//go:noescape
+func LoopWork(kind int, start, duration int64, amount int)

@@ -17,6 +17,9 @@ func ReplyWrittenEnabled() bool { return false }
 // LoopTurnEnabled is false: there are no markers on this architecture.
 func LoopTurnEnabled() bool { return false }
 
+// LoopWorkEnabled is false: there are no markers on this architecture.
+func LoopWorkEnabled() bool { return false }
+
 // CommandStart does nothing on this architecture.
 func CommandStart(client uint64, command int, key *byte, keyLen, args, batch int) {}
 
@@ -31,6 +34,18 @@ func ReplyWritten(client uint64, fd, bytes int) {}
 
 // LoopTurn does nothing on this architecture.
 func LoopTurn(records uint64, count int, calls, refused, wake, idle int64, ready int) {}
+
+// BeginCommand does nothing on this architecture.
+func BeginCommand(args [][]byte) {}
+
+// NameCommand does nothing on this architecture.
+func NameCommand(mark uint64) {}
+
+// EndCommand does nothing on this architecture.
+func EndCommand() {}
+
+// LoopWork does nothing on this architecture.
+func LoopWork(kind int, start, duration int64, amount int) {}
 
 // Hold does nothing on this architecture.
 func Hold() {}
