@@ -321,7 +321,12 @@ func (tb *table) measureSpeed(ctx context.Context, row speedRow) ([]figures, err
 	seed := uint64(time.Now().UnixNano())
 	for round := 1; round <= tb.rounds; round++ {
 		seed++ // the same requests for both servers of a round
-		for _, c := range tb.contenders {
+		pair := make([]figures, len(tb.contenders))
+		for i := range pair {
+			if round%2 == 0 { // A B B A: what comes second has no advantage
+				i = len(pair) - 1 - i
+			}
+			c := tb.contenders[i]
 			if row.fresh {
 				if err := errors.Join(c.empty(), prepare(c)); err != nil {
 					return nil, err
@@ -332,13 +337,22 @@ func (tb *table) measureSpeed(ctx context.Context, row speedRow) ([]figures, err
 				return nil, fmt.Errorf("%s: %s: %w", c.Name, t.title, err)
 			}
 			m.Round = round
-			group = append(group, m)
+			pair[i] = m
 		}
+		group = append(group, pair...)
 	}
 	s := tb.summarize(group)
-	fmt.Fprintf(os.Stderr, "%s: %s and %s requests/s, %.2f×, CPU %.2f×\n", title(t.title),
-		thousands(int64(s[0].Median.Rate)), thousands(int64(s[1].Median.Rate)), s[1].Ratio.Rate, s[1].Ratio.CPU)
+	fmt.Fprintf(os.Stderr, "%s: %s and %s requests/s, %s, CPU %s\n", title(t.title),
+		thousands(int64(s[0].Median.Rate)), thousands(int64(s[1].Median.Rate)), s[1].rate(), s[1].cpu())
 	return group, nil
+}
+
+// rate and cpu are ratios as the table shows them.
+func (s *summary) rate() string { return withSpread(s.Ratio.Rate, s.Low.Rate, s.High.Rate) }
+func (s *summary) cpu() string  { return withSpread(s.Ratio.CPU, s.Low.CPU, s.High.CPU) }
+
+func withSpread(ratio, low, high float64) string {
+	return fmt.Sprintf("%.2f× (%.2f–%.2f)", ratio, low, high)
 }
 
 // measureMemory fills a new server and reads its resident memory.
@@ -374,8 +388,8 @@ func (tb *table) print(w io.Writer, summaries []summary, memory []memoryFigures)
 			tb.pipeline, thousands(tb.keyspace), first.Name, second.Name)
 	}
 	for pair := range slices.Chunk(summaries, 2) {
-		fmt.Fprintf(w, "| %s | %s | %s | %.2f× | %.2f× |\n", title(pair[0].Test), thousands(int64(pair[0].Median.Rate)),
-			thousands(int64(pair[1].Median.Rate)), pair[1].Ratio.Rate, pair[1].Ratio.CPU)
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s |\n", title(pair[0].Test), thousands(int64(pair[0].Median.Rate)),
+			thousands(int64(pair[1].Median.Rate)), pair[1].rate(), pair[1].cpu())
 	}
 	if len(summaries) > 0 && len(memory) > 0 {
 		fmt.Fprintln(w)
@@ -387,7 +401,7 @@ func (tb *table) print(w io.Writer, summaries []summary, memory []memoryFigures)
 		fmt.Fprintf(w, "| %s | %s | %s | %.2f× |\n", tb.memory[i].title, mebibytes(pair[0].RSS), mebibytes(pair[1].RSS), float64(pair[1].RSS)/float64(pair[0].RSS))
 	}
 	m := thisMachine()
-	fmt.Fprintf(w, "\n%s is version %s. Medians of %d rounds in turn, %d connections, %d-byte values; Linux %s, %d CPUs (%s).\n",
+	fmt.Fprintf(w, "\n%s is version %s. Medians of %d rounds, in brackets the middle half of them; %d connections, %d-byte values; Linux %s, %d CPUs (%s).\n",
 		first.Name, first.Version, tb.rounds, tb.clients, tb.size, m.Kernel, m.CPUs, cmp.Or(m.CPU, m.Arch))
 }
 
