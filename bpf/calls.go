@@ -66,12 +66,16 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 	if start.Site.Cost == CostNone {
 		return fmt.Errorf("%s: call cannot be probed: %s", exe.name, start.Site.Reason)
 	}
-	// Each call asks once, at its end, how much memory is in use. A probe there leaves
-	// the stack as it is, which a return probe, that works everywhere, does not.
+	// Each call asks once, at its end, how much memory is in use, and then has something
+	// to do after the command. A probe there leaves the stack as it is, which a return
+	// probe, that works everywhere, does not.
 	end := callProbe{program: callsProgCallEnd, at: probes{offsets: []uint64{start.Site.File}, returns: true}}
-	if used, err := exe.cFunction("zmalloc_used_memory"); err == nil && !opts.Returns {
-		if off, ok := exe.callTo(call, used); ok {
-			end.at = probes{offsets: []uint64{off}}
+	for _, name := range []string{"zmalloc_used_memory", "afterCommand"} {
+		if called, err := exe.cFunction(name); err == nil && !opts.Returns {
+			if off, ok := exe.callTo(call, called); ok {
+				end.at = probes{offsets: []uint64{off}}
+				break
+			}
 		}
 	}
 	s.probes = append(s.probes, end)
@@ -106,11 +110,23 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 	more := []struct{ program, function, without string }{
 		{callsProgErrorReply, "afterErrorReply", "failed and refused commands are not seen"},
 	}
+	if s.layout != nil && s.layout.countedWhenDone {
+		more = append(more, struct{ program, function, without string }{
+			callsProgUnblocked, "updateStatsOnUnblock", "clients that wait in vain are not seen"})
+	}
 	if opts.Phases {
-		more = append(more, []struct{ program, function, without string }{
-			{callsProgReadStart, "readQueryFromClient", "when a command was read is not seen"},
-			{callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen"},
-		}...)
+		threads, err := s.readingThreads()
+		if err != nil {
+			return err
+		}
+		if threads > 1 {
+			s.limit("when a command was read is not seen: %d threads read (io-threads)", threads)
+		} else {
+			more = append(more, struct{ program, function, without string }{
+				callsProgReadStart, "readQueryFromClient", "when a command was read is not seen"})
+		}
+		more = append(more, struct{ program, function, without string }{
+			callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen"})
 	}
 	for _, m := range more {
 		f, err := exe.cFunction(m.function)
@@ -273,6 +289,20 @@ func (s *callSource) counts(calls, errors *uint64) error {
 	return s.read(s.server+s.layout.serverErrors, errors)
 }
 
+// readingThreads is how many threads read from clients, where it is known.
+func (s *callSource) readingThreads() (n int32, err error) {
+	if s.server == 0 {
+		return 0, nil
+	}
+	if at := s.layout.serverIORead; at != 0 {
+		if err := s.read(s.server+at, &n); err != nil || n == 0 {
+			return 0, err
+		}
+	}
+	err = s.read(s.server+s.layout.serverIOThreads, &n)
+	return n, err
+}
+
 func (s *callSource) read(addr uint64, v any) error {
 	raw := make([]byte, binary.Size(v))
 	if _, err := s.mem.ReadAt(raw, int64(addr)); err != nil {
@@ -326,10 +356,10 @@ func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) 
 }
 
 func (s *callSource) hits(coll *ebpf.Collection) (hits uint64, err error) {
-	var starts, ends, errs, reads, wakes uint64
+	var starts, ends, errs, reads, wakes, unblocks uint64
 	err = readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends,
-		callsVarErrors: &errs, callsVarReads: &reads, callsVarWakes: &wakes})
-	return starts + ends + errs + reads + wakes, err
+		callsVarErrors: &errs, callsVarReads: &reads, callsVarWakes: &wakes, callsVarUnblocks: &unblocks})
+	return starts + ends + errs + reads + wakes + unblocks, err
 }
 
 // enough is after how many of something a probe that must have been hit with it,
@@ -366,7 +396,7 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 	}
 	for id := range min(int(commands), maxCommands) {
 		if s.name(coll, id) == "" {
-			all = append(all, fmt.Sprintf("the name of a command cannot be read: the structures of %s are not those of Redis %s", s.target.exe, s.layout.version))
+			all = append(all, fmt.Sprintf("the name of a command cannot be read: the structures of %s are not those of %v", s.target.exe, s.layout))
 			break
 		}
 	}

@@ -63,7 +63,9 @@ type callsThread struct {
 		Counted uint64
 		Command callsCommand
 	}
-	Client [1024]uint8
+	WaitingClient uint64
+	WaitingError  [16]uint8
+	Client        [1024]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -83,7 +85,10 @@ const (
 	callsProgErrorReply       = "error_reply"
 	callsProgLoopWake         = "loop_wake"
 	callsProgReadStart        = "read_start"
+	callsProgUnblocked        = "unblocked"
 	callsVarBeganUnseen       = "began_unseen"
+	callsVarCallAgain         = "call_again"
+	callsVarCallStats         = "call_stats"
 	callsVarClientArgc        = "client_argc"
 	callsVarClientArgv        = "client_argv"
 	callsVarClientBufpos      = "client_bufpos"
@@ -91,15 +96,17 @@ const (
 	callsVarClientFlags       = "client_flags"
 	callsVarClientHead        = "client_head"
 	callsVarClientId          = "client_id"
+	callsVarClientLastCmd     = "client_last_cmd"
 	callsVarClientRealCmd     = "client_real_cmd"
 	callsVarClientReply       = "client_reply"
 	callsVarClientReplyBytes  = "client_reply_bytes"
-	callsVarCommandKeySpec    = "command_key_spec"
+	callsVarCommandKeySpecs   = "command_key_specs"
 	callsVarCommandsCountdown = "commands_countdown"
 	callsVarCommandsDropped   = "commands_dropped"
 	callsVarCommandsFiltered  = "commands_filtered"
 	callsVarCommandsKnown     = "commands_known"
 	callsVarCommandsSent      = "commands_sent"
+	callsVarCountedWhenDone   = "counted_when_done"
 	callsVarEndedUnseen       = "ended_unseen"
 	callsVarEnds              = "ends"
 	callsVarErrors            = "errors"
@@ -124,6 +131,7 @@ const (
 	callsVarTargetOnly        = "target_only"
 	callsVarTargetPid         = "target_pid"
 	callsVarTooDeep           = "too_deep"
+	callsVarUnblocks          = "unblocks"
 	callsVarUncounted         = "uncounted"
 	callsVarWakes             = "wakes"
 )
@@ -176,6 +184,7 @@ type callsProgramSpecs struct {
 	ErrorReply   *ebpf.ProgramSpec `ebpf:"error_reply"`
 	LoopWake     *ebpf.ProgramSpec `ebpf:"loop_wake"`
 	ReadStart    *ebpf.ProgramSpec `ebpf:"read_start"`
+	Unblocked    *ebpf.ProgramSpec `ebpf:"unblocked"`
 }
 
 // callsMapSpecs contains maps before they are loaded into the kernel.
@@ -196,6 +205,8 @@ type callsMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type callsVariableSpecs struct {
 	BeganUnseen       *ebpf.VariableSpec `ebpf:"began_unseen"`
+	CallAgain         *ebpf.VariableSpec `ebpf:"call_again"`
+	CallStats         *ebpf.VariableSpec `ebpf:"call_stats"`
 	ClientArgc        *ebpf.VariableSpec `ebpf:"client_argc"`
 	ClientArgv        *ebpf.VariableSpec `ebpf:"client_argv"`
 	ClientBufpos      *ebpf.VariableSpec `ebpf:"client_bufpos"`
@@ -203,15 +214,17 @@ type callsVariableSpecs struct {
 	ClientFlags       *ebpf.VariableSpec `ebpf:"client_flags"`
 	ClientHead        *ebpf.VariableSpec `ebpf:"client_head"`
 	ClientId          *ebpf.VariableSpec `ebpf:"client_id"`
+	ClientLastCmd     *ebpf.VariableSpec `ebpf:"client_last_cmd"`
 	ClientRealCmd     *ebpf.VariableSpec `ebpf:"client_real_cmd"`
 	ClientReply       *ebpf.VariableSpec `ebpf:"client_reply"`
 	ClientReplyBytes  *ebpf.VariableSpec `ebpf:"client_reply_bytes"`
-	CommandKeySpec    *ebpf.VariableSpec `ebpf:"command_key_spec"`
+	CommandKeySpecs   *ebpf.VariableSpec `ebpf:"command_key_specs"`
 	CommandsCountdown *ebpf.VariableSpec `ebpf:"commands_countdown"`
 	CommandsDropped   *ebpf.VariableSpec `ebpf:"commands_dropped"`
 	CommandsFiltered  *ebpf.VariableSpec `ebpf:"commands_filtered"`
 	CommandsKnown     *ebpf.VariableSpec `ebpf:"commands_known"`
 	CommandsSent      *ebpf.VariableSpec `ebpf:"commands_sent"`
+	CountedWhenDone   *ebpf.VariableSpec `ebpf:"counted_when_done"`
 	EndedUnseen       *ebpf.VariableSpec `ebpf:"ended_unseen"`
 	Ends              *ebpf.VariableSpec `ebpf:"ends"`
 	Errors            *ebpf.VariableSpec `ebpf:"errors"`
@@ -236,6 +249,7 @@ type callsVariableSpecs struct {
 	TargetOnly        *ebpf.VariableSpec `ebpf:"target_only"`
 	TargetPid         *ebpf.VariableSpec `ebpf:"target_pid"`
 	TooDeep           *ebpf.VariableSpec `ebpf:"too_deep"`
+	Unblocks          *ebpf.VariableSpec `ebpf:"unblocks"`
 	Uncounted         *ebpf.VariableSpec `ebpf:"uncounted"`
 	Wakes             *ebpf.VariableSpec `ebpf:"wakes"`
 }
@@ -286,6 +300,8 @@ func (m *callsMaps) Close() error {
 // It can be passed to loadCallsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type callsVariables struct {
 	BeganUnseen       *ebpf.Variable `ebpf:"began_unseen"`
+	CallAgain         *ebpf.Variable `ebpf:"call_again"`
+	CallStats         *ebpf.Variable `ebpf:"call_stats"`
 	ClientArgc        *ebpf.Variable `ebpf:"client_argc"`
 	ClientArgv        *ebpf.Variable `ebpf:"client_argv"`
 	ClientBufpos      *ebpf.Variable `ebpf:"client_bufpos"`
@@ -293,15 +309,17 @@ type callsVariables struct {
 	ClientFlags       *ebpf.Variable `ebpf:"client_flags"`
 	ClientHead        *ebpf.Variable `ebpf:"client_head"`
 	ClientId          *ebpf.Variable `ebpf:"client_id"`
+	ClientLastCmd     *ebpf.Variable `ebpf:"client_last_cmd"`
 	ClientRealCmd     *ebpf.Variable `ebpf:"client_real_cmd"`
 	ClientReply       *ebpf.Variable `ebpf:"client_reply"`
 	ClientReplyBytes  *ebpf.Variable `ebpf:"client_reply_bytes"`
-	CommandKeySpec    *ebpf.Variable `ebpf:"command_key_spec"`
+	CommandKeySpecs   *ebpf.Variable `ebpf:"command_key_specs"`
 	CommandsCountdown *ebpf.Variable `ebpf:"commands_countdown"`
 	CommandsDropped   *ebpf.Variable `ebpf:"commands_dropped"`
 	CommandsFiltered  *ebpf.Variable `ebpf:"commands_filtered"`
 	CommandsKnown     *ebpf.Variable `ebpf:"commands_known"`
 	CommandsSent      *ebpf.Variable `ebpf:"commands_sent"`
+	CountedWhenDone   *ebpf.Variable `ebpf:"counted_when_done"`
 	EndedUnseen       *ebpf.Variable `ebpf:"ended_unseen"`
 	Ends              *ebpf.Variable `ebpf:"ends"`
 	Errors            *ebpf.Variable `ebpf:"errors"`
@@ -326,6 +344,7 @@ type callsVariables struct {
 	TargetOnly        *ebpf.Variable `ebpf:"target_only"`
 	TargetPid         *ebpf.Variable `ebpf:"target_pid"`
 	TooDeep           *ebpf.Variable `ebpf:"too_deep"`
+	Unblocks          *ebpf.Variable `ebpf:"unblocks"`
 	Uncounted         *ebpf.Variable `ebpf:"uncounted"`
 	Wakes             *ebpf.Variable `ebpf:"wakes"`
 }
@@ -340,6 +359,7 @@ type callsPrograms struct {
 	ErrorReply   *ebpf.Program `ebpf:"error_reply"`
 	LoopWake     *ebpf.Program `ebpf:"loop_wake"`
 	ReadStart    *ebpf.Program `ebpf:"read_start"`
+	Unblocked    *ebpf.Program `ebpf:"unblocked"`
 }
 
 func (p *callsPrograms) Close() error {
@@ -350,6 +370,7 @@ func (p *callsPrograms) Close() error {
 		p.ErrorReply,
 		p.LoopWake,
 		p.ReadStart,
+		p.Unblocked,
 	)
 }
 

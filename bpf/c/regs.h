@@ -19,6 +19,7 @@ struct regs {
 #define REGS_ARG1(r) ((r)->di)
 #define REGS_ARG2(r) ((r)->si)
 #define REGS_ARG3(r) ((r)->dx)
+#define REGS_ARG4(r) ((r)->cx)
 #define REGS_SYSCALL(r) ((long)(r)->orig_ax >= 0) // else an interrupt: -1
 
 #elif defined(__TARGET_ARCH_arm64)
@@ -34,6 +35,7 @@ struct regs {
 #define REGS_ARG1(r) ((r)->x[0])
 #define REGS_ARG2(r) ((r)->x[1])
 #define REGS_ARG3(r) ((r)->x[2])
+#define REGS_ARG4(r) ((r)->x[3])
 
 #else
 #error "registers are known for x86 and arm64"
