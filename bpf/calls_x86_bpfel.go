@@ -89,6 +89,7 @@ const (
 	callsVarBeganUnseen       = "began_unseen"
 	callsVarCallAgain         = "call_again"
 	callsVarCallStats         = "call_stats"
+	callsVarClientAgain       = "client_again"
 	callsVarClientArgc        = "client_argc"
 	callsVarClientArgv        = "client_argv"
 	callsVarClientBufpos      = "client_bufpos"
@@ -97,6 +98,7 @@ const (
 	callsVarClientHead        = "client_head"
 	callsVarClientId          = "client_id"
 	callsVarClientLastCmd     = "client_last_cmd"
+	callsVarClientOutput      = "client_output"
 	callsVarClientRealCmd     = "client_real_cmd"
 	callsVarClientReply       = "client_reply"
 	callsVarClientReplyBytes  = "client_reply_bytes"
@@ -116,6 +118,8 @@ const (
 	callsVarKnownLayout       = "known_layout"
 	callsVarLastCalls         = "last_calls"
 	callsVarManyThreads       = "many_threads"
+	callsVarObjectEmbeds      = "object_embeds"
+	callsVarObjectExpires     = "object_expires"
 	callsVarOneIn             = "one_in"
 	callsVarOtherErrors       = "other_errors"
 	callsVarReads             = "reads"
@@ -207,6 +211,7 @@ type callsVariableSpecs struct {
 	BeganUnseen       *ebpf.VariableSpec `ebpf:"began_unseen"`
 	CallAgain         *ebpf.VariableSpec `ebpf:"call_again"`
 	CallStats         *ebpf.VariableSpec `ebpf:"call_stats"`
+	ClientAgain       *ebpf.VariableSpec `ebpf:"client_again"`
 	ClientArgc        *ebpf.VariableSpec `ebpf:"client_argc"`
 	ClientArgv        *ebpf.VariableSpec `ebpf:"client_argv"`
 	ClientBufpos      *ebpf.VariableSpec `ebpf:"client_bufpos"`
@@ -215,6 +220,7 @@ type callsVariableSpecs struct {
 	ClientHead        *ebpf.VariableSpec `ebpf:"client_head"`
 	ClientId          *ebpf.VariableSpec `ebpf:"client_id"`
 	ClientLastCmd     *ebpf.VariableSpec `ebpf:"client_last_cmd"`
+	ClientOutput      *ebpf.VariableSpec `ebpf:"client_output"`
 	ClientRealCmd     *ebpf.VariableSpec `ebpf:"client_real_cmd"`
 	ClientReply       *ebpf.VariableSpec `ebpf:"client_reply"`
 	ClientReplyBytes  *ebpf.VariableSpec `ebpf:"client_reply_bytes"`
@@ -234,6 +240,8 @@ type callsVariableSpecs struct {
 	KnownLayout       *ebpf.VariableSpec `ebpf:"known_layout"`
 	LastCalls         *ebpf.VariableSpec `ebpf:"last_calls"`
 	ManyThreads       *ebpf.VariableSpec `ebpf:"many_threads"`
+	ObjectEmbeds      *ebpf.VariableSpec `ebpf:"object_embeds"`
+	ObjectExpires     *ebpf.VariableSpec `ebpf:"object_expires"`
 	OneIn             *ebpf.VariableSpec `ebpf:"one_in"`
 	OtherErrors       *ebpf.VariableSpec `ebpf:"other_errors"`
 	Reads             *ebpf.VariableSpec `ebpf:"reads"`
@@ -302,6 +310,7 @@ type callsVariables struct {
 	BeganUnseen       *ebpf.Variable `ebpf:"began_unseen"`
 	CallAgain         *ebpf.Variable `ebpf:"call_again"`
 	CallStats         *ebpf.Variable `ebpf:"call_stats"`
+	ClientAgain       *ebpf.Variable `ebpf:"client_again"`
 	ClientArgc        *ebpf.Variable `ebpf:"client_argc"`
 	ClientArgv        *ebpf.Variable `ebpf:"client_argv"`
 	ClientBufpos      *ebpf.Variable `ebpf:"client_bufpos"`
@@ -310,6 +319,7 @@ type callsVariables struct {
 	ClientHead        *ebpf.Variable `ebpf:"client_head"`
 	ClientId          *ebpf.Variable `ebpf:"client_id"`
 	ClientLastCmd     *ebpf.Variable `ebpf:"client_last_cmd"`
+	ClientOutput      *ebpf.Variable `ebpf:"client_output"`
 	ClientRealCmd     *ebpf.Variable `ebpf:"client_real_cmd"`
 	ClientReply       *ebpf.Variable `ebpf:"client_reply"`
 	ClientReplyBytes  *ebpf.Variable `ebpf:"client_reply_bytes"`
@@ -329,6 +339,8 @@ type callsVariables struct {
 	KnownLayout       *ebpf.Variable `ebpf:"known_layout"`
 	LastCalls         *ebpf.Variable `ebpf:"last_calls"`
 	ManyThreads       *ebpf.Variable `ebpf:"many_threads"`
+	ObjectEmbeds      *ebpf.Variable `ebpf:"object_embeds"`
+	ObjectExpires     *ebpf.Variable `ebpf:"object_expires"`
 	OneIn             *ebpf.Variable `ebpf:"one_in"`
 	OtherErrors       *ebpf.Variable `ebpf:"other_errors"`
 	Reads             *ebpf.Variable `ebpf:"reads"`

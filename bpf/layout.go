@@ -19,6 +19,8 @@ type serverLayout struct {
 
 	clientID, clientFlags, clientArgc, clientArgv, clientCmd, clientLastCmd, clientRealCmd uint32
 	clientReply, clientReplyBytes, clientBufpos                                            uint32
+	// net_output_bytes_curr_cmd; 0 where the buffers tell how much it is.
+	clientOutput uint32
 
 	commandSize, commandProc, commandKeySpecs, commandName uint32
 
@@ -28,7 +30,10 @@ type serverLayout struct {
 	// io_threads_do_reads, where it decides; else I/O threads always read.
 	serverIORead uint64
 
-	callStats, callAgain uint64 // CMD_CALL_STATS and CMD_CALL_REPROCESSING, where there are these
+	// CMD_CALL_STATS and CMD_CALL_REPROCESSING, CLIENT_REEXECUTING_COMMAND or
+	// ClientFlags.reexecuting_command, hasembval and hasexpire of an object; 0 where there
+	// is no such flag.
+	callStats, callAgain, clientAgain, objectEmbeds, objectExpires uint64
 	// A blocked client's command is counted when it is done, in another call or in
 	// updateStatsOnUnblock.
 	countedWhenDone bool
@@ -51,6 +56,13 @@ var serverLayouts = []serverLayout{{
 	serverCalls: 2472, serverErrors: 3000, serverNesting: 1512, serverIOThreads: 1868,
 	callAgain: 1 << 2, countedWhenDone: true,
 }, {
+	name: "Redis", version: "8.0.6", table: "redisCommandTable",
+	clientID: 0, clientFlags: 8, clientArgc: 88, clientArgv: 96, clientCmd: 128, clientLastCmd: 136, clientRealCmd: 152,
+	clientReply: 184, clientReplyBytes: 192, clientBufpos: 776,
+	commandSize: 312, commandProc: 96, commandKeySpecs: 128, commandName: 216,
+	serverCalls: 2472, serverErrors: 3000, serverNesting: 1512, serverIOThreads: 1868,
+	clientAgain: 1 << 50, countedWhenDone: true,
+}, {
 	name: "Valkey", version: "8.0.1", table: "serverCommandTable",
 	clientID: 0, clientFlags: 8, clientArgc: 88, clientArgv: 96, clientCmd: 152, clientLastCmd: 160, clientRealCmd: 168,
 	clientReply: 208, clientReplyBytes: 224, clientBufpos: 824,
@@ -64,6 +76,13 @@ var serverLayouts = []serverLayout{{
 	commandSize: 320, commandProc: 96, commandKeySpecs: 128, commandName: 216,
 	serverCalls: 1992, serverErrors: 2544, serverNesting: 1520, serverIOThreads: 1876,
 	callAgain: 1 << 2, countedWhenDone: true,
+}, {
+	name: "Valkey", version: "9.1.2", table: "serverCommandTable",
+	clientID: 0, clientFlags: 328, clientArgc: 40, clientArgv: 32, clientCmd: 96, clientLastCmd: 104, clientRealCmd: 112,
+	clientOutput: 392,
+	commandSize:  344, commandProc: 96, commandKeySpecs: 136, commandName: 224,
+	serverCalls: 1616, serverErrors: 2224, serverNesting: 1112, serverIOThreads: 1484,
+	clientAgain: 1 << 53, objectEmbeds: 1 << 34, objectExpires: 1 << 32, countedWhenDone: true,
 }}
 
 // layout finds the layout of the server that p is, and checks it against the
@@ -118,13 +137,16 @@ func (l *serverLayout) String() string { return l.name + " " + l.version }
 func (l *serverLayout) constants() map[string]any {
 	return map[string]any{
 		callsVarKnownLayout: true,
-		callsVarClientHead:  max(l.clientBufpos, l.clientFlags) + 8, // the last of those that are read at once
+		callsVarClientHead:  max(l.clientBufpos, l.clientFlags, l.clientOutput) + 8, // the last of those that are read at once
 		callsVarClientId:    l.clientID, callsVarClientFlags: l.clientFlags,
 		callsVarClientArgc: l.clientArgc, callsVarClientArgv: l.clientArgv,
 		callsVarClientCmd: l.clientCmd, callsVarClientLastCmd: l.clientLastCmd, callsVarClientRealCmd: l.clientRealCmd,
 		callsVarClientReply: l.clientReply, callsVarClientReplyBytes: l.clientReplyBytes, callsVarClientBufpos: l.clientBufpos,
+		callsVarClientOutput:    l.clientOutput,
 		callsVarCommandKeySpecs: l.commandKeySpecs,
-		callsVarCallStats:       l.callStats, callsVarCallAgain: l.callAgain, callsVarCountedWhenDone: l.countedWhenDone,
+		callsVarCallStats:       l.callStats, callsVarCallAgain: l.callAgain, callsVarClientAgain: l.clientAgain,
+		callsVarObjectEmbeds: l.objectEmbeds, callsVarObjectExpires: l.objectExpires,
+		callsVarCountedWhenDone: l.countedWhenDone,
 	}
 }
 

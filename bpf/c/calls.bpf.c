@@ -30,6 +30,7 @@ volatile const __u32 client_real_cmd;
 volatile const __u32 client_reply;
 volatile const __u32 client_reply_bytes;
 volatile const __u32 client_bufpos;
+volatile const __u32 client_output; // 0 for none
 volatile const __u32 command_key_specs;
 volatile const __u64 server_calls; // address of the server's count of calls; 0 for none
 // Address of the server's count of calls under way, when the end of those that
@@ -40,11 +41,18 @@ volatile const __u64 server_nesting;
 // that were attached many at once.
 volatile const __u8 target_only;
 
-// Flags of call's argument: that INFO commandstats counts the call, 0 when it counts
-// all; and that the client had been blocked in this command, which is called again.
-volatile const __u64 call_stats, call_again;
+// A flag of call's argument: that INFO commandstats counts the call; 0 when it counts
+// all.
+volatile const __u64 call_stats;
+// A flag of call's argument or of the client: that it had been blocked in this
+// command, which is called again.
+volatile const __u64 call_again, client_again;
 // INFO commandstats counts the command of a blocked client when it is done.
 volatile const __u8 counted_when_done;
+
+// Flags of an object: that it contains its value, not a pointer to it, and that an
+// expiry time comes before that.
+volatile const __u64 object_embeds, object_expires;
 
 // A flag of a client (server.h, the same since Redis 3).
 #define CLIENT_BLOCKED (1 << 4)
@@ -159,9 +167,12 @@ static __always_inline __u64 field(struct thread *t, __u32 off)
 }
 
 // reply_length is how much waits to be sent to the client whose beginning was
-// read: in its buffer, and in blocks, the last of which has room left.
+// read: in its buffer, and in blocks, the last of which has room left. Servers that
+// keep large strings out of these count what their commands put out.
 static __always_inline __u64 reply_length(struct thread *t)
 {
+	if (client_output)
+		return field(t, client_output);
 	__u64 bytes = field(t, client_reply_bytes), node[3], block[2], p;
 	__s32 bufpos = field(t, client_bufpos);
 
@@ -202,12 +213,14 @@ int call_start(struct regs *ctx)
 
 	if (!t)
 		return 0;
-	__u64 sp = REGS_SP(ctx), client = REGS_ARG1(ctx);
+	__u64 sp = REGS_SP(ctx), client = REGS_ARG1(ctx), flags = REGS_ARG2(ctx);
+	int known = known_layout && read_client(t, client);
+	int again = flags & call_again || (known && field(t, client_flags) & client_again);
 
 	if (!starts) {
 		__s32 nesting = 0;
 		if (server_nesting && !bpf_probe_read_user(&nesting, sizeof(nesting), (void *)server_nesting))
-			began_unseen = nesting - !!(REGS_ARG2(ctx) & call_again); // which is no call
+			began_unseen = nesting - again; // serving a blocked client counts, but is no call
 		if (server_calls)
 			bpf_probe_read_user(&first_calls, sizeof(first_calls), (void *)server_calls);
 	}
@@ -226,24 +239,22 @@ int call_start(struct regs *ctx)
 	__builtin_memset(&f->command, 0, sizeof(f->command));
 	f->sp = sp;
 	f->client = client;
-	f->counted = !call_stats || REGS_ARG2(ctx) & call_stats;
+	f->counted = !call_stats || flags & call_stats;
 	f->command.command = -1;
-	if (REGS_ARG2(ctx) & call_again) {
+	if (again) {
 		f->command.flags = COMMAND_BLOCKED; // this turn's times are those of whoever served it
 	} else {
 		f->command.wake = t->wake;
 		f->command.read_start = t->read_start;
 		f->command.batch = t->read_start ? t->batch : 0;
 	}
-	if (known_layout) {
-		if (!read_client(t, client)) {
-			ADD(strange, 1);
-		} else {
-			f->command.client = field(t, client_id);
-			f->command.args = field(t, client_argc);
-			f->command.command = command_number(field(t, client_real_cmd));
-			f->reply = reply_length(t);
-		}
+	if (known) {
+		f->command.client = field(t, client_id);
+		f->command.args = field(t, client_argc);
+		f->command.command = command_number(field(t, client_real_cmd));
+		f->reply = reply_length(t);
+	} else if (known_layout) {
+		ADD(strange, 1);
 	} else {
 		f->command.client = client;
 	}
@@ -284,8 +295,11 @@ static __always_inline __u64 argument(__u64 argv, __u32 i, __u8 *type)
 	__u64 arg, object[2];
 
 	if (bpf_probe_read_user(&arg, sizeof(arg), (void *)(argv + 8 * i)) ||
-	    bpf_probe_read_user(object, sizeof(object), (void *)arg) ||
-	    bpf_probe_read_user(type, 1, (void *)(object[1] - 1)))
+	    bpf_probe_read_user(object, sizeof(object), (void *)arg))
+		return 0;
+	if (object[0] & object_embeds) // behind the flags, and the three bytes of an sdshdr8
+		object[1] = arg + 8 + (object[0] & object_expires ? 8 : 0) + 3;
+	if (bpf_probe_read_user(type, 1, (void *)(object[1] - 1)))
 		return 0;
 	return object[1];
 }
