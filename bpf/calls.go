@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -99,7 +100,7 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 			return fmt.Errorf("%s has no functions of commands in its symbol table", exe.name)
 		}
 		s.probes = append(s.probes, all)
-	} else if server, _, err := exe.object("server", "has no variable server"); err == nil {
+	} else if server, _, err := exe.object("server"); err == nil {
 		bias, err := s.target.bias(exe)
 		if err != nil {
 			return err
@@ -272,7 +273,7 @@ func (s *callSource) end(coll *ebpf.Collection, detach func()) error {
 	err := s.counts(&s.after.calls, &s.after.errors)
 	detach()
 	s.ended = err == nil && s.server != 0
-	if s.target.exited() {
+	if s.gone() {
 		return nil
 	}
 	return err
@@ -330,6 +331,37 @@ func (s *callSource) name(coll *ebpf.Collection, id int) string {
 	return name
 }
 
+// gone reports whether the process has exited, or executed another program.
+func (s *callSource) gone() bool {
+	if s.target.exited() {
+		return true
+	}
+	if s.server == 0 {
+		return false
+	}
+	_, err := s.mem.ReadAt(make([]byte, 1), int64(s.server))
+	return err == io.EOF // there is nothing left of the address space
+}
+
+// learn reads the names of the commands that have come so far: a process that exits
+// takes them along.
+func (s *callSource) learn(coll *ebpf.Collection) error {
+	if s.gone() {
+		return ErrExited
+	}
+	if s.layout == nil {
+		return nil
+	}
+	var known uint64
+	if err := readVariables(coll, map[string]*uint64{callsVarCommandsKnown: &known}); err != nil {
+		return err
+	}
+	for id := range min(int(known), maxCommands) {
+		s.name(coll, id)
+	}
+	return nil
+}
+
 func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) {
 	var starts, unseen, unended, deep, uncounted, refused, last, stop uint64
 	err = readVariables(coll, map[string]*uint64{
@@ -374,8 +406,10 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 		callsVarReads: &reads, callsVarWakes: &wakes, callsVarStrange: &strange, callsVarOtherErrors: &other, callsVarCommandsKnown: &commands}); err != nil {
 		return nil, err
 	}
-	now := s.after
-	if !s.ended {
+	now, gone := s.after, s.gone()
+	if gone {
+		now = s.before // nobody can be asked any more
+	} else if !s.ended {
 		if err := s.counts(&now.calls, &now.errors); err != nil {
 			return nil, err
 		}
@@ -395,7 +429,7 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 		all = append(all, fmt.Sprintf("of %d commands the client could not be read", strange))
 	}
 	for id := range min(int(commands), maxCommands) {
-		if s.name(coll, id) == "" {
+		if s.name(coll, id) == "" && !gone {
 			all = append(all, fmt.Sprintf("the name of a command cannot be read: the structures of %s are not those of %v", s.target.exe, s.layout))
 			break
 		}

@@ -254,6 +254,7 @@ func testStockCommandsEqualCommandstats(t *testing.T, s *redisServer) {
 func TestStockBlockedClients(t *testing.T) { withStockServers(t, testStockBlockedClients) }
 
 func testStockBlockedClients(t *testing.T, s *redisServer) {
+	whenDone := s.layout(t).countedWhenDone
 	waiting, other := s.dial(t), s.dial(t)
 	id := waiting.do("CLIENT ID")
 	other.do("SET string x")
@@ -290,13 +291,13 @@ func testStockBlockedClients(t *testing.T, s *redisServer) {
 			return len(got) > 0
 		})
 		want := test.want
-		if s.countedWhenDone(t) {
+		if whenDone {
 			want = test.wantWhenDone
 		}
 		if len(got) != 1 || !strings.HasPrefix(describe(got[0]), want) {
 			t.Fatalf("%s:\n got %v\nwant %s", test.block, got, want)
 		}
-		if r := got[0]; fmt.Sprintf(":%d", r.Client) != id || r.Flags&4 == 0 || s.countedWhenDone(t) && r.Wake != 0 {
+		if r := got[0]; fmt.Sprintf(":%d", r.Client) != id || r.Flags&4 == 0 || whenDone && r.Wake != 0 {
 			t.Errorf("%s, %s: %+v", test.block, id, r.Command)
 		}
 	}
@@ -312,9 +313,7 @@ func testStockBlockedClients(t *testing.T, s *redisServer) {
 	}
 }
 
-// countedWhenDone tells whether the server counts a blocked client's command when
-// it is done.
-func (s *redisServer) countedWhenDone(t *testing.T) bool {
+func (s *redisServer) layout(t *testing.T) *serverLayout {
 	t.Helper()
 	target, err := openProcess(s.Process.Pid)
 	if err != nil {
@@ -326,7 +325,7 @@ func (s *redisServer) countedWhenDone(t *testing.T) bool {
 		t.Fatal(err)
 	}
 	defer source.close()
-	return source.layout.countedWhenDone
+	return source.layout
 }
 
 // Where the structures are not known, the functions tell the commands apart.

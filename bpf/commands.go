@@ -216,6 +216,9 @@ type commandSource interface {
 	// end calls detach, so that totals are those of what was seen.
 	end(coll *ebpf.Collection, detach func()) error
 	name(coll *ebpf.Collection, id int) string
+	// learn reads what the process knows alone, every 20 ms or so, and tells by
+	// ErrExited that there is no such process any more.
+	learn(*ebpf.Collection) error
 	// totals fills in what account does not count. Before the end, Seen may be 0.
 	totals(*ebpf.Collection) (CommandTotals, error)
 	hits(*ebpf.Collection) (uint64, error)
@@ -290,7 +293,10 @@ const drainAtMost = 60_000
 // ring has room for 55,000. When the process has exited it returns ErrExited,
 // after the last of them. The record is valid during the call only.
 func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
-	gone := w.target.exited() // asked before the ring is read for the last time
+	gone := w.source.learn(w.coll) // asked before the ring is read for the last time
+	if gone != nil && !errors.Is(gone, ErrExited) {
+		return gone
+	}
 	var r CommandRecord
 	w.ring.SetDeadline(time.Unix(1, 0)) // it has to wait for nothing
 	for range drainAtMost {
@@ -310,10 +316,7 @@ func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 		r.Slow, r.Failed, r.Sampled = r.Flags&keptSlow != 0, r.Flags&keptFailed != 0, r.Flags&keptSampled != 0
 		f(&r)
 	}
-	if gone {
-		return ErrExited
-	}
-	return nil
+	return gone
 }
 
 // Snapshot returns what was seen so far of each command that was, in the order of

@@ -143,8 +143,8 @@ func (b *image) lookup(name string) (symbol, error) {
 }
 
 // object finds a variable in the symbol tables: its address as linked, and size.
-// without completes the error "FILE …" when it is not there.
-func (b *image) object(name, without string) (addr, size uint64, err error) {
+// When it is not there, the error is errNoObject or that of noSymbols.
+func (b *image) object(name string) (addr, size uint64, err error) {
 	err = b.noSymbols()
 	for _, read := range []func() ([]elf.Symbol, error){b.elf.DynamicSymbols, b.elf.Symbols} {
 		syms, noTable := read()
@@ -156,7 +156,7 @@ func (b *image) object(name, without string) (addr, size uint64, err error) {
 				return s.Value, s.Size, nil
 			}
 		}
-		err = fmt.Errorf("%s %s", b.name, without)
+		err = fmt.Errorf("%s has %w %s", b.name, errNoObject, name)
 	}
 	return 0, 0, err
 }
@@ -189,6 +189,8 @@ func (b *image) noSymbols() error {
 func (b *image) isGo() bool {
 	return b.elf.Section(".gopclntab") != nil || b.elf.Section(".go.buildinfo") != nil
 }
+
+var errNoObject = errors.New("no variable")
 
 var errNoSegment = errors.New("address is in no loaded segment of the file")
 

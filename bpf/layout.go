@@ -37,9 +37,13 @@ type serverLayout struct {
 	// A blocked client's command is counted when it is done, in another call or in
 	// updateStatsOnUnblock.
 	countedWhenDone bool
+
+	// current_client, and executing_client, or else lua_client in the variable lctx, which
+	// scripts use: pointers to a client.
+	serverCurrentClient, serverExecutingClient, scriptClient uint64
 }
 
-// The numbers are those of src/server.h, compiled for a 64-bit machine. Of Valkey
+// The numbers are those of src/server.h, and of src/eval.c for lctx, compiled for a 64-bit machine. Of Valkey
 // 8.0.1 they are read from the code of Debian's valkey-server.
 var serverLayouts = []serverLayout{{
 	name: "Redis", version: "7.0.15", table: "redisCommandTable",
@@ -47,6 +51,7 @@ var serverLayouts = []serverLayout{{
 	clientReply: 160, clientReplyBytes: 168, clientBufpos: 720,
 	commandSize: 528, commandProc: 80, commandKeySpecs: 416, commandName: 400,
 	serverCalls: 1216, serverErrors: 1680, serverNesting: 784, serverIOThreads: 1124, serverIORead: 1128,
+	serverCurrentClient: 752, scriptClient: 8,
 	callStats: 1 << 1,
 }, {
 	name: "Redis", version: "8.0.2", table: "redisCommandTable",
@@ -54,6 +59,7 @@ var serverLayouts = []serverLayout{{
 	clientReply: 184, clientReplyBytes: 192, clientBufpos: 776,
 	commandSize: 312, commandProc: 96, commandKeySpecs: 128, commandName: 216,
 	serverCalls: 2472, serverErrors: 3000, serverNesting: 1512, serverIOThreads: 1868,
+	serverCurrentClient: 1480, serverExecutingClient: 1488,
 	callAgain: 1 << 2, countedWhenDone: true,
 }, {
 	name: "Redis", version: "8.0.6", table: "redisCommandTable",
@@ -61,6 +67,7 @@ var serverLayouts = []serverLayout{{
 	clientReply: 184, clientReplyBytes: 192, clientBufpos: 776,
 	commandSize: 312, commandProc: 96, commandKeySpecs: 128, commandName: 216,
 	serverCalls: 2472, serverErrors: 3000, serverNesting: 1512, serverIOThreads: 1868,
+	serverCurrentClient: 1480, serverExecutingClient: 1488,
 	clientAgain: 1 << 50, countedWhenDone: true,
 }, {
 	name: "Valkey", version: "8.0.1", table: "serverCommandTable",
@@ -68,6 +75,7 @@ var serverLayouts = []serverLayout{{
 	clientReply: 208, clientReplyBytes: 224, clientBufpos: 824,
 	commandSize: 312, commandProc: 96, commandKeySpecs: 128, commandName: 216,
 	serverCalls: 2072, serverErrors: 2560, serverNesting: 1608, serverIOThreads: 1964,
+	serverCurrentClient: 1576, serverExecutingClient: 1584,
 	callAgain: 1 << 2, countedWhenDone: true,
 }, {
 	name: "Valkey", version: "8.1.1", table: "serverCommandTable",
@@ -75,6 +83,7 @@ var serverLayouts = []serverLayout{{
 	clientReply: 192, clientReplyBytes: 216, clientBufpos: 256,
 	commandSize: 320, commandProc: 96, commandKeySpecs: 128, commandName: 216,
 	serverCalls: 1992, serverErrors: 2544, serverNesting: 1520, serverIOThreads: 1876,
+	serverCurrentClient: 1488, serverExecutingClient: 1496,
 	callAgain: 1 << 2, countedWhenDone: true,
 }, {
 	name: "Valkey", version: "9.1.2", table: "serverCommandTable",
@@ -82,6 +91,7 @@ var serverLayouts = []serverLayout{{
 	clientOutput: 392,
 	commandSize:  344, commandProc: 96, commandKeySpecs: 136, commandName: 224,
 	serverCalls: 1616, serverErrors: 2224, serverNesting: 1112, serverIOThreads: 1484,
+	serverCurrentClient: 1080, serverExecutingClient: 1088,
 	clientAgain: 1 << 53, objectEmbeds: 1 << 34, objectExpires: 1 << 32, countedWhenDone: true,
 }}
 
@@ -97,14 +107,14 @@ func (p *process) layout(exe *image, mem *os.File) (*serverLayout, error) {
 		return nil, fmt.Errorf("%s: %w", exe.name, err)
 	}
 	i := slices.IndexFunc(serverLayouts, func(l serverLayout) bool {
-		_, _, err := exe.object(l.table, "has no table of commands")
+		_, _, err := exe.object(l.table)
 		return err == nil && bytes.Contains(data, []byte("\x00"+l.version+"\x00"))
 	})
 	if i < 0 || exe.elf.Class != elf.ELFCLASS64 {
 		return nil, fmt.Errorf("%s is of a version whose structures are not known here", exe.name)
 	}
 	l := &serverLayouts[i]
-	table, size, err := exe.object(l.table, "has no table of commands")
+	table, size, err := exe.object(l.table)
 	if err != nil {
 		return nil, err
 	}
@@ -148,6 +158,27 @@ func (l *serverLayout) constants() map[string]any {
 		callsVarObjectEmbeds: l.objectEmbeds, callsVarObjectExpires: l.objectExpires,
 		callsVarCountedWhenDone: l.countedWhenDone,
 	}
+}
+
+// labelConstants are the layout as c/client.h wants it.
+func (l *serverLayout) labelConstants() map[string]any {
+	return map[string]any{
+		profileVarLabelSource: uint8(labelClient),
+		profileVarAtArgc:      l.clientArgc, profileVarAtArgv: l.clientArgv,
+		profileVarAtCmd: l.clientCmd, profileVarAtRealCmd: l.clientRealCmd,
+		profileVarAtKeySpecs:   l.commandKeySpecs,
+		profileVarObjectEmbeds: l.objectEmbeds, profileVarObjectExpires: l.objectExpires,
+	}
+}
+
+// commandName reads the name of the command whose structure is at addr: the server
+// has it as "get" or "config|set".
+func commandName(mem *os.File, addr uint64, l *serverLayout) string {
+	var text [8]byte
+	if _, err := mem.ReadAt(text[:], int64(addr)+int64(l.commandName)); err != nil {
+		return ""
+	}
+	return strings.ToUpper(strings.Replace(cString(mem, binary.NativeEndian.Uint64(text[:])), "|", " ", 1))
 }
 
 // cString reads a short string of graphic ASCII that ends with a zero; "" when

@@ -3,6 +3,7 @@ package bpf
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -122,7 +123,10 @@ func markerCookie(index int, m probe.Marker) uint64 {
 
 // variable returns the offset in the file of a variable with an initial value.
 func (b *image) variable(name string) (uint64, error) {
-	linked, _, err := b.object(name, "has no markers: it is not a redscope server, or its architecture has none")
+	linked, _, err := b.object(name)
+	if errors.Is(err, errNoObject) {
+		return 0, fmt.Errorf("%s has no markers: it is not a redscope server, or its architecture has none", b.name)
+	}
 	if err != nil {
 		return 0, err
 	}

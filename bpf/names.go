@@ -3,6 +3,7 @@ package bpf
 import (
 	"debug/elf"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/redscope/redscope/engine/probe"
 )
+
+// ErrStarting reports that a server has begun a moment ago and cannot be watched yet.
+var ErrStarting = errors.New("it is not a server yet; try again")
 
 // commandNames reads the names of a redscope server's commands, by index, from its
 // memory.
@@ -39,7 +43,7 @@ func (p *process) commandNames() ([]string, error) {
 		addr = words[0]
 	}
 	if addr == 0 || words[1] > 1<<20 {
-		return nil, fmt.Errorf("pid %d (%s): it is not a server yet; try again", p.pid, p.comm)
+		return nil, fmt.Errorf("pid %d (%s): %w", p.pid, p.comm, ErrStarting)
 	}
 	names := make([]byte, words[1])
 	if _, err := mem.ReadAt(names, int64(addr)); err != nil {
@@ -50,7 +54,10 @@ func (p *process) commandNames() ([]string, error) {
 
 // variableAddress finds a variable of the executable in the running process.
 func (p *process) variableAddress(exe *image, name string) (uint64, error) {
-	linked, _, err := exe.object(name, "has no "+name+": it is not a redscope server of this version")
+	linked, _, err := exe.object(name)
+	if errors.Is(err, errNoObject) {
+		return 0, fmt.Errorf("%w: it is not a redscope server of this version", err)
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -32,6 +32,7 @@ type Sample struct {
 	// Queued tells, of a profile off the CPU, that the thread was able to run and
 	// waited for a CPU; else it was blocked.
 	Queued bool
+	Labels // of ProfileOptions.Labels, else empty
 }
 
 // Profile is what a Profiler found.
@@ -44,7 +45,9 @@ type Profile struct {
 	Broken    uint64        // samples in Samples that are not Whole, in the unit of Count
 	OffCPU    bool          // what was asked for
 	Exited    bool          // the target exited before Stop
-	Limits    []string      // what made stacks shorter than they could be, a line each
+	Limits    []string      // what made stacks shorter than they could be, or labels less exact, a line each
+	Unread    uint64        // samples within a command that could not be read, so that the stack alone tells it
+	Folded    uint64        // samples whose key's prefix is OtherPrefixes
 	// Mappings are the executable parts of the target's address space, by
 	// address: a position-independent program's addresses mean nothing without.
 	Mappings []Mapping
@@ -76,6 +79,12 @@ type ProfileOptions struct {
 	// stack that each had when it left. Sleeps that had begun before are not
 	// seen; those that last are, up to the end. Needs Linux 5.18.
 	OffCPU bool
+	// Labels wants to know of each sample what it is for, of a server: the command
+	// is read from its memory. Other processes are refused with ErrNoCommands.
+	Labels bool
+	// KeySeparator ends the prefixes of keys that Labels are to tell, 0 for none.
+	// Up to 1024 prefixes are told apart.
+	KeySeparator byte
 }
 
 // DefaultFrequency is the sampling rate in Hz when none is given.
@@ -93,6 +102,7 @@ type Profiler struct {
 	links     []link.Link
 	frequency int
 	limits    []string
+	labels    *labeler // nil for none
 	started   time.Time
 
 	exited chan struct{} // closed when the target has exited, at exitTime
@@ -121,9 +131,21 @@ func startProfile(opts ProfileOptions, noTables error) (*Profiler, error) {
 		return nil, err
 	}
 	p := &Profiler{target: target, frequency: opts.Frequency, exited: make(chan struct{}), stop: make(chan struct{})}
+	constants := map[string]any{}
+	if opts.Labels {
+		if p.labels, err = newLabeler(target, opts.KeySeparator); err != nil {
+			p.close()
+			return nil, err
+		}
+		constants = p.labels.constants
+	}
 	var program *ebpf.Program
 	spec, err := loadProfile()
 	if err == nil {
+		if opts.KeySeparator != 0 {
+			// A stack comes with many keys.
+			spec.Maps[profileMapCounts].MaxEntries *= 8
+		}
 		start, end := target.text()
 		name, others := "sample", []string(nil)
 		if opts.OffCPU {
@@ -133,9 +155,11 @@ func startProfile(opts ProfileOptions, noTables error) (*Profiler, error) {
 		if features.HaveProgramHelper(ebpf.PerfEvent, asm.FnTaskPtRegs) == nil {
 			haveRegs = 1
 		}
-		p.coll, program, p.limits, err = target.loadWalker(spec, name, map[string]any{
-			profileVarTextStart: start, profileVarTextEnd: end, profileVarHaveTaskRegs: haveRegs,
-		}, noTables, others...)
+		constants[profileVarTextStart], constants[profileVarTextEnd], constants[profileVarHaveTaskRegs] = start, end, haveRegs
+		p.coll, program, p.limits, err = target.loadWalker(spec, name, constants, noTables, others...)
+		if p.labels != nil {
+			p.limits = append(p.limits, p.labels.limits...)
+		}
 		if err != nil && opts.OffCPU {
 			err = fmt.Errorf("%w (the time off the CPU needs Linux 5.18 with CONFIG_DEBUG_INFO_BTF)", err)
 		}
@@ -276,12 +300,20 @@ func (p *Profiler) collect(profile *Profile) error {
 	if err := errors.Join(
 		p.coll.Variables[profileVarLostFull].Get(&profile.Lost),
 		p.coll.Variables[profileVarCutStacks].Get(&profile.Cut),
+		p.coll.Variables[profileVarLabelUnread].Get(&profile.Unread),
+		p.coll.Variables[profileVarLabelFolded].Get(&profile.Folded),
 	); err != nil {
 		return fmt.Errorf("reading the sampler's counts: %w", err)
 	}
 	counts, err := p.counts(profile.OffCPU)
 	if err != nil {
 		return err
+	}
+	var labels map[uint32]profileLabel
+	if p.labels != nil {
+		if labels, err = p.labels.read(p.coll); err != nil {
+			return err
+		}
 	}
 	for key, count := range counts {
 		inKernel, err := p.stack(key.Kernel)
@@ -298,7 +330,7 @@ func (p *Profiler) collect(profile *Profile) error {
 			// the caller's caller.
 			user = slices.Insert(user, 1, inUser.Top)
 		}
-		s := Sample{Count: count, PID: key.Pid, TID: key.Tid, Comm: comm(key.Comm), Queued: key.Queued != 0}
+		s := Sample{Count: count, PID: key.Pid, TID: key.Tid, Comm: cName(key.Comm[:]), Queued: key.Queued != 0}
 		for i, a := range inKernel.addrs() {
 			s.Stack = append(s.Stack, kernelFrame(a, i > 0))
 		}
@@ -309,6 +341,10 @@ func (p *Profiler) collect(profile *Profile) error {
 		}
 		frames, complete := p.target.userFrames(user)
 		s.Stack = append(s.Stack, frames...)
+		if p.labels != nil {
+			label, found := labels[key.Label]
+			s.Labels = p.labels.of(label, found, frames)
+		}
 		if len(s.Stack) == 0 {
 			profile.Lost += count
 			continue
@@ -389,6 +425,7 @@ func (p *Profiler) close() {
 	if p.coll != nil {
 		p.coll.Close()
 	}
+	p.labels.close()
 	p.target.close()
 }
 
@@ -403,18 +440,6 @@ var roots = []string{
 // isRoot reports whether a user stack, leaf first, goes down to a root.
 func isRoot(frames []Frame) bool {
 	return slices.ContainsFunc(frames, func(f Frame) bool { return slices.Contains(roots, f.Symbol) })
-}
-
-// comm turns a C string into a Go string.
-func comm(c [16]int8) string {
-	var b strings.Builder
-	for _, ch := range c {
-		if ch == 0 {
-			break
-		}
-		b.WriteByte(byte(ch))
-	}
-	return b.String()
 }
 
 // parseCPUs reads a list such as "0-3,8".

@@ -13,6 +13,45 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type profileLabel struct {
+	_         structs.HostLayout
+	Command   uint64
+	Key       uint32
+	PrefixLen uint32
+	Name      [24]int8
+	Prefix    [32]int8
+}
+
+type profileLabelScratch struct {
+	_       structs.HostLayout
+	Label   profileLabel
+	Running struct {
+		_       structs.HostLayout
+		Command uint64
+		Args    uint64
+		Count   uint64
+	}
+	Arg struct {
+		_    structs.HostLayout
+		At   uint64
+		Len  uint64
+		Room uint64
+	}
+	Spec struct {
+		_        structs.HostLayout
+		Notes    uint64
+		Flags    uint64
+		Begin    uint32
+		Pad      uint32
+		Position uint32
+		Rest     [3]uint32
+		Find     uint32
+		NumberAt uint32
+		First    uint32
+		Step     uint32
+	}
+}
+
 type profileOffCpu struct {
 	_     structs.HostLayout
 	Key   profileSampleKey
@@ -21,14 +60,14 @@ type profileOffCpu struct {
 }
 
 type profileSampleKey struct {
-	_        structs.HostLayout
-	User     uint64
-	Kernel   uint64
-	Pid      uint32
-	Tid      uint32
-	Comm     [16]int8
-	Queued   uint32
-	Reserved uint32
+	_      structs.HostLayout
+	User   uint64
+	Kernel uint64
+	Pid    uint32
+	Tid    uint32
+	Comm   [16]int8
+	Queued uint32
+	Label  uint32
 }
 
 type profileStackTrace struct {
@@ -44,15 +83,35 @@ type profileStackTrace struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	profileMapCounts               = "counts"
+	profileMapLabelScratch         = "label_scratch"
+	profileMapLabels               = "labels"
 	profileMapOffCpuThreads        = "off_cpu_threads"
 	profileMapScratch              = "scratch"
 	profileMapStacks               = "stacks"
 	profileProgOffCpuFramePointers = "off_cpu_frame_pointers"
 	profileProgOffCpuWoken         = "off_cpu_woken"
 	profileProgSampleFramePointers = "sample_frame_pointers"
+	profileVarAtArgc               = "at_argc"
+	profileVarAtArgv               = "at_argv"
+	profileVarAtCmd                = "at_cmd"
+	profileVarAtKeySpecs           = "at_key_specs"
+	profileVarAtRealCmd            = "at_real_cmd"
+	profileVarCurrentClientAddr    = "current_client_addr"
 	profileVarCutStacks            = "cut_stacks"
 	profileVarHaveTaskRegs         = "have_task_regs"
+	profileVarLabelCount           = "label_count"
+	profileVarLabelFolded          = "label_folded"
+	profileVarLabelKeys            = "label_keys"
+	profileVarLabelSeparator       = "label_separator"
+	profileVarLabelSource          = "label_source"
+	profileVarLabelTexts           = "label_texts"
+	profileVarLabelUnread          = "label_unread"
 	profileVarLostFull             = "lost_full"
+	profileVarMaxTexts             = "max_texts"
+	profileVarObjectEmbeds         = "object_embeds"
+	profileVarObjectExpires        = "object_expires"
+	profileVarRunningAddr          = "running_addr"
+	profileVarScriptClientAddr     = "script_client_addr"
 	profileVarTargetNsDev          = "target_ns_dev"
 	profileVarTargetNsIno          = "target_ns_ino"
 	profileVarTargetPid            = "target_pid"
@@ -112,6 +171,8 @@ type profileProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type profileMapSpecs struct {
 	Counts        *ebpf.MapSpec `ebpf:"counts"`
+	LabelScratch  *ebpf.MapSpec `ebpf:"label_scratch"`
+	Labels        *ebpf.MapSpec `ebpf:"labels"`
 	OffCpuThreads *ebpf.MapSpec `ebpf:"off_cpu_threads"`
 	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
 	Stacks        *ebpf.MapSpec `ebpf:"stacks"`
@@ -121,14 +182,32 @@ type profileMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type profileVariableSpecs struct {
-	CutStacks    *ebpf.VariableSpec `ebpf:"cut_stacks"`
-	HaveTaskRegs *ebpf.VariableSpec `ebpf:"have_task_regs"`
-	LostFull     *ebpf.VariableSpec `ebpf:"lost_full"`
-	TargetNsDev  *ebpf.VariableSpec `ebpf:"target_ns_dev"`
-	TargetNsIno  *ebpf.VariableSpec `ebpf:"target_ns_ino"`
-	TargetPid    *ebpf.VariableSpec `ebpf:"target_pid"`
-	TextEnd      *ebpf.VariableSpec `ebpf:"text_end"`
-	TextStart    *ebpf.VariableSpec `ebpf:"text_start"`
+	AtArgc            *ebpf.VariableSpec `ebpf:"at_argc"`
+	AtArgv            *ebpf.VariableSpec `ebpf:"at_argv"`
+	AtCmd             *ebpf.VariableSpec `ebpf:"at_cmd"`
+	AtKeySpecs        *ebpf.VariableSpec `ebpf:"at_key_specs"`
+	AtRealCmd         *ebpf.VariableSpec `ebpf:"at_real_cmd"`
+	CurrentClientAddr *ebpf.VariableSpec `ebpf:"current_client_addr"`
+	CutStacks         *ebpf.VariableSpec `ebpf:"cut_stacks"`
+	HaveTaskRegs      *ebpf.VariableSpec `ebpf:"have_task_regs"`
+	LabelCount        *ebpf.VariableSpec `ebpf:"label_count"`
+	LabelFolded       *ebpf.VariableSpec `ebpf:"label_folded"`
+	LabelKeys         *ebpf.VariableSpec `ebpf:"label_keys"`
+	LabelSeparator    *ebpf.VariableSpec `ebpf:"label_separator"`
+	LabelSource       *ebpf.VariableSpec `ebpf:"label_source"`
+	LabelTexts        *ebpf.VariableSpec `ebpf:"label_texts"`
+	LabelUnread       *ebpf.VariableSpec `ebpf:"label_unread"`
+	LostFull          *ebpf.VariableSpec `ebpf:"lost_full"`
+	MaxTexts          *ebpf.VariableSpec `ebpf:"max_texts"`
+	ObjectEmbeds      *ebpf.VariableSpec `ebpf:"object_embeds"`
+	ObjectExpires     *ebpf.VariableSpec `ebpf:"object_expires"`
+	RunningAddr       *ebpf.VariableSpec `ebpf:"running_addr"`
+	ScriptClientAddr  *ebpf.VariableSpec `ebpf:"script_client_addr"`
+	TargetNsDev       *ebpf.VariableSpec `ebpf:"target_ns_dev"`
+	TargetNsIno       *ebpf.VariableSpec `ebpf:"target_ns_ino"`
+	TargetPid         *ebpf.VariableSpec `ebpf:"target_pid"`
+	TextEnd           *ebpf.VariableSpec `ebpf:"text_end"`
+	TextStart         *ebpf.VariableSpec `ebpf:"text_start"`
 }
 
 // profileObjects contains all objects after they have been loaded into the kernel.
@@ -152,6 +231,8 @@ func (o *profileObjects) Close() error {
 // It can be passed to loadProfileObjects or ebpf.CollectionSpec.LoadAndAssign.
 type profileMaps struct {
 	Counts        *ebpf.Map `ebpf:"counts"`
+	LabelScratch  *ebpf.Map `ebpf:"label_scratch"`
+	Labels        *ebpf.Map `ebpf:"labels"`
 	OffCpuThreads *ebpf.Map `ebpf:"off_cpu_threads"`
 	Scratch       *ebpf.Map `ebpf:"scratch"`
 	Stacks        *ebpf.Map `ebpf:"stacks"`
@@ -160,6 +241,8 @@ type profileMaps struct {
 func (m *profileMaps) Close() error {
 	return _ProfileClose(
 		m.Counts,
+		m.LabelScratch,
+		m.Labels,
 		m.OffCpuThreads,
 		m.Scratch,
 		m.Stacks,
@@ -170,14 +253,32 @@ func (m *profileMaps) Close() error {
 //
 // It can be passed to loadProfileObjects or ebpf.CollectionSpec.LoadAndAssign.
 type profileVariables struct {
-	CutStacks    *ebpf.Variable `ebpf:"cut_stacks"`
-	HaveTaskRegs *ebpf.Variable `ebpf:"have_task_regs"`
-	LostFull     *ebpf.Variable `ebpf:"lost_full"`
-	TargetNsDev  *ebpf.Variable `ebpf:"target_ns_dev"`
-	TargetNsIno  *ebpf.Variable `ebpf:"target_ns_ino"`
-	TargetPid    *ebpf.Variable `ebpf:"target_pid"`
-	TextEnd      *ebpf.Variable `ebpf:"text_end"`
-	TextStart    *ebpf.Variable `ebpf:"text_start"`
+	AtArgc            *ebpf.Variable `ebpf:"at_argc"`
+	AtArgv            *ebpf.Variable `ebpf:"at_argv"`
+	AtCmd             *ebpf.Variable `ebpf:"at_cmd"`
+	AtKeySpecs        *ebpf.Variable `ebpf:"at_key_specs"`
+	AtRealCmd         *ebpf.Variable `ebpf:"at_real_cmd"`
+	CurrentClientAddr *ebpf.Variable `ebpf:"current_client_addr"`
+	CutStacks         *ebpf.Variable `ebpf:"cut_stacks"`
+	HaveTaskRegs      *ebpf.Variable `ebpf:"have_task_regs"`
+	LabelCount        *ebpf.Variable `ebpf:"label_count"`
+	LabelFolded       *ebpf.Variable `ebpf:"label_folded"`
+	LabelKeys         *ebpf.Variable `ebpf:"label_keys"`
+	LabelSeparator    *ebpf.Variable `ebpf:"label_separator"`
+	LabelSource       *ebpf.Variable `ebpf:"label_source"`
+	LabelTexts        *ebpf.Variable `ebpf:"label_texts"`
+	LabelUnread       *ebpf.Variable `ebpf:"label_unread"`
+	LostFull          *ebpf.Variable `ebpf:"lost_full"`
+	MaxTexts          *ebpf.Variable `ebpf:"max_texts"`
+	ObjectEmbeds      *ebpf.Variable `ebpf:"object_embeds"`
+	ObjectExpires     *ebpf.Variable `ebpf:"object_expires"`
+	RunningAddr       *ebpf.Variable `ebpf:"running_addr"`
+	ScriptClientAddr  *ebpf.Variable `ebpf:"script_client_addr"`
+	TargetNsDev       *ebpf.Variable `ebpf:"target_ns_dev"`
+	TargetNsIno       *ebpf.Variable `ebpf:"target_ns_ino"`
+	TargetPid         *ebpf.Variable `ebpf:"target_pid"`
+	TextEnd           *ebpf.Variable `ebpf:"text_end"`
+	TextStart         *ebpf.Variable `ebpf:"text_start"`
 }
 
 // profilePrograms contains all programs after they have been loaded into the kernel.

@@ -93,7 +93,7 @@ func TraceStacks(ctx context.Context, opts StackOptions, f func(Stack)) error {
 		callers := ev.Callers.Frames[:min(ev.Callers.Depth, uint64(len(ev.Callers.Frames)))]
 		frames, complete := target.userFrames(append([]uint64{ev.Ip}, callers...))
 		f(Stack{
-			Time: time.Duration(ev.Time), TID: ev.Tid, Comm: comm(ev.Comm),
+			Time: time.Duration(ev.Time), TID: ev.Tid, Comm: cName(ev.Comm[:]),
 			Frames: frames, Whole: complete && ev.Callers.Root != 0 || isRoot(frames), Limits: limits, Lost: lost,
 		})
 		seen++

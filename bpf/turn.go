@@ -44,6 +44,13 @@ func (s *turnSource) name(_ *ebpf.Collection, id int) string {
 	return s.names[id]
 }
 
+func (s *turnSource) learn(*ebpf.Collection) error {
+	if s.target.exited() {
+		return ErrExited
+	}
+	return nil
+}
+
 func (s *turnSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) {
 	var refusedBefore, refusedAfter, idle uint64
 	err = readVariables(coll, map[string]*uint64{

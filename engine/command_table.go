@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+
+	"github.com/redscope/redscope/engine/probe"
 )
 
 // commandTable is the set of commands of one server. After
@@ -35,6 +37,7 @@ func (t *commandTable) add(cmd *command, fullName string) {
 	cmd.fullName = fullName
 	cmd.setImplicitACLCategories()
 	cmd.populateLegacyKeys()
+	cmd.mark = probe.RunningMark(cmd.id, cmd.legacyKeys.index)
 	t.byID = append(t.byID, cmd)
 	t.names = append(t.names, strings.ToUpper(strings.Replace(fullName, "|", " ", 1)))
 }

@@ -16,7 +16,8 @@ type command struct {
 	proc  func(*client) // nil for a container that cannot run by itself (CONFIG)
 	arity int           // arguments including the name; -n means n or more
 	flags commandFlags
-	id    int // index for Server.CommandName, set by populateCommandTable
+	id    int    // index for Server.CommandName, set by populateCommandTable
+	mark  uint64 // of probe.RunningMark; derived
 
 	// Statistics since the start or CONFIG RESETSTAT.
 

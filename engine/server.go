@@ -337,11 +337,20 @@ func (s *Server) prepareForShutdown() {
 //go:noinline
 func processCommand(c *client) bool {
 	s := c.srv
+	if watching {
+		probe.BeginCommand(c.argv)
+	}
 	c.cmd = s.lookupCommandArgs(c.argv)
 	c.lastcmd = c.cmd
+	if watching && c.cmd != nil {
+		probe.NameCommand(c.cmd.mark)
+	}
 	why := c.refusal()
 	if s.pause.until != 0 && why == nil && s.paused(c.cmd) {
 		c.postpone()
+		if watching {
+			probe.EndCommand()
+		}
 		return false
 	}
 	var mark commandMark
@@ -358,6 +367,9 @@ func processCommand(c *client) bool {
 	}
 	if watching && probe.CommandDoneEnabled() {
 		mark.done(c)
+	}
+	if watching {
+		probe.EndCommand()
 	}
 	return c.flags&clientCloseASAP == 0
 }

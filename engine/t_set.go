@@ -437,18 +437,6 @@ func lookupSetRead(c *client, missing []byte) (setType, bool) {
 	return setTypeAt(c.db, r), true
 }
 
-// lookupSetWrite returns the entry of the set under the first key of a command that
-// takes from it; otherwise as lookupSetRead.
-func lookupSetWrite(c *client, missing []byte) (hash uint64, r dict.Ref, ok bool) {
-	hash = c.hash(c.argv[1])
-	r = lookupKeyHash(c, c.db, hash, c.argv[1], lookupWrite)
-	if r == 0 {
-		addReply(c, missing)
-		return 0, 0, false
-	}
-	return hash, r, !checkType(c, r, typeSet)
-}
-
 func saddCommand(c *client) {
 	key := c.argv[1]
 	hash := c.hash(key)
@@ -468,7 +456,7 @@ func saddCommand(c *client) {
 }
 
 func sremCommand(c *client) {
-	hash, r, ok := lookupSetWrite(c, shared.czero)
+	hash, r, ok := lookupKeyWriteOrReply(c, typeSet, shared.czero)
 	if !ok {
 		return
 	}
@@ -580,7 +568,7 @@ func spopCommand(c *client) {
 		spopWithCountCommand(c)
 		return
 	}
-	hash, r, ok := lookupSetWrite(c, nullReply(c))
+	hash, r, ok := lookupKeyWriteOrReply(c, typeSet, nullReply(c))
 	if !ok {
 		return
 	}
@@ -608,11 +596,11 @@ const spopMoveStrategyMul = 5
 //
 //go:noinline
 func spopWithCountCommand(c *client) {
-	count, ok := intArgumentRange(c, c.argv[2], 0, math.MaxInt64, "value is out of range, must be positive")
+	count, ok := intArgumentRange(c, c.argv[2], 0, math.MaxInt64, notPositive)
 	if !ok {
 		return
 	}
-	hash, r, ok := lookupSetWrite(c, emptySetReply(c))
+	hash, r, ok := lookupKeyWriteOrReply(c, typeSet, emptySetReply(c))
 	if !ok {
 		return
 	}

@@ -40,6 +40,23 @@ type Stack struct {
 	// Before is the count in the earlier profile, in that profile's own scale.
 	// Diff sets it, only WriteSVG looks at it.
 	Before int64
+	// Labels say what the stack is about beyond its functions, sorted by name. They
+	// tell stacks apart, and pprof's format has them; drawings, Diff and folded
+	// stacks do not.
+	Labels []Label
+}
+
+// Label is a name and a value.
+type Label struct{ Name, Value string }
+
+// Label is the value of the label of that name, "" when there is none.
+func (s Stack) Label(name string) string {
+	for _, l := range s.Labels {
+		if l.Name == name {
+			return l.Value
+		}
+	}
+	return ""
 }
 
 // unknownName stands for a frame without a name, as in perf's output.
@@ -115,8 +132,8 @@ func Total(stacks []Stack) (int64, error) {
 	return total, nil
 }
 
-// Merge adds up equal stacks, those that agree in every field of every frame,
-// and keeps the order in which they first came. The result shares the Frames of
+// Merge adds up equal stacks, those that agree in every field of every frame
+// and in all labels, and keeps the order in which they first came. The result shares the Frames of
 // its input.
 func Merge(stacks []Stack) []Stack {
 	return merge(stacks, func(f Frame) Frame { return f })
@@ -125,21 +142,20 @@ func Merge(stacks []Stack) []Stack {
 // merge adds up stacks whose frames are equal under identity.
 func merge(stacks []Stack, identity func(Frame) Frame) []Stack {
 	var (
-		out   []Stack
-		key   []byte
-		ids   = map[Frame]uint32{}
-		index = map[string]int{}
+		out    []Stack
+		key    []byte
+		ids    = map[Frame]uint32{}
+		labels = map[Label]uint32{}
+		index  = map[string]int{}
 	)
 	for _, s := range stacks {
 		key = key[:0]
 		for _, f := range s.Frames {
-			f = identity(f)
-			id, ok := ids[f]
-			if !ok {
-				id = uint32(len(ids))
-				ids[f] = id
-			}
-			key = binary.LittleEndian.AppendUint32(key, id)
+			key = binary.LittleEndian.AppendUint32(key, number(ids, identity(f)))
+		}
+		for _, l := range s.Labels {
+			// Apart from the frames' numbers.
+			key = binary.LittleEndian.AppendUint32(key, ^number(labels, l))
 		}
 		if i, ok := index[string(key)]; ok {
 			out[i].Count += s.Count
@@ -150,6 +166,16 @@ func merge(stacks []Stack, identity func(Frame) Frame) []Stack {
 		out = append(out, s)
 	}
 	return out
+}
+
+// number returns the number of v among those that were asked for.
+func number[T comparable](numbers map[T]uint32, v T) uint32 {
+	n, ok := numbers[v]
+	if !ok {
+		n = uint32(len(numbers))
+		numbers[v] = n
+	}
+	return n
 }
 
 // Diff joins two profiles for WriteSVG: each stack of either one carries its

@@ -176,7 +176,9 @@ func decodePprof(r io.Reader, sampleType string) (*Profile, error) {
 				return nil, errTooManyFrames
 			}
 		}
-		out.Stacks = append(out.Stacks, stackOf(s.Location, n))
+		stack := stackOf(s.Location, n)
+		stack.Labels = labelsOf(s.Label)
+		out.Stacks = append(out.Stacks, stack)
 	}
 	if _, err := Total(out.Stacks); err != nil {
 		return nil, err
@@ -212,6 +214,18 @@ func stackOf(locations []*profile.Location, count int64) Stack {
 	}
 	slices.Reverse(s.Frames)
 	return s
+}
+
+// labelsOf returns pprof's labels sorted; one may have several values.
+func labelsOf(all map[string][]string) []Label {
+	var labels []Label
+	for name, values := range all {
+		for _, v := range values {
+			labels = append(labels, Label{name, v})
+		}
+	}
+	slices.SortFunc(labels, func(x, y Label) int { return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.Value, y.Value)) })
+	return labels
 }
 
 // chooseValue returns the index of the sample type to take.
@@ -349,7 +363,14 @@ func WritePprof(w io.Writer, p *Profile) error {
 			}
 			values = append(values, s.Count*period)
 		}
-		out.Sample = append(out.Sample, &profile.Sample{Location: b.locationsOf(s.Frames), Value: values})
+		sample := &profile.Sample{Location: b.locationsOf(s.Frames), Value: values}
+		for _, l := range s.Labels {
+			if sample.Label == nil {
+				sample.Label = map[string][]string{}
+			}
+			sample.Label[l.Name] = append(sample.Label[l.Name], l.Value)
+		}
+		out.Sample = append(out.Sample, sample)
 	}
 	// pprof takes the first mapping for the program itself: it names the profile
 	// after its file, and reads that from the binary it is given. A program lies

@@ -374,3 +374,48 @@ func FuzzReadPprof(f *testing.F) {
 		}
 	})
 }
+
+// The labels of stacks must be what go tool pprof goes by, and come back.
+func TestPprofLabels(t *testing.T) {
+	require.Tool(t, "go")
+	label := func(command, key string) []Label { return []Label{{"command", command}, {"key", key}} }
+	stacks := []Stack{
+		{Frames: []Frame{{Name: "main"}, {Name: "getCommand"}}, Count: 3, Labels: label("GET", "user:")},
+		{Frames: []Frame{{Name: "main"}, {Name: "setCommand"}}, Count: 5, Labels: label("SET", "user:")},
+		{Frames: []Frame{{Name: "main"}, {Name: "setCommand"}}, Count: 7, Labels: label("SET", "order:")},
+		{Frames: []Frame{{Name: "main"}, {Name: "setCommand"}}, Count: 11},
+	}
+	file := writeProfile(t, &Profile{Stacks: stacks})
+	out := goTool(t, file, "-tagfocus", "command=SET", "-traces")
+	if strings.Contains(out, "getCommand") || !strings.Contains(out, "order:") {
+		t.Errorf("with -tagfocus command=SET:\n%s", out)
+	}
+	if out := goTool(t, file, "-tagfocus", "command=SET", "-tagignore", "key=order", "-top"); !strings.Contains(out, " 5 ") || strings.Contains(out, " 12 ") {
+		t.Errorf("without order:\n%s", out)
+	}
+	if out := goTool(t, file, "-tags"); !regexp.MustCompile(`12 \([^)]*\): SET`).MatchString(out) {
+		t.Errorf("-tags:\n%s", out)
+	}
+	in, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	p, err := ReadPprof(in, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Stacks) != len(stacks) {
+		t.Fatalf("%+v", p.Stacks)
+	}
+	for i, s := range p.Stacks {
+		if s.Count != stacks[i].Count || !slices.Equal(s.Labels, stacks[i].Labels) || s.Label("command") != stacks[i].Label("command") {
+			t.Errorf("got %+v, want %+v", s, stacks[i])
+		}
+	}
+	// Labels mean nothing between profiles of different kinds: folded stacks and drawings are without.
+	var folded bytes.Buffer
+	if err := WriteFolded(&folded, p.Stacks); err != nil || folded.String() != "main;getCommand 3\nmain;setCommand 23\n" {
+		t.Errorf("%v\n%s", err, folded.String())
+	}
+}

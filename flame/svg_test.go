@@ -292,8 +292,10 @@ func TestDiff(t *testing.T) {
 
 func TestMergeAddsEqualStacksOnly(t *testing.T) {
 	a := []Frame{{Name: "f", Addr: 1}}
-	got := Merge([]Stack{{a, 1, 2}, {[]Frame{{Name: "f", Addr: 2}}, 5, 0}, {a, 10, 20}, {nil, 3, 0}, {nil, 4, 0}})
-	if want := "[{[{f  false 1}] 11 22} {[{f  false 2}] 5 0} {[] 7 0}]"; fmt.Sprint(got) != want {
+	get := []Label{{"command", "GET"}}
+	got := Merge([]Stack{{a, 1, 2, nil}, {[]Frame{{Name: "f", Addr: 2}}, 5, 0, nil}, {a, 10, 20, nil}, {nil, 3, 0, nil}, {nil, 4, 0, nil},
+		{a, 6, 0, get}, {a, 7, 0, get}, {a, 8, 0, []Label{{"command", "SET"}}}})
+	if want := "[{[{f  false 1}] 11 22 []} {[{f  false 2}] 5 0 []} {[] 7 0 []} {[{f  false 1}] 13 0 [{command GET}]} {[{f  false 1}] 8 0 [{command SET}]}]"; fmt.Sprint(got) != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

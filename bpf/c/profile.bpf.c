@@ -9,6 +9,7 @@
 #include "common.h"
 #include "regs.h"
 #include "unwind.h"
+#include "client.h"
 
 #define MAX_STACKS 8192
 
@@ -19,7 +20,7 @@ struct sample_key {
 	__u32 tid;
 	char comm[COMM_LEN];
 	__u32 queued; // off the CPU: 1 for the time from the wake-up on
-	__u32 reserved;
+	__u32 label;  // number, 0 for none
 };
 
 struct {
@@ -139,6 +140,7 @@ static __always_inline int here(void *ctx, int by_tables, struct sample_key *key
 		return 0;
 	key->pid = ns.tgid;
 	key->tid = ns.pid;
+	key->label = label(&ns);
 	get_stack(ctx, 0, s);
 	key->kernel = keep(s, &full);
 #if defined(__TARGET_ARCH_x86)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -30,21 +31,63 @@ type spans struct {
 	names  sync.Map      // of commands, by index; the tracer asks from its own goroutine
 	epoch  int64         // ns since the Unix epoch at 0 of CLOCK_MONOTONIC
 	made   uint64        // reads so far
+	pid    int
+}
+
+// exporter sends the spans of several targets to a collector.
+type exporter struct {
+	ctx      context.Context
+	endpoint string
+	of       map[*target]*spans
+	lost     []error // what went wrong with those that have exited
+}
+
+// newExporter makes an exporter, and finds out now what is wrong with the endpoint.
+func newExporter(ctx context.Context, endpoint string, list []*target) (*exporter, error) {
+	e := &exporter{ctx: ctx, endpoint: endpoint, of: map[*target]*spans{}}
+	for _, t := range list {
+		if err := e.open(t); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+func (e *exporter) open(t *target) (err error) {
+	e.of[t], err = newSpans(e.ctx, e.endpoint, t.name, t.pid)
+	return err
+}
+
+// add makes the spans of a record of t.
+func (e *exporter) add(t *target, r *bpf.CommandRecord) error {
+	if e.of[t].pid != t.pid {
+		// Another process, which has other resource attributes.
+		e.lost = append(e.lost, e.of[t].close())
+		if err := e.open(t); err != nil {
+			return err
+		}
+	}
+	e.of[t].add(r)
+	return nil
+}
+
+func (e *exporter) close() error {
+	for _, s := range e.of {
+		e.lost = append(e.lost, s.close())
+	}
+	return errors.Join(e.lost...)
 }
 
 // newSpans sends spans to a collector, as those of the process.
-func newSpans(ctx context.Context, endpoint string, pid int) (*spans, error) {
-	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	if err != nil {
-		return nil, fmt.Errorf("pid %d: no such process", pid)
-	}
+func newSpans(ctx context.Context, endpoint, name string, pid int) (*spans, error) {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 		return nil, err
 	}
-	s := &spans{epoch: time.Now().UnixNano() - now.Nano()}
+	s := &spans{pid: pid, epoch: time.Now().UnixNano() - now.Nano()}
+	var err error
 	s.tracer, err = trace.New(ctx, trace.Options{
-		Endpoint: endpoint, Sample: 1, Ring: spanRing, Service: string(comm[:len(comm)-1]), PID: pid,
+		Endpoint: endpoint, Sample: 1, Ring: spanRing, Service: name, PID: pid,
 		CommandName: func(i int) string {
 			name, _ := s.names.Load(i)
 			return name.(string)

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/redscope/redscope/bpf"
@@ -13,19 +15,29 @@ import (
 )
 
 func runRecord(ctx context.Context, args []string) error {
-	fs := newFlags("record", "-p PROCESS [-d 7s] [-F 99 | --off-cpu] [-o flame.svg] [--folded FILE] [--pprof FILE]", `
+	fs := newFlags("record", "-p PROCESS [-d 7s] [-F 99 | --off-cpu] [--by LABELS] [--command NAMES] [-o flame.svg] [--folded FILE] [--pprof FILE]", `
   redscope record -p redis-server
+  redscope record -p redis-server --by command
+  redscope record -p server --by command,key --key-separator /
+  redscope record -p server --command lrange -o lrange.svg
   redscope record -p 4711 -d 30s -F 499 -o set.svg --pprof set.pb.gz
   redscope record -p redis-server --off-cpu -o waiting.svg
   redscope record -p server -o '' --folded - | grep setCommand
 
 Ctrl-C ends the recording early and writes what there is.
+
+Of a server, --pprof also keeps which command each sample is for, in which phase
+and on keys of which prefix: see redscope flame -h and redscope diff -h, and
+go tool pprof -tagfocus command=GET.
 `)
 	var g graph
+	var l labels
 	pidOrName := fs.String("p", "", "`PROCESS` to sample: a pid, or a name if only one process has it")
 	duration := fs.Duration("d", 7*time.Second, "for that `TIME`, as 30s or 1m30s")
 	frequency := fs.Int("F", bpf.DefaultFrequency, "`SAMPLES` per second of CPU time")
 	offCPU := fs.Bool("off-cpu", false, "count the microseconds that threads are not on a CPU, by where they left it; needs Linux 5.18")
+	l.flags(fs, "keep the samples of these commands alone: `NAMES`, as get or get,set or '(read)'")
+	separator := fs.String("key-separator", ":", "`BYTE` up to which keys are told by --by key and --pprof")
 	g.flags(fs, "flame.svg", true)
 	operands, err := parse(fs, args)
 	if err != nil {
@@ -33,6 +45,12 @@ Ctrl-C ends the recording early and writes what there is.
 	}
 	if len(operands) > 0 {
 		return usagef("unexpected %q", operands[0])
+	}
+	if err := l.parse(); err != nil {
+		return err
+	}
+	if len(*separator) != 1 || *separator == "\x00" {
+		return usagef("--key-separator %q: must be one byte", *separator)
 	}
 	if *duration <= 0 {
 		return usagef("-d %v: must be positive", *duration)
@@ -57,7 +75,15 @@ Ctrl-C ends the recording early and writes what there is.
 	defer g.close()
 
 	began := time.Now()
-	profiler, err := bpf.StartProfile(bpf.ProfileOptions{PID: pid, Frequency: *frequency, OffCPU: *offCPU})
+	opts := bpf.ProfileOptions{PID: pid, Frequency: *frequency, OffCPU: *offCPU, Labels: l.asked() || g.pprof != ""}
+	if g.pprof != "" || slices.Contains(l.names, capture.LabelKey) {
+		opts.KeySeparator = (*separator)[0]
+	}
+	profiler, err := bpf.StartProfile(opts)
+	if errors.Is(err, bpf.ErrNoCommands) && !l.asked() {
+		opts.Labels = false
+		profiler, err = bpf.StartProfile(opts)
+	}
 	if err != nil {
 		return err
 	}
@@ -86,9 +112,26 @@ Ctrl-C ends the recording early and writes what there is.
 			g.title = fmt.Sprintf("pid %d", pid)
 		}
 	}
-	return g.write(capture.Stacks(profile), capture.Pprof(profile, began), flame.SVGOptions{
-		Subtitle: subtitle, CountName: unit,
-	})
+	stacks, out := capture.Stacks(profile), capture.Pprof(profile, began)
+	if profile.Count() > 0 {
+		for _, s := range []*[]flame.Stack{&stacks, &out.Stacks} {
+			if *s, err = keep(*s, l.commands, "the recording"); err != nil {
+				return err
+			}
+		}
+	}
+	if l.command != "" {
+		kept, err := flame.Total(stacks)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "%d of them of %s\n", kept, l.command)
+		subtitle += ", " + l.command
+	}
+	if stacks, err = l.group(stacks, "the recording"); err != nil {
+		return err
+	}
+	return g.write(stacks, out, flame.SVGOptions{Subtitle: subtitle, CountName: unit})
 }
 
 // waitRecording waits until the time is over, ctx ends or the target exits, and

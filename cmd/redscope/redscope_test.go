@@ -33,7 +33,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	os.RemoveAll(builtIn)
+	os.Exit(code)
 }
 
 // patience is how long tests wait for what must come: it only passes when a test
@@ -175,7 +177,7 @@ func TestProcessesNamed(t *testing.T) {
 		}
 	}
 	got, err := processesNamed(proc, "redis-server")
-	want := []process{{10, "redis-server *:6379"}, {11, "/opt/redis-server --port 7000"}}
+	want := []process{{10, "/usr/bin/redis-check-rdb", "redis-server *:6379", false}, {11, "/opt/redis-server", "/opt/redis-server --port 7000", false}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %v; want %v", got, err, want)
 	}

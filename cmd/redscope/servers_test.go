@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -85,15 +87,29 @@ func startServer(t *testing.T, path string) (pid int) {
 	return pid
 }
 
+// builtIn is where buildServer builds; TestMain removes it.
+var builtIn string
+
+var buildOnce = sync.OnceValues(func() (path string, err error) {
+	if builtIn, err = os.MkdirTemp("", "redscope-server"); err != nil {
+		return "", err
+	}
+	path = filepath.Join(builtIn, "bin", "server")
+	build := exec.Command("go", "build", "-o", path, "../server")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // also with the race detector
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+})
+
 // buildServer builds our server as bin/server.
 func buildServer(t *testing.T) string {
 	t.Helper()
 	require.Tool(t, "go")
-	path := filepath.Join(t.TempDir(), "bin", "server")
-	build := exec.Command("go", "build", "-o", path, "../server")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // also with the race detector
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	path, err := buildOnce()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }

@@ -53,73 +53,98 @@ counted in one command of 101.
 			return usagef("there is no phase %q; redscope trace -h names them", *phaseName)
 		}
 	}
-	opts, err := flags.options(operands)
+	opts, list, err := flags.options(operands)
 	if err != nil {
 		return err
 	}
 	opts.OneIn, opts.Cost = hotKeySample, true
 	live := isTerminal(os.Stdout) && !*asJSON
+	ws := &watching{targets: list, opts: opts, live: live}
 	if !live {
-		waiting("watching all commands", opts.PID)
+		ws.waiting("watching all commands")
 	}
 
-	keys := newHotKeys(hotKeysKept)
-	last := picture{}
-	renew := func(w *bpf.CommandWatcher, elapsed time.Duration) error {
+	keys := map[*target]*hotKeys{}
+	last := map[*target]picture{}
+	for _, t := range list {
+		keys[t] = newHotKeys(hotKeysKept)
+	}
+	// pictures are those of all targets, of the time since the last ones.
+	pictures := func(last map[*target]picture) ([]targetPicture, error) {
+		var all []targetPicture
+		for _, t := range list {
+			if t.began.IsZero() && !t.waiting {
+				continue
+			}
+			now, err := t.picture()
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, targetPicture{t, now.since(last[t]), keys[t]})
+			last[t] = now
+		}
+		return all, nil
+	}
+	renew := func(time.Duration) error {
 		if !live {
 			return nil
 		}
-		now, err := takePicture(w, elapsed)
+		now, err := pictures(last)
 		if err != nil {
 			return err
 		}
 		var b strings.Builder
 		b.WriteString("\x1b[H\x1b[2J") // home, clear
-		now.since(last).write(&b, phase, keys)
-		last = now
+		writePictures(&b, now, phase)
+		for _, n := range ws.notes[max(0, len(ws.notes)-3):] {
+			fmt.Fprintf(&b, "\nnote: %s", n)
+		}
 		_, err = os.Stdout.WriteString(b.String())
 		return err
 	}
-	start := time.Now()
-	w, exited, err := watch(ctx, opts, *flags.duration, *every, func(r *bpf.CommandRecord) {
+	err = watch(ctx, ws, *flags.duration, *every, func(t *target, r *bpf.CommandRecord) {
 		if r.KeyLen > 0 {
-			keys.add(string(r.FirstKey()), r.KeyLen)
+			keys[t].add(string(r.FirstKey()), r.KeyLen)
 		}
 	}, renew)
 	if err != nil {
 		return err
 	}
-	defer w.Close()
-	if err := notes(w, opts.PID, exited); err != nil {
-		return err
-	}
-	whole, err := takePicture(w, time.Since(start))
-	if err != nil {
-		return err
-	}
-	a, err := accountOf(w)
+	whole, err := pictures(map[*target]picture{})
 	if err != nil {
 		return err
 	}
 	if *asJSON {
-		return errors.Join(whole.writeJSON(os.Stdout, keys), a.write(os.Stdout, true))
+		for _, p := range whole {
+			err = errors.Join(err, p.writeJSON(os.Stdout))
+		}
+		return errors.Join(err, ws.writeAccounts(os.Stdout, true))
 	}
 	var b strings.Builder
 	if live {
 		b.WriteString("\x1b[H\x1b[2J")
 	}
-	whole.write(&b, phase, keys)
+	writePictures(&b, whole, phase)
 	b.WriteByte('\n')
 	_, err = io.WriteString(os.Stdout, b.String())
-	return errors.Join(err, a.write(os.Stdout, false))
+	err = errors.Join(err, ws.writeAccounts(os.Stdout, false))
+	ws.printNotes()
+	return err
 }
 
 // picture is what was seen up to a time, or between two.
 type picture struct {
-	elapsed time.Duration
+	elapsed time.Duration // while there was a process
 	stats   []bpf.CommandStats
 	totals  bpf.CommandTotals
 	cost    bpf.CommandCost
+}
+
+// targetPicture is the picture of a target, and the keys of its commands.
+type targetPicture struct {
+	of *target
+	picture
+	keys *hotKeys
 }
 
 func takePicture(w *bpf.CommandWatcher, elapsed time.Duration) (p picture, err error) {
@@ -141,9 +166,7 @@ func (p picture) since(before picture) picture {
 	d.cost.Commands -= before.cost.Commands
 	d.cost.RunTime -= before.cost.RunTime
 	for _, s := range p.stats {
-		i := slices.IndexFunc(before.stats, func(b bpf.CommandStats) bool { return b.Name == s.Name })
-		if i >= 0 {
-			b := before.stats[i]
+		if b := before.of(s.Name); b != nil {
 			s.Calls -= b.Calls
 			s.Failed -= b.Failed
 			s.Refused -= b.Refused
@@ -159,45 +182,153 @@ func (p picture) since(before picture) picture {
 	return d
 }
 
-// busy is the share of the time in which the event loop did not wait for events.
-func (p picture) busy() float64 {
-	return max(0, 1-p.totals.Idle.Seconds()/p.elapsed.Seconds())
+// plus returns both together, one after the other.
+func (p picture) plus(after picture) picture {
+	sum := picture{elapsed: p.elapsed + after.elapsed, totals: p.totals, cost: p.cost, stats: slices.Clone(p.stats)}
+	sum.totals.Seen += after.totals.Seen
+	sum.totals.Sent += after.totals.Sent
+	sum.totals.Filtered += after.totals.Filtered
+	sum.totals.Dropped += after.totals.Dropped
+	sum.totals.Missed += after.totals.Missed
+	sum.totals.Turns += after.totals.Turns
+	sum.totals.Idle += after.totals.Idle
+	sum.cost.Hits += after.cost.Hits
+	sum.cost.Commands += after.cost.Commands
+	sum.cost.RunTime += after.cost.RunTime
+	for _, s := range after.stats {
+		b := sum.of(s.Name)
+		if b == nil {
+			sum.stats = append(sum.stats, s)
+			continue
+		}
+		b.Calls += s.Calls
+		b.Failed += s.Failed
+		b.Refused += s.Refused
+		b.ReplyBytes += s.ReplyBytes
+		for phase := range s.Phases {
+			b.Phases[phase] = b.Phases[phase].Add(s.Phases[phase])
+		}
+	}
+	return sum
 }
 
-// byLoopTime are the commands, those first that took most of the loop's time.
-func (p picture) byLoopTime() []bpf.CommandStats {
-	return slices.SortedStableFunc(slices.Values(p.stats), func(a, b bpf.CommandStats) int {
+// of is what was seen of a command, nil for nothing.
+func (p picture) of(name string) *bpf.CommandStats {
+	if i := slices.IndexFunc(p.stats, func(s bpf.CommandStats) bool { return s.Name == name }); i >= 0 {
+		return &p.stats[i]
+	}
+	return nil
+}
+
+// busy is the share of the time in which the event loop did not wait for events,
+// where that is known.
+func (p picture) busy() (float64, bool) {
+	return max(0, 1-share(p.totals.Idle, p.elapsed)), p.totals.Idle > 0
+}
+
+// share is a part of a time, 0 of none.
+func share(part, of time.Duration) float64 {
+	if of <= 0 {
+		return 0
+	}
+	return part.Seconds() / of.Seconds()
+}
+
+// perSecond is a rate, 0 in no time.
+func perSecond(n uint64, in time.Duration) float64 {
+	if in <= 0 {
+		return 0
+	}
+	return float64(n) / in.Seconds()
+}
+
+// byLoopTime sorts commands, those first that took most of the loop's time.
+func byLoopTime(stats []bpf.CommandStats) []bpf.CommandStats {
+	return slices.SortedStableFunc(slices.Values(stats), func(a, b bpf.CommandStats) int {
 		return cmp.Compare(b.Phases[bpf.PhaseCall].Sum, a.Phases[bpf.PhaseCall].Sum)
 	})
 }
 
-func (p picture) write(b *strings.Builder, phase bpf.Phase, keys *hotKeys) {
-	seconds := p.elapsed.Seconds()
-	perTurn := 0.0
-	if p.totals.Turns > 0 {
-		perTurn = float64(p.totals.Seen) / float64(p.totals.Turns)
+// writePictures shows what was seen of one server or several.
+func writePictures(b *strings.Builder, pictures []targetPicture, phase bpf.Phase) {
+	column := 0 // width of the targets' names and of what separates them from the next, if there are several
+	var commandsPerSecond float64
+	for _, p := range pictures {
+		commandsPerSecond += perSecond(p.totals.Seen, p.elapsed)
+		if len(pictures) > 1 {
+			column = max(column, len(p.of.String())+2)
+		}
 	}
-	fmt.Fprintf(b, "%.0f commands/s   loop busy %.0f %%   %.1f commands per wake-up", float64(p.totals.Seen)/seconds, 100*p.busy(), perTurn)
+	name := func(of string) {
+		if column > 0 {
+			fmt.Fprintf(b, "%-*s", column, of)
+		}
+	}
+	for _, p := range pictures {
+		name(p.of.String())
+		p.writeRates(b)
+	}
+	if column > 0 {
+		name("all")
+		fmt.Fprintf(b, "%.0f commands/s\n", commandsPerSecond)
+	}
+	b.WriteByte('\n')
+	name("server")
+	fmt.Fprintf(b, "%-20s %10s %6s %9s  %s: %5s %7s %7s %7s\n", "command", "calls/s", "loop", "errors/s", phase, "p50", "p99", "p99.9", "max")
+	type row struct {
+		of *targetPicture
+		bpf.CommandStats
+	}
+	var rows []row
+	for i := range pictures {
+		for _, s := range pictures[i].stats {
+			rows = append(rows, row{&pictures[i], s})
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b row) int {
+		return cmp.Compare(b.Phases[bpf.PhaseCall].Sum, a.Phases[bpf.PhaseCall].Sum)
+	})
+	for _, s := range rows {
+		name(s.of.of.String())
+		h := s.Phases[phase]
+		elapsed := s.of.elapsed
+		fmt.Fprintf(b, "%-20s %10.0f %5.1f%% %9.1f  %*s %7s %7s %7s\n", commandName(s.Name), perSecond(s.Calls, elapsed),
+			100*share(s.Phases[bpf.PhaseCall].Sum, elapsed), perSecond(s.Failed+s.Refused, elapsed),
+			len(phase.String())+7, short(h.Quantile(0.5)), short(h.Quantile(0.99)), short(h.Quantile(0.999)), short(h.Quantile(1)))
+	}
+	title := "\nkeys\n"
+	for _, p := range pictures {
+		for _, k := range p.keys.top(5) {
+			if share := float64(k.count) / float64(p.keys.n); share >= hotShare {
+				b.WriteString(title)
+				name(p.of.String())
+				fmt.Fprintf(b, "%5.1f%%  %s\n", 100*share, quoteKey([]byte(k.key), k.length))
+				title = ""
+			}
+		}
+	}
+}
+
+// writeRates shows what a server does, in a line.
+func (p targetPicture) writeRates(b *strings.Builder) {
+	if p.of.waiting {
+		b.WriteString("waiting for the next process\n")
+		return
+	}
+	fmt.Fprintf(b, "%.0f commands/s", perSecond(p.totals.Seen, p.elapsed))
+	if busy, known := p.busy(); known {
+		fmt.Fprintf(b, "   loop busy %.0f %%", 100*busy)
+	}
+	if p.totals.Turns > 0 {
+		fmt.Fprintf(b, "   %.1f commands per wake-up", float64(p.totals.Seen)/float64(p.totals.Turns))
+	}
 	if p.cost.Commands > 0 {
 		fmt.Fprintf(b, "   looking: %d ns of eBPF per command", p.cost.RunTime.Nanoseconds()/int64(p.cost.Commands))
 	}
 	if p.totals.Missed > 0 {
 		fmt.Fprintf(b, "   %d not seen", p.totals.Missed)
 	}
-	fmt.Fprintf(b, "\n\n%-20s %10s %6s %9s  %s: %5s %7s %7s %7s\n", "command", "calls/s", "loop", "errors/s", phase, "p50", "p99", "p99.9", "max")
-	for _, s := range p.byLoopTime() {
-		h := s.Phases[phase]
-		fmt.Fprintf(b, "%-20s %10.0f %5.1f%% %9.1f  %*s %7s %7s %7s\n", commandName(s.Name), float64(s.Calls)/seconds,
-			100*s.Phases[bpf.PhaseCall].Sum.Seconds()/seconds, float64(s.Failed+s.Refused)/seconds,
-			len(phase.String())+7, short(h.Quantile(0.5)), short(h.Quantile(0.99)), short(h.Quantile(0.999)), short(h.Quantile(1)))
-	}
-	title := "\nkeys\n"
-	for _, k := range keys.top(5) {
-		if share := float64(k.count) / float64(keys.n); share >= hotShare {
-			fmt.Fprintf(b, "%s%5.1f%%  %s\n", title, 100*share, quoteKey([]byte(k.key), k.length))
-			title = ""
-		}
-	}
+	b.WriteByte('\n')
 }
 
 // jsonCommand is a command as --json shows it.
@@ -219,20 +350,25 @@ type jsonTiming struct {
 	Max   time.Duration `json:"max"`
 }
 
-func (p picture) writeJSON(out io.Writer, keys *hotKeys) error {
+func (p targetPicture) writeJSON(out io.Writer) error {
 	type jsonKey struct {
 		Key   string  `json:"key"` // its first 32 bytes
 		Share float64 `json:"share"`
 	}
 	report := struct {
+		Target  string        `json:"target"`
+		PID     int           `json:"pid"` // the last
 		Seconds float64       `json:"seconds"`
-		Busy    float64       `json:"loop_busy"`
+		Busy    *float64      `json:"loop_busy,omitempty"`
 		Turns   uint64        `json:"turns"`
 		Cost    time.Duration `json:"ebpf_ns"`
 		Table   []jsonCommand `json:"table"`
 		Keys    []jsonKey     `json:"keys"`
-	}{p.elapsed.Seconds(), p.busy(), p.totals.Turns, p.cost.RunTime, []jsonCommand{}, []jsonKey{}}
-	for _, s := range p.byLoopTime() {
+	}{p.of.name, p.of.pid, p.elapsed.Seconds(), nil, p.totals.Turns, p.cost.RunTime, []jsonCommand{}, []jsonKey{}}
+	if busy, known := p.busy(); known {
+		report.Busy = &busy
+	}
+	for _, s := range byLoopTime(p.stats) {
 		c := jsonCommand{commandName(s.Name), s.Calls, s.Failed, s.Refused, s.ReplyBytes, map[string]jsonTiming{}}
 		for phase, h := range s.Phases {
 			if n := h.Count(); n > 0 {
@@ -241,8 +377,8 @@ func (p picture) writeJSON(out io.Writer, keys *hotKeys) error {
 		}
 		report.Table = append(report.Table, c)
 	}
-	for _, k := range keys.top(10) {
-		report.Keys = append(report.Keys, jsonKey{k.key, float64(k.count) / float64(keys.n)})
+	for _, k := range p.keys.top(10) {
+		report.Keys = append(report.Keys, jsonKey{k.key, float64(k.count) / float64(p.keys.n)})
 	}
 	return json.NewEncoder(out).Encode(report)
 }

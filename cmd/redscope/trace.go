@@ -43,58 +43,53 @@ call, and with --phases what comes before it.
 	if *slower < 0 {
 		return usagef("--slower-than cannot be negative")
 	}
-	opts, err := flags.options(operands)
+	opts, list, err := flags.options(operands)
 	if err != nil {
 		return err
 	}
 	opts.SlowerThan, opts.OneIn, opts.Failed = *slower, *oneIn, *failed
-	var sent *spans
+	ws := &watching{targets: list, opts: opts}
+	var sent *exporter
 	if *otlp != "" {
-		if sent, err = newSpans(ctx, *otlp, opts.PID); err != nil {
+		if sent, err = newExporter(ctx, *otlp, list); err != nil {
 			return err
 		}
 	}
-	waiting("tracing commands", opts.PID)
+	ws.waiting("tracing commands")
 
 	out := bufio.NewWriter(os.Stdout)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var writeError error
-	w, exited, err := watch(ctx, opts, *flags.duration, drainEvery, func(r *bpf.CommandRecord) {
-		show := writeWaterfall
+	err = watch(ctx, ws, *flags.duration, drainEvery, func(t *target, r *bpf.CommandRecord) {
 		switch {
+		case writeError != nil:
 		case sent != nil:
-			sent.add(r)
-			return
+			writeError = sent.add(t, r)
 		case *asJSON:
-			show = writeRecord
+			writeError = writeRecord(out, t, r)
+		case len(list) > 1:
+			writeError = writeWaterfall(out, t.String(), r)
+		default:
+			writeError = writeWaterfall(out, "", r)
 		}
-		if writeError == nil {
-			writeError = show(out, r)
-		}
-	}, func(*bpf.CommandWatcher, time.Duration) error {
+	}, func(time.Duration) error {
 		return errors.Join(writeError, out.Flush())
 	})
 	if err != nil {
 		return err
 	}
-	defer w.Close()
 	var lost error
 	if sent != nil {
 		lost = sent.close()
 	}
-	if err := notes(w, opts.PID, exited); err != nil {
-		return err
-	}
-	a, err := accountOf(w)
-	if err != nil {
-		return err
-	}
-	return errors.Join(writeError, a.write(out, *asJSON), out.Flush(), lost)
+	return errors.Join(writeError, ws.writeAccounts(out, *asJSON), out.Flush(), lost)
 }
 
 // jsonRecord is a command as --json shows it. Times are CLOCK_MONOTONIC in ns.
 type jsonRecord struct {
+	Target     string           `json:"target"`
+	PID        int              `json:"pid"`
 	Command    string           `json:"command"`
 	Client     uint64           `json:"client"`
 	Key        string           `json:"key,omitempty"` // its first 32 bytes
@@ -110,8 +105,9 @@ type jsonRecord struct {
 	Phases     map[string]int64 `json:"phases"` // ns
 }
 
-func writeRecord(out io.Writer, r *bpf.CommandRecord) error {
+func writeRecord(out io.Writer, t *target, r *bpf.CommandRecord) error {
 	j := jsonRecord{
+		Target: t.name, PID: t.pid,
 		Command: commandName(r.Name), Client: r.Client, Key: string(r.FirstKey()), KeyBytes: r.KeyLen, Args: r.Args, Batch: r.Batch,
 		ReplyBytes: r.ReplyBytes, Error: r.ErrorCode(), Refused: r.Flags&probe.CommandRefused != 0, Blocked: r.Flags&probe.CommandBlocked != 0,
 		Kept: kept(r), Start: r.Start, Phases: map[string]int64{},
@@ -142,8 +138,8 @@ func kept(r *bpf.CommandRecord) []string {
 const waterfallWidth = 50
 
 // writeWaterfall shows a record as a line and a bar for each phase, set off by
-// those before it.
-func writeWaterfall(out io.Writer, r *bpf.CommandRecord) error {
+// those before it. It names the server unless that is "".
+func writeWaterfall(out io.Writer, server string, r *bpf.CommandRecord) error {
 	var b strings.Builder
 	total, _ := r.Phase(bpf.PhaseTotal)
 	fmt.Fprintf(&b, "%s", commandName(r.Name))
@@ -151,6 +147,9 @@ func writeWaterfall(out io.Writer, r *bpf.CommandRecord) error {
 		fmt.Fprintf(&b, " %s", quoteKey(r.FirstKey(), r.KeyLen))
 	}
 	fmt.Fprintf(&b, "  %s  client %d", short(total), r.Client)
+	if server != "" {
+		fmt.Fprintf(&b, " of %s", server)
+	}
 	if r.Batch > 0 {
 		fmt.Fprintf(&b, ", number %d of its read", r.Batch+1)
 	}

@@ -23,7 +23,7 @@ import (
 // runUSDTOn builds a server and adds the notes to it.
 func runUSDTOn(t *testing.T) (path string) {
 	t.Helper()
-	path = buildServer(t)
+	path = copyAs(t, buildServer(t), "server")
 	if status, out, errs := runRedscope(t, "", "usdt", path); status != 0 || out != "" || errs != "" {
 		t.Fatalf("status %d: %q %q", status, out, errs)
 	}
@@ -33,7 +33,7 @@ func runUSDTOn(t *testing.T) (path string) {
 // A server with the notes is the same program, to the Go tools too, and a second
 // run leaves the file alone.
 func TestUSDTFile(t *testing.T) {
-	path := buildServer(t)
+	path := copyAs(t, buildServer(t), "server")
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redscope/redscope/bpf"
@@ -18,41 +20,108 @@ import (
 // 50,000: two and a half million a second.
 const drainEvery = 20 * time.Millisecond
 
+// lookEvery is how often a process is looked for that takes the place of one that
+// has exited.
+const lookEvery = 200 * time.Millisecond
+
+// patientLooks is how many times a process is tried that cannot be watched: it may
+// have begun a moment ago.
+const patientLooks = 25
+
 // watchFlags are those of the commands that look at every command of a server.
 type watchFlags struct {
-	process         *string
+	processes       listFlag
+	all             *bool
 	duration        *time.Duration
 	phases, returns *bool
 }
 
-func addWatchFlags(fs *flag.FlagSet) watchFlags {
-	return watchFlags{
-		process:  fs.String("p", "", "`PROCESS` to look into: a pid, or a name if only one process has it"),
+// listFlag is the values of a flag that may be repeated; one may hold several with
+// commas between.
+type listFlag []string
+
+func (l *listFlag) String() string { return strings.Join(*l, ",") }
+
+func (l *listFlag) Set(value string) error {
+	*l = append(*l, strings.Split(value, ",")...)
+	return nil
+}
+
+func addWatchFlags(fs *flag.FlagSet) *watchFlags {
+	f := &watchFlags{
+		all:      fs.Bool("all", false, "with a name that several processes have, watch all of them"),
 		duration: fs.Duration("for", 0, "end after that `TIME`; 0 is at Ctrl-C"),
 		phases:   fs.Bool("phases", false, "of a stock server, also what comes before a command's call: two more probes per read"),
 		returns:  fs.Bool("returns", false, "of a stock server, the end of a call by its return: a little cheaper, but profilers' stacks end at call meanwhile"),
 	}
+	fs.Var(&f.processes, "p", "`PROCESS` to look into: a pid, or a name, which is followed over restarts; may be repeated")
+	return f
 }
 
 // options returns what the flags say of whom to watch, and how.
-func (f watchFlags) options(operands []string) (opts bpf.CommandOptions, err error) {
+func (f *watchFlags) options(operands []string) (opts bpf.CommandOptions, list []*target, err error) {
 	if len(operands) != 0 {
-		return opts, usagef("there is no operand %q", operands[0])
+		return opts, nil, usagef("there is no operand %q", operands[0])
 	}
 	if *f.duration < 0 {
-		return opts, usagef("--for cannot be negative")
+		return opts, nil, usagef("--for cannot be negative")
 	}
 	opts.Phases, opts.Returns = *f.phases, *f.returns
-	opts.PID, err = targetPID(*f.process)
-	return opts, err
+	list, err = targets(f.processes, *f.all)
+	return opts, list, err
 }
 
-// watch runs a watcher until the time is over, ctx ends or the process exits. It
-// calls record with each record, and every with the time since the start as often
-// as interval says. What was seen can still be asked of the watcher that it returns.
-func watch(ctx context.Context, opts bpf.CommandOptions, duration, interval time.Duration, record func(*bpf.CommandRecord), every func(*bpf.CommandWatcher, time.Duration) error) (w *bpf.CommandWatcher, exited bool, err error) {
-	if w, err = bpf.StartCommandWatcher(opts); err != nil {
-		return nil, false, err
+// target is a server to watch: a process, and when it was given by its name those
+// that take its place one after the other.
+type target struct {
+	name   string // of the processes
+	follow bool   // with another of that name
+	process
+	w *bpf.CommandWatcher // nil while there is none to watch
+
+	waiting bool        // for a process that can be watched
+	failed  map[int]int // how many times a process could not be
+	began   time.Time   // to watch w
+	past    picture     // what was seen of those that have exited
+}
+
+// String names the process that is watched, or was the last.
+func (t *target) String() string {
+	if t.pid == 0 {
+		return t.name
+	}
+	return fmt.Sprintf("%s[%d]", t.name, t.pid)
+}
+
+// picture is what was seen so far of all processes that the target has been.
+func (t *target) picture() (picture, error) {
+	if t.w == nil {
+		return t.past, nil
+	}
+	now, err := takePicture(t.w, time.Since(t.began))
+	return t.past.plus(now), err
+}
+
+// watching is all that is watched.
+type watching struct {
+	targets  []*target
+	accounts []account       // of each process that was watched
+	notes    []string        // not yet printed
+	limits   map[string]bool // that were noted
+	live     bool            // the terminal is redrawn: print notes at the end
+	opts     bpf.CommandOptions
+	looked   time.Time // for processes
+}
+
+// watch runs a watcher for each target until the time is over, ctx ends or nothing
+// is left to watch. It calls record with each record, and every with the time since
+// the start as often as interval says. In the end all are closed, and what was seen
+// is in the targets' pictures and in the accounts.
+func watch(ctx context.Context, ws *watching, duration, interval time.Duration, record func(*target, *bpf.CommandRecord), every func(time.Duration) error) error {
+	defer ws.close()
+	ws.limits = map[string]bool{}
+	if err := ws.begin(); err != nil {
+		return err
 	}
 	start := time.Now()
 	if duration > 0 {
@@ -60,42 +129,252 @@ func watch(ctx context.Context, opts bpf.CommandOptions, duration, interval time
 		ctx, cancel = context.WithTimeout(ctx, duration)
 		defer cancel()
 	}
-	fail := func(err error) (*bpf.CommandWatcher, bool, error) {
-		w.Close()
-		return nil, false, err
-	}
 	tick := time.NewTicker(drainEvery)
 	defer tick.Stop()
 	for next := interval; ; {
 		over := false
 		select {
 		case <-ctx.Done():
-			if err := w.Detach(); err != nil {
-				return fail(err)
+			if err := ws.detach(); err != nil {
+				return err
 			}
 			over = true
 		case <-tick.C:
 		}
-		switch err := w.Drain(record); {
-		case errors.Is(err, bpf.ErrExited):
-			return w, true, nil
-		case err != nil:
-			return fail(err)
+		more := false
+		for _, t := range ws.targets {
+			if err := ws.drain(t, record, over); err != nil {
+				return err
+			}
+			more = more || t.w != nil || t.waiting
 		}
-		if over {
-			return w, false, nil
+		if over || !more {
+			break
 		}
+		ws.look()
 		if elapsed := time.Since(start); every != nil && elapsed >= next {
 			next = elapsed.Truncate(interval) + interval
-			if err := every(w, elapsed); err != nil {
-				return fail(err)
+			if err := every(elapsed); err != nil {
+				return err
+			}
+		}
+	}
+	for _, t := range ws.targets {
+		t.waiting = false
+	}
+	if len(ws.accounts) == 0 {
+		ws.printNotes()
+		return errors.New("no process was watched")
+	}
+	return nil
+}
+
+// begin starts the watchers. A target that cannot be watched is left out, unless it
+// is the only one.
+func (ws *watching) begin() error {
+	var errs []error
+	left := 0
+	for _, t := range ws.targets {
+		err := error(noneCalled(t.name))
+		if t.pid != 0 {
+			err = ws.start(t, t.process)
+		}
+		if err == nil {
+			left++
+			continue
+		}
+		errs = append(errs, err)
+		t.waiting = errors.Is(err, bpf.ErrStarting) || t.follow && (t.pid == 0 || gone(t.pid))
+		if t.waiting {
+			left++
+		}
+	}
+	if len(errs) == 1 && left == 0 {
+		return errs[0]
+	}
+	for _, err := range errs {
+		ws.note("%v", err)
+	}
+	if left == 0 {
+		return fmt.Errorf("none of these %d processes can be watched", len(errs))
+	}
+	return nil
+}
+
+// start begins to watch a process as a target.
+func (ws *watching) start(t *target, p process) error {
+	opts := ws.opts
+	opts.PID = p.pid
+	w, err := bpf.StartCommandWatcher(opts)
+	if err == nil {
+		t.w, t.process, t.began, t.waiting, t.failed = w, p, time.Now(), false, nil
+	}
+	if errors.Is(err, bpf.ErrExited) {
+		return fmt.Errorf("pid %d exited before it could be watched", p.pid)
+	}
+	return err
+}
+
+// detach takes all probes out.
+func (ws *watching) detach() error {
+	var errs []error
+	for _, t := range ws.targets {
+		if t.w != nil {
+			errs = append(errs, t.w.Detach())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// drain takes a target's records. When its process has exited, or over tells that
+// they are the last, its account is made.
+func (ws *watching) drain(t *target, record func(*target, *bpf.CommandRecord), over bool) error {
+	if t.w == nil {
+		return nil
+	}
+	err := t.w.Drain(func(r *bpf.CommandRecord) { record(t, r) })
+	exited := errors.Is(err, bpf.ErrExited)
+	if err != nil && !exited {
+		return err
+	}
+	if !exited && !over {
+		return nil
+	}
+	if err := t.w.Detach(); err != nil {
+		return err
+	}
+	now, err := takePicture(t.w, time.Since(t.began))
+	if err != nil {
+		return err
+	}
+	limits, err := t.w.Limits()
+	if err != nil {
+		return err
+	}
+	t.w.Close()
+	t.w = nil
+	t.past = t.past.plus(now)
+	a := accountOf(now)
+	a.Target, a.PID = t.name, t.pid
+	ws.accounts = append(ws.accounts, a)
+	for _, l := range limits {
+		if len(ws.targets) > 1 {
+			l = fmt.Sprintf("%s: %s", t.name, l)
+		}
+		if !ws.limits[l] {
+			ws.limits[l] = true
+			ws.note("%s", l)
+		}
+	}
+	switch {
+	case over:
+	case !gone(t.pid):
+		t.waiting = true
+		ws.note("%v began anew", t) // DEBUG RESTART
+	case t.follow:
+		t.waiting = true
+		ws.note("%v exited; waiting for another %s", t, t.name)
+	default:
+		ws.note("pid %d exited", t.pid)
+	}
+	return nil
+}
+
+// look starts watchers for those processes that targets wait for and that are
+// there by now.
+func (ws *watching) look() {
+	if time.Since(ws.looked) < lookEvery {
+		return
+	}
+	ws.looked = time.Now()
+	named := map[string][]process{}
+	for _, t := range ws.targets {
+		if !t.waiting {
+			continue
+		}
+		candidates := []process{t.process}
+		if t.follow {
+			if _, known := named[t.name]; !known {
+				named[t.name], _ = processesNamed("/proc", t.name)
+			}
+			candidates = ws.successors(t, named[t.name])
+		} else if gone(t.pid) {
+			t.waiting = false
+			ws.note("pid %d exited before it could be watched", t.pid)
+			continue
+		}
+		for _, p := range candidates {
+			before := t.String()
+			err := ws.start(t, p)
+			if err == nil {
+				if t.String() != before {
+					ws.note("watching %v", t)
+				}
+				break
+			}
+			if t.failed == nil {
+				t.failed = map[int]int{}
+			}
+			if t.failed[p.pid]++; t.failed[p.pid] != patientLooks {
+				continue
+			}
+			ws.note("%v", err)
+			if !t.follow {
+				t.waiting = false
 			}
 		}
 	}
 }
 
+// successors are those processes that can take the place of a target's, those with
+// the same executable first. The forks that a server leaves when it is killed
+// cannot.
+func (ws *watching) successors(t *target, named []process) []process {
+	found := slices.DeleteFunc(slices.Clone(named), func(p process) bool {
+		return p.forked || t.failed[p.pid] >= patientLooks ||
+			slices.ContainsFunc(ws.targets, func(other *target) bool { return other.w != nil && other.pid == p.pid })
+	})
+	slices.SortStableFunc(found, func(a, b process) int {
+		switch {
+		case (a.exe == t.exe) == (b.exe == t.exe):
+			return 0
+		case a.exe == t.exe:
+			return -1
+		}
+		return 1
+	})
+	return found
+}
+
+// close ends the watching of what is still watched.
+func (ws *watching) close() {
+	for _, t := range ws.targets {
+		if t.w != nil {
+			t.w.Close()
+			t.w = nil
+		}
+	}
+}
+
+// note says on standard error what happened, and what could not be seen.
+func (ws *watching) note(format string, args ...any) {
+	ws.notes = append(ws.notes, fmt.Sprintf(format, args...))
+	if !ws.live {
+		ws.printNotes()
+	}
+}
+
+func (ws *watching) printNotes() {
+	for _, n := range ws.notes {
+		fmt.Fprintf(os.Stderr, "note: %s\n", n)
+	}
+	ws.notes = nil
+}
+
 // account says what became of all commands.
 type account struct {
+	Target         string `json:"target,omitempty"` // none of the sum
+	PID            int    `json:"pid,omitempty"`
 	Commands       uint64 `json:"commands"` // counted one by one in the kernel
 	Spans          uint64 `json:"spans"`
 	Filtered       uint64 `json:"filtered"`
@@ -103,28 +382,46 @@ type account struct {
 	ServerCommands uint64 `json:"server_commands"` // as the server counts them itself
 }
 
-func accountOf(w *bpf.CommandWatcher) (a account, err error) {
-	stats, err := w.Snapshot()
-	if err != nil {
-		return a, err
-	}
-	t, err := w.Totals()
-	if err != nil {
-		return a, err
-	}
-	for _, s := range stats {
+func accountOf(p picture) (a account) {
+	for _, s := range p.stats {
 		a.Commands += s.Calls + s.Refused
 	}
-	a.Spans, a.Filtered, a.Dropped, a.ServerCommands = t.Sent, t.Filtered, t.Dropped, t.Seen
-	return a, nil
+	a.Spans, a.Filtered, a.Dropped, a.ServerCommands = p.totals.Sent, p.totals.Filtered, p.totals.Dropped, p.totals.Seen
+	return a
 }
 
-// write ends a command's output with the account.
+// writeAccounts ends a command's output with the accounts of the processes, if there
+// were several, and the sum.
+func (ws *watching) writeAccounts(out io.Writer, asJSON bool) error {
+	var sum account
+	all := ws.accounts
+	for _, a := range all {
+		sum.Commands += a.Commands
+		sum.Spans += a.Spans
+		sum.Filtered += a.Filtered
+		sum.Dropped += a.Dropped
+		sum.ServerCommands += a.ServerCommands
+	}
+	if len(all) == 1 {
+		all = nil
+	}
+	for _, a := range append(all, sum) {
+		if err := a.write(out, asJSON); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (a account) write(out io.Writer, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(out).Encode(a)
 	}
-	_, err := fmt.Fprintf(out, "%d commands: %d shown, %d filtered, %d dropped; the server counts %d\n", a.Commands, a.Spans, a.Filtered, a.Dropped, a.ServerCommands)
+	who := ""
+	if a.PID != 0 {
+		who = fmt.Sprintf("%s[%d]: ", a.Target, a.PID)
+	}
+	_, err := fmt.Fprintf(out, "%s%d commands: %d shown, %d filtered, %d dropped; the server counts %d\n", who, a.Commands, a.Spans, a.Filtered, a.Dropped, a.ServerCommands)
 	return err
 }
 
@@ -166,20 +463,14 @@ func quoteKey(key []byte, length uint32) string {
 	return q
 }
 
-// notes says on standard error what could not be seen.
-func notes(w *bpf.CommandWatcher, pid int, exited bool) error {
-	if exited {
-		fmt.Fprintf(os.Stderr, "note: pid %d exited\n", pid)
+// waiting says on a terminal what is going on.
+func (ws *watching) waiting(what string) {
+	if !isTerminal(os.Stderr) {
+		return
 	}
-	limits, err := w.Limits()
-	for _, l := range limits {
-		fmt.Fprintf(os.Stderr, "note: %s\n", l)
+	names := make([]string, len(ws.targets))
+	for i, t := range ws.targets {
+		names[i] = t.String()
 	}
-	return err
-}
-
-func waiting(what string, pid int) {
-	if isTerminal(os.Stderr) {
-		fmt.Fprintf(os.Stderr, "%s of pid %d; Ctrl-C ends\n", what, pid)
-	}
+	fmt.Fprintf(os.Stderr, "%s of %s; Ctrl-C ends\n", what, strings.Join(names, ", "))
 }

@@ -71,7 +71,7 @@ func TestWaterfall(t *testing.T) {
 	}}
 	copy(r.Key[:], "k\xff\x00")
 	var b bytes.Buffer
-	if err := writeWaterfall(&b, &r); err != nil {
+	if err := writeWaterfall(&b, "", &r); err != nil {
 		t.Fatal(err)
 	}
 	bar := func(from, n int) string { return strings.Repeat(" ", from) + strings.Repeat("█", n) }
@@ -154,7 +154,7 @@ func TestTrace(t *testing.T) {
 	seen := make(chan jsonRecord)
 	go func() {
 		defer close(seen)
-		for lines.Scan() && bytes.HasPrefix(lines.Bytes(), []byte(`{"command":`)) {
+		for lines.Scan() && bytes.Contains(lines.Bytes(), []byte(`"command":`)) {
 			var r jsonRecord
 			if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
 				t.Error(err)

@@ -166,6 +166,15 @@ func SetCommandNames(names []string) {
 	commandNames.Store(&all)
 }
 
+// RunningSymbol is the ELF name of three words that say which command the event
+// loop is at: its RunningMark, 0 while it is being looked up; the address of its
+// arguments, a slice of bytes each, 0 for no command; and how many they are.
+const RunningSymbol = "github.com/redscope/redscope/engine/probe.running"
+
+// RunningMark is how RunningSymbol names a command, by its index for
+// Server.CommandName and by which argument is its first key, 0 for none.
+func RunningMark(command, key int) uint64 { return uint64(command+1) | uint64(key)<<32 }
+
 const (
 	symbolPrefix = "github.com/redscope/redscope/engine/probe."
 	// The linker appends this to the assembly function, because the wrapper

@@ -8,8 +8,8 @@ package probe
 // semaphore by file offset. Declared in Go rather than assembly, so that the guards inline.
 //
 // The guards read them as the kernel writes them, without synchronisation: a
-// reader that sees the old value for one more command is none the worse, and
-// go:norace says so to the race detector.
+// reader that sees the old value for one more command is none the worse. The
+// race detector is told so (go:norace).
 var semaphores = [markerCount + 1]uint16{markerCount: 0x5253}
 
 // CommandStartEnabled reports whether somebody is attached to command_start.

@@ -32,6 +32,15 @@ func ReplyWritten(client uint64, fd, bytes int) {}
 // LoopTurn does nothing on this architecture.
 func LoopTurn(records uint64, count int, calls, refused, wake, idle int64, ready int) {}
 
+// BeginCommand does nothing on this architecture.
+func BeginCommand(args [][]byte) {}
+
+// NameCommand does nothing on this architecture.
+func NameCommand(mark uint64) {}
+
+// EndCommand does nothing on this architecture.
+func EndCommand() {}
+
 // Hold does nothing on this architecture.
 func Hold() {}
 

@@ -30,7 +30,7 @@ func Stacks(p *bpf.Profile) []flame.Stack {
 		if !s.Whole {
 			root = append(root, flame.Frame{Name: Truncated})
 		}
-		stacks = append(stacks, flame.Stack{Frames: append(root, frames(s)...), Count: int64(s.Count)})
+		stacks = append(stacks, flame.Stack{Frames: append(root, frames(s)...), Count: int64(s.Count), Labels: labels(s)})
 	}
 	return flame.Merge(stacks)
 }
@@ -44,11 +44,28 @@ func Pprof(p *bpf.Profile, began time.Time) *flame.Profile {
 		out.SampleType, out.Unit = "off-cpu", "microseconds"
 	}
 	for _, s := range p.Samples {
-		out.Stacks = append(out.Stacks, flame.Stack{Frames: frames(s), Count: int64(s.Count)})
+		out.Stacks = append(out.Stacks, flame.Stack{Frames: frames(s), Count: int64(s.Count), Labels: labels(s)})
 	}
 	out.Stacks = flame.Merge(out.Stacks)
 	for _, m := range p.Mappings {
 		out.Mappings = append(out.Mappings, flame.Mapping{Start: m.Start, Limit: m.End, Offset: m.Offset, File: m.File})
+	}
+	return out
+}
+
+// Names of the labels that a sample may have.
+const (
+	LabelCommand = "command"
+	LabelKey     = "key"
+	LabelPhase   = "phase"
+)
+
+func labels(s bpf.Sample) []flame.Label {
+	var out []flame.Label
+	for _, l := range []flame.Label{{Name: LabelCommand, Value: s.Command}, {Name: LabelKey, Value: s.Key}, {Name: LabelPhase, Value: s.Phase}} {
+		if l.Value != "" {
+			out = append(out, l)
+		}
 	}
 	return out
 }
@@ -85,6 +102,12 @@ func Notes(p *bpf.Profile) []string {
 		notes = append(notes, fmt.Sprintf("%d samples with stacks deeper than 127 frames", p.Cut))
 	}
 	notes = append(notes, p.Limits...)
+	if p.Unread > 0 {
+		notes = append(notes, fmt.Sprintf("of %d samples the command could not be read; what function it was in tells it", p.Unread))
+	}
+	if p.Folded > 0 {
+		notes = append(notes, fmt.Sprintf("%d samples are of keys with more than the first 1024 prefixes, shown as %s", p.Folded, bpf.OtherPrefixes))
+	}
 	if p.Broken > 0 && p.OffCPU {
 		notes = append(notes, fmt.Sprintf("%d of %d µs are in stacks that break off in code without frame pointers or an unwind table, shown as %s",
 			p.Broken, total, Truncated))
