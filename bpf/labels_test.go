@@ -172,7 +172,7 @@ func testLabelsOfNestedCommands(t *testing.T, s *redisServer) {
 		push = "PUSH" // its client is not known: the command is by the function, the key the caller's
 	}
 	for function, want := range map[string]Labels{
-		"setCommand": {"SET", "", "multi:"}, "zaddGenericCommand": {"ZADD", "", "script:"},
+		"setCommand": {"SET", "", "multi:"}, "zsetAdd": {"ZADD", "", "script:"},
 		"pushGenericCommand": {push, "", "function:"},
 	} {
 		var right, wrong uint64
