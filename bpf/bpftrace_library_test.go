@@ -49,7 +49,7 @@ func TestBpftraceLibrary(t *testing.T) {
 		{"latency-stock.bt", stock, "", few, `(?s)@ns\[[gs]et\]: *\n\[.*@ns\[[gs]et\]: *\n\[`},
 		{"misses.bt", ours, "", few, `@misses\[not:there\]: \d+`},
 		{"misses-stock.bt", stock, "", few, `@misses\[not:there\]: \d+`},
-		{"expiry.bt", ours, "1", expiring.String(), `(?s)\d+ us  from expiry to the end of the turn.*@us: *\n[\[(]`},
+		{"expiry.bt", ours, "1", expiring.String(), `(?s)\d+ us  of expiry, \d+ keys.*@us: *\n[\[(]`},
 		{"expiry-stock.bt", stock, "1", expiring.String(), `(?s)\d+ us  of expiry.*@us: *\n[\[(]`},
 		{"eviction-stock.bt", stock, "1", evicted.String(), `(?s)\d+ us  of eviction.*@us: *\n[\[(]`},
 		{"loop.bt", ours, "40000", sleep, `(?s)[5-9]\d{4} us  in one turn.*@us: *\n[\[(]`},

@@ -4,9 +4,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,7 +19,7 @@ import (
 // probes on its functions, as c/calls.bpf.c describes.
 type callSource struct {
 	target *process
-	mem    *os.File
+	mem    *memory
 	layout *serverLayout // nil when it is not known
 	server uint64        // address of the server's structure, 0 when it is not known
 
@@ -52,8 +50,8 @@ func newCallSource(p *process, opts CommandOptions) (s *callSource, err error) {
 		return nil, fmt.Errorf("%w; watching commands needs a redscope server or a Redis, Valkey or KeyDB server with its symbols", err)
 	}
 	s = &callSource{target: p, names: map[int]string{}}
-	if s.mem, err = os.Open(p.path("mem")); err != nil {
-		return nil, p.denied("its memory", err)
+	if s.mem, err = p.memory(); err != nil {
+		return nil, err
 	}
 	if err := s.find(exe, call, opts); err != nil {
 		s.close()
@@ -142,8 +140,35 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 		}
 		s.probes = append(s.probes, callProbe{m.program, probes{offsets: []uint64{site.File}}})
 	}
+	if opts.Turns {
+		s.findReplies(exe)
+		if s.manyThreads() {
+			s.limit("which command waited for which is not seen: several threads execute commands")
+		}
+	}
 	s.probes = append(s.probes, callProbe{callsProgCallStart, probes{offsets: []uint64{start.Site.File}}})
 	return nil
+}
+
+// findReplies finds where the replies of a turn are written.
+func (s *callSource) findReplies(exe *image) {
+	const without = "how long replies were held back is not seen"
+	f, err := exe.cFunction("handleClientsWithPendingWritesUsingThreads")
+	if err != nil {
+		f, err = exe.cFunction("handleClientsWithPendingWrites")
+	}
+	if err != nil {
+		s.limit("%s: %v", without, err)
+		return
+	}
+	site := exe.function(f).Site
+	if site.Cost == CostNone {
+		s.limit("%s: %s cannot be probed: %s", without, f.name, site.Reason)
+		return
+	}
+	s.probes = append(s.probes,
+		callProbe{callsProgRepliesEnd, probes{offsets: []uint64{site.File}, returns: true}},
+		callProbe{callsProgRepliesStart, probes{offsets: []uint64{site.File}}})
 }
 
 func (s *callSource) limit(format string, args ...any) {
@@ -225,12 +250,17 @@ func (b *image) callTo(f, to symbol) (uint64, bool) {
 	return off, err == nil
 }
 
+// manyThreads reports whether the server executes commands in several threads, as
+// KeyDB does.
+func (s *callSource) manyThreads() bool {
+	return strings.HasPrefix(filepath.Base(s.target.exe), "keydb")
+}
+
 func (s *callSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
 	spec, err := loadCalls()
 	constants := map[string]any{
-		callsVarTargetOnly: multiSupported(),
-		// KeyDB executes commands in several threads.
-		callsVarManyThreads: strings.HasPrefix(filepath.Base(s.target.exe), "keydb"),
+		callsVarTargetOnly:  multiSupported(),
+		callsVarManyThreads: s.manyThreads(),
 	}
 	if s.layout != nil {
 		maps.Copy(constants, s.layout.constants())
@@ -340,7 +370,7 @@ func (s *callSource) gone() bool {
 		return false
 	}
 	_, err := s.mem.ReadAt(make([]byte, 1), int64(s.server))
-	return err == io.EOF // there is nothing left of the address space
+	return err != nil // nothing is left of the address space
 }
 
 // learn reads the names of the commands that have come so far: a process that exits
@@ -388,10 +418,10 @@ func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) 
 }
 
 func (s *callSource) hits(coll *ebpf.Collection) (hits uint64, err error) {
-	var starts, ends, errs, reads, wakes, unblocks uint64
-	err = readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends,
-		callsVarErrors: &errs, callsVarReads: &reads, callsVarWakes: &wakes, callsVarUnblocks: &unblocks})
-	return starts + ends + errs + reads + wakes + unblocks, err
+	var starts, ends, errs, reads, wakes, replies, unblocks uint64
+	err = readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends, callsVarErrors: &errs,
+		callsVarReads: &reads, callsVarWakes: &wakes, callsVarReplies: &replies, callsVarUnblocks: &unblocks})
+	return starts + ends + errs + reads + wakes + replies + unblocks, err
 }
 
 // enough is after how many of something a probe that must have been hit with it,
@@ -441,5 +471,5 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 }
 
 func (s *callSource) close() {
-	s.mem.Close()
+	s.mem.close()
 }

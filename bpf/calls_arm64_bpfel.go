@@ -54,6 +54,7 @@ type callsThread struct {
 	Depth     uint64
 	Wake      uint64
 	ReadStart uint64
+	Replies   uint64
 	Batch     uint64
 	Calls     [8]struct {
 		_       structs.HostLayout
@@ -77,6 +78,7 @@ const (
 	callsMapCommandNumbers    = "command_numbers"
 	callsMapCommandRing       = "command_ring"
 	callsMapHistograms        = "histograms"
+	callsMapLedger            = "ledger"
 	callsMapOneThread         = "one_thread"
 	callsMapThreads           = "threads"
 	callsProgCallEnd          = "call_end"
@@ -85,6 +87,8 @@ const (
 	callsProgErrorReply       = "error_reply"
 	callsProgLoopWake         = "loop_wake"
 	callsProgReadStart        = "read_start"
+	callsProgRepliesEnd       = "replies_end"
+	callsProgRepliesStart     = "replies_start"
 	callsProgUnblocked        = "unblocked"
 	callsVarBeganUnseen       = "began_unseen"
 	callsVarCallAgain         = "call_again"
@@ -115,8 +119,12 @@ const (
 	callsVarFirstCalls        = "first_calls"
 	callsVarHistogramsUsed    = "histograms_used"
 	callsVarKeepFailed        = "keep_failed"
+	callsVarKeepTurn          = "keep_turn"
 	callsVarKnownLayout       = "known_layout"
 	callsVarLastCalls         = "last_calls"
+	callsVarLedgerFull        = "ledger_full"
+	callsVarLedgerUsed        = "ledger_used"
+	callsVarLoopThread        = "loop_thread"
 	callsVarManyThreads       = "many_threads"
 	callsVarObjectEmbeds      = "object_embeds"
 	callsVarObjectExpires     = "object_expires"
@@ -124,6 +132,7 @@ const (
 	callsVarOtherErrors       = "other_errors"
 	callsVarReads             = "reads"
 	callsVarRefused           = "refused"
+	callsVarReplies           = "replies"
 	callsVarServerCalls       = "server_calls"
 	callsVarServerNesting     = "server_nesting"
 	callsVarSlowerThan        = "slower_than"
@@ -135,6 +144,8 @@ const (
 	callsVarTargetOnly        = "target_only"
 	callsVarTargetPid         = "target_pid"
 	callsVarTooDeep           = "too_deep"
+	callsVarTurnKept          = "turn_kept"
+	callsVarTurnWake          = "turn_wake"
 	callsVarUnblocks          = "unblocks"
 	callsVarUncounted         = "uncounted"
 	callsVarWakes             = "wakes"
@@ -188,6 +199,8 @@ type callsProgramSpecs struct {
 	ErrorReply   *ebpf.ProgramSpec `ebpf:"error_reply"`
 	LoopWake     *ebpf.ProgramSpec `ebpf:"loop_wake"`
 	ReadStart    *ebpf.ProgramSpec `ebpf:"read_start"`
+	RepliesEnd   *ebpf.ProgramSpec `ebpf:"replies_end"`
+	RepliesStart *ebpf.ProgramSpec `ebpf:"replies_start"`
 	Unblocked    *ebpf.ProgramSpec `ebpf:"unblocked"`
 }
 
@@ -200,6 +213,7 @@ type callsMapSpecs struct {
 	CommandNumbers   *ebpf.MapSpec `ebpf:"command_numbers"`
 	CommandRing      *ebpf.MapSpec `ebpf:"command_ring"`
 	Histograms       *ebpf.MapSpec `ebpf:"histograms"`
+	Ledger           *ebpf.MapSpec `ebpf:"ledger"`
 	OneThread        *ebpf.MapSpec `ebpf:"one_thread"`
 	Threads          *ebpf.MapSpec `ebpf:"threads"`
 }
@@ -237,8 +251,12 @@ type callsVariableSpecs struct {
 	FirstCalls        *ebpf.VariableSpec `ebpf:"first_calls"`
 	HistogramsUsed    *ebpf.VariableSpec `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.VariableSpec `ebpf:"keep_failed"`
+	KeepTurn          *ebpf.VariableSpec `ebpf:"keep_turn"`
 	KnownLayout       *ebpf.VariableSpec `ebpf:"known_layout"`
 	LastCalls         *ebpf.VariableSpec `ebpf:"last_calls"`
+	LedgerFull        *ebpf.VariableSpec `ebpf:"ledger_full"`
+	LedgerUsed        *ebpf.VariableSpec `ebpf:"ledger_used"`
+	LoopThread        *ebpf.VariableSpec `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.VariableSpec `ebpf:"many_threads"`
 	ObjectEmbeds      *ebpf.VariableSpec `ebpf:"object_embeds"`
 	ObjectExpires     *ebpf.VariableSpec `ebpf:"object_expires"`
@@ -246,6 +264,7 @@ type callsVariableSpecs struct {
 	OtherErrors       *ebpf.VariableSpec `ebpf:"other_errors"`
 	Reads             *ebpf.VariableSpec `ebpf:"reads"`
 	Refused           *ebpf.VariableSpec `ebpf:"refused"`
+	Replies           *ebpf.VariableSpec `ebpf:"replies"`
 	ServerCalls       *ebpf.VariableSpec `ebpf:"server_calls"`
 	ServerNesting     *ebpf.VariableSpec `ebpf:"server_nesting"`
 	SlowerThan        *ebpf.VariableSpec `ebpf:"slower_than"`
@@ -257,6 +276,8 @@ type callsVariableSpecs struct {
 	TargetOnly        *ebpf.VariableSpec `ebpf:"target_only"`
 	TargetPid         *ebpf.VariableSpec `ebpf:"target_pid"`
 	TooDeep           *ebpf.VariableSpec `ebpf:"too_deep"`
+	TurnKept          *ebpf.VariableSpec `ebpf:"turn_kept"`
+	TurnWake          *ebpf.VariableSpec `ebpf:"turn_wake"`
 	Unblocks          *ebpf.VariableSpec `ebpf:"unblocks"`
 	Uncounted         *ebpf.VariableSpec `ebpf:"uncounted"`
 	Wakes             *ebpf.VariableSpec `ebpf:"wakes"`
@@ -287,6 +308,7 @@ type callsMaps struct {
 	CommandNumbers   *ebpf.Map `ebpf:"command_numbers"`
 	CommandRing      *ebpf.Map `ebpf:"command_ring"`
 	Histograms       *ebpf.Map `ebpf:"histograms"`
+	Ledger           *ebpf.Map `ebpf:"ledger"`
 	OneThread        *ebpf.Map `ebpf:"one_thread"`
 	Threads          *ebpf.Map `ebpf:"threads"`
 }
@@ -298,6 +320,7 @@ func (m *callsMaps) Close() error {
 		m.CommandNumbers,
 		m.CommandRing,
 		m.Histograms,
+		m.Ledger,
 		m.OneThread,
 		m.Threads,
 	)
@@ -336,8 +359,12 @@ type callsVariables struct {
 	FirstCalls        *ebpf.Variable `ebpf:"first_calls"`
 	HistogramsUsed    *ebpf.Variable `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.Variable `ebpf:"keep_failed"`
+	KeepTurn          *ebpf.Variable `ebpf:"keep_turn"`
 	KnownLayout       *ebpf.Variable `ebpf:"known_layout"`
 	LastCalls         *ebpf.Variable `ebpf:"last_calls"`
+	LedgerFull        *ebpf.Variable `ebpf:"ledger_full"`
+	LedgerUsed        *ebpf.Variable `ebpf:"ledger_used"`
+	LoopThread        *ebpf.Variable `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.Variable `ebpf:"many_threads"`
 	ObjectEmbeds      *ebpf.Variable `ebpf:"object_embeds"`
 	ObjectExpires     *ebpf.Variable `ebpf:"object_expires"`
@@ -345,6 +372,7 @@ type callsVariables struct {
 	OtherErrors       *ebpf.Variable `ebpf:"other_errors"`
 	Reads             *ebpf.Variable `ebpf:"reads"`
 	Refused           *ebpf.Variable `ebpf:"refused"`
+	Replies           *ebpf.Variable `ebpf:"replies"`
 	ServerCalls       *ebpf.Variable `ebpf:"server_calls"`
 	ServerNesting     *ebpf.Variable `ebpf:"server_nesting"`
 	SlowerThan        *ebpf.Variable `ebpf:"slower_than"`
@@ -356,6 +384,8 @@ type callsVariables struct {
 	TargetOnly        *ebpf.Variable `ebpf:"target_only"`
 	TargetPid         *ebpf.Variable `ebpf:"target_pid"`
 	TooDeep           *ebpf.Variable `ebpf:"too_deep"`
+	TurnKept          *ebpf.Variable `ebpf:"turn_kept"`
+	TurnWake          *ebpf.Variable `ebpf:"turn_wake"`
 	Unblocks          *ebpf.Variable `ebpf:"unblocks"`
 	Uncounted         *ebpf.Variable `ebpf:"uncounted"`
 	Wakes             *ebpf.Variable `ebpf:"wakes"`
@@ -371,6 +401,8 @@ type callsPrograms struct {
 	ErrorReply   *ebpf.Program `ebpf:"error_reply"`
 	LoopWake     *ebpf.Program `ebpf:"loop_wake"`
 	ReadStart    *ebpf.Program `ebpf:"read_start"`
+	RepliesEnd   *ebpf.Program `ebpf:"replies_end"`
+	RepliesStart *ebpf.Program `ebpf:"replies_start"`
 	Unblocked    *ebpf.Program `ebpf:"unblocked"`
 }
 
@@ -382,6 +414,8 @@ func (p *callsPrograms) Close() error {
 		p.ErrorReply,
 		p.LoopWake,
 		p.ReadStart,
+		p.RepliesEnd,
+		p.RepliesStart,
 		p.Unblocked,
 	)
 }

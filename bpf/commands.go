@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unsafe"
@@ -193,7 +194,10 @@ type CommandOptions struct {
 	// it some 0.2 µs per command less; but a stack that a profiler takes meanwhile ends
 	// at call.
 	Returns bool
-	Cost    bool // measure the program's run time, which costs some 20 ns per hit
+	// Turns keeps, for each slow command, the others of its turn too, for an Explainer.
+	// It takes Phases.
+	Turns bool
+	Cost  bool // measure the program's run time, which costs some 20 ns per hit
 }
 
 // CommandWatcher counts and measures every command of a server.
@@ -204,6 +208,7 @@ type CommandWatcher struct {
 	ring   *ringbuf.Reader
 	links  []link.Link
 	stats  io.Closer // while the kernel measures run times
+	limits []string
 	record ringbuf.Record
 }
 
@@ -251,21 +256,27 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	constants[turnVarSlowerThan] = uint64(max(0, opts.SlowerThan))
 	constants[turnVarOneIn] = opts.OneIn
 	constants[turnVarKeepFailed] = opts.Failed
+	constants[turnVarKeepTurn] = opts.Turns && constants[callsVarManyThreads] != true
+	if !opts.Turns {
+		spec.Maps[turnMapLedger].MaxEntries = 1
+	}
 	if opts.Histograms != 0 {
 		spec.Maps[turnMapHistograms].MaxEntries = opts.Histograms
 	}
 	w.coll, err = w.target.load(spec, constants)
-	if version, _ := features.LinuxVersionCode(); err != nil && version < 5<<16|15<<8 {
-		return w, fmt.Errorf("watching commands needs Linux 5.15: %w", err)
-	}
 	if err != nil {
-		return w, err
+		version, _ := features.LinuxVersionCode()
+		return w, oldForCommands(err, version)
 	}
 	if w.ring, err = ringbuf.NewReader(w.coll.Maps[turnMapCommandRing]); err != nil {
 		return w, fmt.Errorf("opening the ring of commands: %w", err)
 	}
 	if opts.Cost {
-		if w.stats, err = ebpf.EnableStats(unix.BPF_STATS_RUN_TIME); err != nil {
+		w.stats, err = ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+		switch {
+		case errors.Is(err, unix.EPERM):
+			w.limits = append(w.limits, "what looking costs is not measured: that needs CAP_SYS_ADMIN")
+		case err != nil:
 			return w, fmt.Errorf("measuring the run time of eBPF programs: %w", err)
 		}
 	}
@@ -368,7 +379,10 @@ func (w *CommandWatcher) Totals() (CommandTotals, error) {
 
 // Limits says, a line each, what cannot be seen of the commands of this server.
 // Some of it shows only after a few hundred commands.
-func (w *CommandWatcher) Limits() ([]string, error) { return w.source.limitsNow(w.coll) }
+func (w *CommandWatcher) Limits() ([]string, error) {
+	of, err := w.source.limitsNow(w.coll)
+	return slices.Concat(w.limits, of), err
+}
 
 // Cost returns what watching has cost so far.
 func (w *CommandWatcher) Cost() (CommandCost, error) {

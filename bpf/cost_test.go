@@ -248,3 +248,48 @@ func BenchmarkSample(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkLabels measures what the labels add to a sample: two samplers look at one
+// server, with and without.
+//
+//	go test ./bpf -run '^$' -bench Labels -benchtime 1x
+func BenchmarkLabels(b *testing.B) {
+	needEBPF(b)
+	needTables(b)
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer stats.Close()
+	for name, start := range map[string]func(testing.TB) *redisServer{"redscope": newRedisServer, "redis-server": newStockServer} {
+		for what, opts := range map[string]ProfileOptions{"commands": {Labels: true}, "keys": {Labels: true, KeySeparator: ':'}} {
+			b.Run(name+"/"+what, func(b *testing.B) {
+				s := start(b)
+				s.prefixLoad(b, "SET user:%d value", "GET order:%d", "ZADD order:%d 1 a")
+				var profilers [2]*Profiler
+				for i, opts := range []ProfileOptions{{}, opts} {
+					opts.PID, opts.Frequency = s.Process.Pid, 4999
+					if profilers[i], err = StartProfile(opts); err != nil {
+						b.Fatal(err)
+					}
+				}
+				time.Sleep(3 * time.Second)
+				var ns [2]float64
+				for i, p := range profilers {
+					info, err := p.coll.Programs["sample_tables"].Stats()
+					if err != nil {
+						b.Fatal(err)
+					}
+					profile, err := p.Stop()
+					if err != nil {
+						b.Fatal(err)
+					}
+					ns[i] = float64(info.Runtime.Nanoseconds()) / float64(profile.Count())
+				}
+				b.ReportMetric(ns[0], "ns/sample")
+				b.ReportMetric(ns[1]-ns[0], "more-ns/sample")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
+}

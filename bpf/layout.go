@@ -5,7 +5,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
-	"os"
+	"io"
 	"slices"
 	"strings"
 )
@@ -97,7 +97,7 @@ var serverLayouts = []serverLayout{{
 
 // layout finds the layout of the server that p is, and checks it against the
 // table of commands in its memory. The error says why it is not known.
-func (p *process) layout(exe *image, mem *os.File) (*serverLayout, error) {
+func (p *process) layout(exe *image, mem io.ReaderAt) (*serverLayout, error) {
 	rodata := exe.elf.Section(".rodata")
 	if rodata == nil {
 		return nil, fmt.Errorf("%s has no .rodata", exe.name)
@@ -173,7 +173,7 @@ func (l *serverLayout) labelConstants() map[string]any {
 
 // commandName reads the name of the command whose structure is at addr: the server
 // has it as "get" or "config|set".
-func commandName(mem *os.File, addr uint64, l *serverLayout) string {
+func commandName(mem io.ReaderAt, addr uint64, l *serverLayout) string {
 	var text [8]byte
 	if _, err := mem.ReadAt(text[:], int64(addr)+int64(l.commandName)); err != nil {
 		return ""
@@ -183,7 +183,7 @@ func commandName(mem *os.File, addr uint64, l *serverLayout) string {
 
 // cString reads a short string of graphic ASCII that ends with a zero; "" when
 // there is none at addr.
-func cString(mem *os.File, addr uint64) string {
+func cString(mem io.ReaderAt, addr uint64) string {
 	text := make([]byte, 64)
 	n, _ := mem.ReadAt(text, int64(addr))
 	end := bytes.IndexByte(text[:n], 0)

@@ -52,6 +52,7 @@ func TestTraceMarkers(t *testing.T) {
 		"command_done":  {7, 2, 1, 5, 123456789},
 		"reply_written": {7, 8, 5},
 		"loop_turn":     {0, 1, 2, 3, 4, 5, 6},
+		"loop_work":     {1, 2, 3, 4},
 	}
 	for _, m := range probe.Markers {
 		if got := semaphore(t, spin, m); got != 0 {

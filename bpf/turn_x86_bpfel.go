@@ -61,6 +61,7 @@ const (
 	turnMapCommandCounts     = "command_counts"
 	turnMapCommandRing       = "command_ring"
 	turnMapHistograms        = "histograms"
+	turnMapLedger            = "ledger"
 	turnMapScratch           = "scratch"
 	turnProgLoopTurn         = "loop_turn"
 	turnVarCallsAfter        = "calls_after"
@@ -71,6 +72,10 @@ const (
 	turnVarCommandsSent      = "commands_sent"
 	turnVarHistogramsUsed    = "histograms_used"
 	turnVarKeepFailed        = "keep_failed"
+	turnVarKeepTurn          = "keep_turn"
+	turnVarLedgerFull        = "ledger_full"
+	turnVarLedgerUsed        = "ledger_used"
+	turnVarLoopThread        = "loop_thread"
 	turnVarManyThreads       = "many_threads"
 	turnVarOneIn             = "one_in"
 	turnVarRefusedAfter      = "refused_after"
@@ -81,7 +86,9 @@ const (
 	turnVarTargetNsIno       = "target_ns_ino"
 	turnVarTargetPid         = "target_pid"
 	turnVarTurnHits          = "turn_hits"
+	turnVarTurnKept          = "turn_kept"
 	turnVarTurnMissed        = "turn_missed"
+	turnVarTurnWake          = "turn_wake"
 	turnVarTurns             = "turns"
 	turnVarTurnsIdle         = "turns_idle"
 	turnVarTurnsWake         = "turns_wake"
@@ -139,6 +146,7 @@ type turnMapSpecs struct {
 	CommandCounts *ebpf.MapSpec `ebpf:"command_counts"`
 	CommandRing   *ebpf.MapSpec `ebpf:"command_ring"`
 	Histograms    *ebpf.MapSpec `ebpf:"histograms"`
+	Ledger        *ebpf.MapSpec `ebpf:"ledger"`
 	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
 }
 
@@ -154,6 +162,10 @@ type turnVariableSpecs struct {
 	CommandsSent      *ebpf.VariableSpec `ebpf:"commands_sent"`
 	HistogramsUsed    *ebpf.VariableSpec `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.VariableSpec `ebpf:"keep_failed"`
+	KeepTurn          *ebpf.VariableSpec `ebpf:"keep_turn"`
+	LedgerFull        *ebpf.VariableSpec `ebpf:"ledger_full"`
+	LedgerUsed        *ebpf.VariableSpec `ebpf:"ledger_used"`
+	LoopThread        *ebpf.VariableSpec `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.VariableSpec `ebpf:"many_threads"`
 	OneIn             *ebpf.VariableSpec `ebpf:"one_in"`
 	RefusedAfter      *ebpf.VariableSpec `ebpf:"refused_after"`
@@ -164,7 +176,9 @@ type turnVariableSpecs struct {
 	TargetNsIno       *ebpf.VariableSpec `ebpf:"target_ns_ino"`
 	TargetPid         *ebpf.VariableSpec `ebpf:"target_pid"`
 	TurnHits          *ebpf.VariableSpec `ebpf:"turn_hits"`
+	TurnKept          *ebpf.VariableSpec `ebpf:"turn_kept"`
 	TurnMissed        *ebpf.VariableSpec `ebpf:"turn_missed"`
+	TurnWake          *ebpf.VariableSpec `ebpf:"turn_wake"`
 	Turns             *ebpf.VariableSpec `ebpf:"turns"`
 	TurnsIdle         *ebpf.VariableSpec `ebpf:"turns_idle"`
 	TurnsWake         *ebpf.VariableSpec `ebpf:"turns_wake"`
@@ -193,6 +207,7 @@ type turnMaps struct {
 	CommandCounts *ebpf.Map `ebpf:"command_counts"`
 	CommandRing   *ebpf.Map `ebpf:"command_ring"`
 	Histograms    *ebpf.Map `ebpf:"histograms"`
+	Ledger        *ebpf.Map `ebpf:"ledger"`
 	Scratch       *ebpf.Map `ebpf:"scratch"`
 }
 
@@ -201,6 +216,7 @@ func (m *turnMaps) Close() error {
 		m.CommandCounts,
 		m.CommandRing,
 		m.Histograms,
+		m.Ledger,
 		m.Scratch,
 	)
 }
@@ -217,6 +233,10 @@ type turnVariables struct {
 	CommandsSent      *ebpf.Variable `ebpf:"commands_sent"`
 	HistogramsUsed    *ebpf.Variable `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.Variable `ebpf:"keep_failed"`
+	KeepTurn          *ebpf.Variable `ebpf:"keep_turn"`
+	LedgerFull        *ebpf.Variable `ebpf:"ledger_full"`
+	LedgerUsed        *ebpf.Variable `ebpf:"ledger_used"`
+	LoopThread        *ebpf.Variable `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.Variable `ebpf:"many_threads"`
 	OneIn             *ebpf.Variable `ebpf:"one_in"`
 	RefusedAfter      *ebpf.Variable `ebpf:"refused_after"`
@@ -227,7 +247,9 @@ type turnVariables struct {
 	TargetNsIno       *ebpf.Variable `ebpf:"target_ns_ino"`
 	TargetPid         *ebpf.Variable `ebpf:"target_pid"`
 	TurnHits          *ebpf.Variable `ebpf:"turn_hits"`
+	TurnKept          *ebpf.Variable `ebpf:"turn_kept"`
 	TurnMissed        *ebpf.Variable `ebpf:"turn_missed"`
+	TurnWake          *ebpf.Variable `ebpf:"turn_wake"`
 	Turns             *ebpf.Variable `ebpf:"turns"`
 	TurnsIdle         *ebpf.Variable `ebpf:"turns_idle"`
 	TurnsWake         *ebpf.Variable `ebpf:"turns_wake"`

@@ -10,8 +10,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/redscope/redscope/engine/internal/quicklist"
 )
@@ -692,13 +693,16 @@ var clientHelp = []string{
 	"    Protect current client connection from eviction.",
 }
 
-// debugSleep blocks the server, which is what it is for.
+// debugSleep blocks the server, which is what it is for: the thread, as in Redis,
+// not just the goroutine, so that it looks from outside like what it is.
 func debugSleep(seconds []byte) {
 	f, err := strconv.ParseFloat(string(seconds), 64)
 	if err != nil || !(f > 0) {
 		return
 	}
-	time.Sleep(time.Duration(min(f, 1e9) * 1e9))
+	rest := unix.NsecToTimespec(int64(min(f, 1e9) * 1e9))
+	for unix.Nanosleep(&rest, &rest) == unix.EINTR {
+	}
 }
 
 // shutdownCommand ends the server. Nothing is saved yet, so SAVE only says so

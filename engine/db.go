@@ -7,8 +7,10 @@ import (
 
 	"github.com/redscope/redscope/engine/internal/dict"
 	"github.com/redscope/redscope/engine/internal/listpack"
+	"github.com/redscope/redscope/engine/internal/monotonic"
 	"github.com/redscope/redscope/engine/internal/quicklist"
 	"github.com/redscope/redscope/engine/internal/slab"
+	"github.com/redscope/redscope/engine/probe"
 )
 
 // redisDb is one numbered database.
@@ -304,10 +306,14 @@ func databasesCron(s *Server) {
 	if !s.config.ActiveRehashing {
 		return
 	}
+	start := monotonic.Ticks()
 	for _, db := range s.db {
 		if db.dict.RehashFor(rehashBudget) {
 			break // one database a time, as in Redis
 		}
+	}
+	if watching && probe.LoopWorkEnabled() {
+		passWork(probe.WorkRehash, start, monotonic.Ticks(), 0)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/redscope/redscope/engine/internal/dict"
 	"github.com/redscope/redscope/engine/internal/monotonic"
+	"github.com/redscope/redscope/engine/probe"
 )
 
 // getExpire returns when the entry r expires, Unix ms, or noExpire.
@@ -150,7 +151,11 @@ func activeExpireCycle(s *Server, kind expireCycleKind) {
 			}
 		}
 	}
-	s.stat.expireCycleTime += monotonic.Nanos(monotonic.Ticks()-start) / 1000
+	end := monotonic.Ticks()
+	s.stat.expireCycleTime += monotonic.Nanos(end-start) / 1000
+	if watching && probe.LoopWorkEnabled() {
+		passWork(probe.WorkExpire, start, end, expiredTotal)
+	}
 	current := 0.0
 	if sampledTotal > 0 {
 		current = float64(expiredTotal) * 100 / float64(sampledTotal)

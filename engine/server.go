@@ -485,6 +485,7 @@ func serverCron(el *ae.EventLoop) int {
 		s.started()
 	}
 	s.assertLoopThread()
+	start := monotonic.Ticks()
 	monotonic.Recalibrate()
 	s.updateCachedTime()
 	s.cron.sample(s)
@@ -495,6 +496,9 @@ func serverCron(el *ae.EventLoop) int {
 	freeClientsInAsyncFreeQueue(s)
 	s.paceCollector()
 	s.cron.loops++
+	if watching && probe.LoopWorkEnabled() {
+		passWork(probe.WorkCron, start, monotonic.Ticks(), 0)
+	}
 	return 1000 / s.cron.hz
 }
 

@@ -199,3 +199,18 @@ func (m *commandMark) done(c *client) {
 	}
 	probe.CommandDone(c.id, id, failed, len(c.buf)-m.reply, monotonic.Nanos(monotonic.Ticks()-m.ticks))
 }
+
+// worthTelling is how long, in ns, the loop's own work must last to be told.
+const worthTelling = 10_000
+
+// passWork passes the marker loop_work, for work from start to end in ticks.
+//
+//go:noinline
+func passWork(kind int, start, end int64, amount int) {
+	duration := monotonic.Nanos(end - start)
+	if duration < worthTelling {
+		return
+	}
+	ticks, nanos := monotonic.Kernel()
+	probe.LoopWork(kind, nanos-monotonic.Nanos(ticks-start), duration, amount)
+}

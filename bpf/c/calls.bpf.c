@@ -69,6 +69,7 @@ struct call {
 struct thread {
 	__u64 depth;
 	__u64 wake, read_start;
+	__u64 replies; // since when they are written, 0: they are not
 	__u64 batch;
 	struct call calls[MAX_DEPTH];
 	// The error that a blocked client got last.
@@ -122,6 +123,7 @@ __u64 errors;     // error replies
 __u64 reads;      // of sockets
 __u64 wakes;      // of the event loop
 __u64 unblocks;   // commands of blocked clients that are done without another call
+__u64 replies;    // times that it began or ended to write them
 __u64 other_errors; // error replies that belong to no command
 __u64 first_calls; // the server's count of calls when the first beginning was seen
 __u64 last_calls;  // the same at the first end after user space asked to stop, without it
@@ -360,6 +362,9 @@ static __always_inline int wanted(struct command *c)
 		return 1;
 	if (keep_failed && c->flags & COMMAND_FAILED)
 		return 1;
+	// It may be what the next one will have waited for.
+	if (keep_turn && since(c->start, c->end) >= slower_than / 64)
+		return 1;
 	return one_in && commands_countdown == 0;
 }
 
@@ -431,6 +436,8 @@ int call_end(struct regs *ctx)
 	}
 	if (top == 0)
 		t->batch++;
+	else
+		c->flags |= COMMAND_NESTED;
 	account(c);
 	return 0;
 }
@@ -577,6 +584,33 @@ int loop_wake(struct regs *ctx)
 		return 0;
 	ADD(wakes, 1);
 	t->wake = bpf_ktime_get_ns();
+	return 0;
+}
+
+// int handleClientsWithPendingWritesUsingThreads(void)
+SEC("uprobe")
+int replies_start(struct regs *ctx)
+{
+	struct thread *t = thread();
+
+	if (!t)
+		return 0;
+	ADD(replies, 1);
+	t->replies = bpf_ktime_get_ns();
+	return 0;
+}
+
+// And its return.
+SEC("uprobe")
+int replies_end(struct regs *ctx)
+{
+	struct thread *t = thread();
+
+	if (!t || !t->replies)
+		return 0;
+	ADD(replies, 1);
+	turn_replied(t->wake, t->replies, bpf_ktime_get_ns());
+	t->replies = 0;
 	return 0;
 }
 

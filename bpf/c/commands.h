@@ -25,10 +25,14 @@ struct command {
 #define COMMAND_FAILED 1
 #define COMMAND_REFUSED 2
 #define COMMAND_BLOCKED 4
+#define COMMAND_NESTED 0x1000 // executed by another command: EXEC, or a script
+// In place of a command: when the replies of a turn were written.
+#define TURN_REPLIES 0x2000
 // Why a record is in the ring, set here.
 #define KEPT_SLOW 0x100
 #define KEPT_FAILED 0x200
 #define KEPT_SAMPLED 0x400
+#define KEPT_TURN 0x800 // another command of its turn was slow
 
 // Commands that can be told apart: index 0 is for those beyond, and unknown ones.
 #define COMMANDS 1024
@@ -91,6 +95,13 @@ __u64 histograms_used;
 #define ADD(variable, n) \
 	(many_threads ? (void)__sync_fetch_and_add(&(variable), (n)) : (void)((variable) += (n)))
 
+static __always_inline __u64 since(__u64 from, __u64 to)
+{
+	return from && to > from ? to - from : 0;
+}
+
+#include "ledger.h"
+
 // bucket has no branch, for the verifier walks every path.
 static __always_inline __u64 bucket(__u64 ns)
 {
@@ -136,11 +147,6 @@ static __always_inline struct command_histograms *histograms_of(struct command_c
 	return bpf_map_lookup_elem(&histograms, &index);
 }
 
-static __always_inline __u64 since(__u64 from, __u64 to)
-{
-	return from && to > from ? to - from : 0;
-}
-
 // account is verified by itself, so that calling it in a loop costs the verifier
 // nothing.
 __attribute__((noinline)) int account(struct command *c)
@@ -179,6 +185,8 @@ __attribute__((noinline)) int account(struct command *c)
 	ADD(count->reply_bytes, c->reply_bytes);
 
 	__u32 kept = 0;
+	if (keep_turn && c->flags & COMMAND_NESTED)
+		begin = c->start; // the rest is of the command that it is in
 	if (slower_than && (since(begin, done) >= slower_than || since(c->start, c->end) >= slower_than))
 		kept |= KEPT_SLOW;
 	if (keep_failed && c->flags & COMMAND_FAILED)
@@ -188,6 +196,8 @@ __attribute__((noinline)) int account(struct command *c)
 		commands_countdown = one_in - 1;
 		kept |= KEPT_SAMPLED;
 	}
+	if (keep_turn && enter(c, kept))
+		kept |= KEPT_TURN;
 	if (!kept) {
 		ADD(commands_filtered, 1);
 		return 0;

@@ -21,6 +21,10 @@ struct regs {
 #define REGS_ARG3(r) ((r)->dx)
 #define REGS_ARG4(r) ((r)->cx)
 #define REGS_SYSCALL(r) ((long)(r)->orig_ax >= 0) // else an interrupt: -1
+#define REGS_CALL(r) ((r)->orig_ax) // number of the system call
+#define NR_EPOLL_WAIT 232
+#define NR_EPOLL_PWAIT 281
+#define NR_EPOLL_PWAIT2 441
 
 #elif defined(__TARGET_ARCH_arm64)
 
@@ -36,6 +40,10 @@ struct regs {
 #define REGS_ARG2(r) ((r)->x[1])
 #define REGS_ARG3(r) ((r)->x[2])
 #define REGS_ARG4(r) ((r)->x[3])
+#define REGS_CALL(r) ((r)->x[8])
+#define NR_EPOLL_WAIT 22 // there is epoll_pwait only
+#define NR_EPOLL_PWAIT 22
+#define NR_EPOLL_PWAIT2 441
 
 #else
 #error "registers are known for x86 and arm64"

@@ -28,6 +28,7 @@ var commands = []command{
 	{"record", "sample a process's stacks into a flame graph", runRecord},
 	{"top", "show what a server does, by command: rates, times, errors, keys", runTop},
 	{"trace", "show slow, failed or sampled commands, phase by phase", runTrace},
+	{"why", "say where the time of slow commands went, and who is to blame", runWhy},
 	{"stack", "print the callers of a function when it is called", runStack},
 	{"probes", "list the functions of a file and where a probe would go", runProbes},
 	{"usdt", "describe the markers in a server's file, for bpftrace, bcc and others", runUSDT},
@@ -86,13 +87,14 @@ func help(w io.Writer) {
 		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.summary)
 	}
 	fmt.Fprint(w, `
-redscope COMMAND -h explains a command. record, top, trace and stack need root,
-or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE.
+redscope COMMAND -h explains a command. record, top, trace, why and stack need
+root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE.
 
 Examples:
   redscope record -p redis-server -d 7s -o flame.svg
   redscope top -p server
   redscope trace -p server --slower-than 1ms
+  redscope why -p server --slower-than 10ms
   redscope stack -p server setCommand
   redscope probes bin/server Command
 `)

@@ -74,8 +74,9 @@ func copyAs(t *testing.T, path, name string) string {
 	return path
 }
 
-// load sends SETs to a server until stop is called or the server is gone.
-func load(t *testing.T, addr string) (stop func()) {
+// load sends a few commands to a server now and again, until the test ends or the
+// server is gone.
+func load(t *testing.T, addr string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -94,11 +95,10 @@ func load(t *testing.T, addr string) (stop func()) {
 					return
 				}
 			}
+			time.Sleep(time.Millisecond)
 		}
 	}()
-	stop = sync.OnceFunc(func() { conn.Close(); <-ended })
-	t.Cleanup(stop)
-	return stop
+	t.Cleanup(func() { conn.Close(); <-ended })
 }
 
 // tracer is a redscope trace --json that is running.
@@ -191,12 +191,13 @@ func (tr *tracer) interrupt() []account {
 	return tr.accounts
 }
 
-// checkAccounts wants each to add up, and the last to be the sum of those before.
+// checkAccounts wants each to add up, and the last to be the sum of those before. What
+// was missed, as the end of a call is when a server executes itself, is dropped.
 func checkAccounts(t *testing.T, accounts []account) {
 	t.Helper()
 	var sum account
 	for i, a := range accounts {
-		if a.Commands != a.ServerCommands || a.Spans+a.Filtered+a.Dropped != a.ServerCommands {
+		if a.Commands > a.ServerCommands || a.Commands+a.Dropped < a.ServerCommands || a.Spans+a.Filtered+a.Dropped != a.ServerCommands {
 			t.Errorf("%+v does not add up", a)
 		}
 		if i < len(accounts)-1 {

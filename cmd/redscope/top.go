@@ -114,20 +114,25 @@ counted in one command of 101.
 	if err != nil {
 		return err
 	}
-	if *asJSON {
-		for _, p := range whole {
-			err = errors.Join(err, p.writeJSON(os.Stdout))
-		}
-		return errors.Join(err, ws.writeAccounts(os.Stdout, true))
-	}
 	var b strings.Builder
-	if live {
+	switch {
+	case *asJSON:
+		for _, p := range whole {
+			if err := p.writeJSON(&b); err != nil {
+				return err
+			}
+		}
+	case live:
 		b.WriteString("\x1b[H\x1b[2J")
+		fallthrough
+	default:
+		writePictures(&b, whole, phase)
+		b.WriteByte('\n')
 	}
-	writePictures(&b, whole, phase)
-	b.WriteByte('\n')
-	_, err = io.WriteString(os.Stdout, b.String())
-	err = errors.Join(err, ws.writeAccounts(os.Stdout, false))
+	if err := ws.writeAccounts(&b, *asJSON); err != nil {
+		return err
+	}
+	_, err = os.Stdout.WriteString(b.String())
 	ws.printNotes()
 	return err
 }
@@ -322,7 +327,7 @@ func (p targetPicture) writeRates(b *strings.Builder) {
 	if p.totals.Turns > 0 {
 		fmt.Fprintf(b, "   %.1f commands per wake-up", float64(p.totals.Seen)/float64(p.totals.Turns))
 	}
-	if p.cost.Commands > 0 {
+	if p.cost.Commands > 0 && p.cost.RunTime > 0 {
 		fmt.Fprintf(b, "   looking: %d ns of eBPF per command", p.cost.RunTime.Nanoseconds()/int64(p.cost.Commands))
 	}
 	if p.totals.Missed > 0 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -74,7 +75,7 @@ call, and with --phases what comes before it.
 			writeError = writeWaterfall(out, "", r)
 		}
 	}, func(time.Duration) error {
-		return errors.Join(writeError, out.Flush())
+		return cmp.Or(writeError, out.Flush())
 	})
 	if err != nil {
 		return err
@@ -83,7 +84,7 @@ call, and with --phases what comes before it.
 	if sent != nil {
 		lost = sent.close()
 	}
-	return errors.Join(writeError, ws.writeAccounts(out, *asJSON), out.Flush(), lost)
+	return errors.Join(cmp.Or(writeError, ws.writeAccounts(out, *asJSON), out.Flush()), lost)
 }
 
 // jsonRecord is a command as --json shows it. Times are CLOCK_MONOTONIC in ns.
@@ -106,6 +107,10 @@ type jsonRecord struct {
 }
 
 func writeRecord(out io.Writer, t *target, r *bpf.CommandRecord) error {
+	return json.NewEncoder(out).Encode(recordOf(t, r))
+}
+
+func recordOf(t *target, r *bpf.CommandRecord) jsonRecord {
 	j := jsonRecord{
 		Target: t.name, PID: t.pid,
 		Command: commandName(r.Name), Client: r.Client, Key: string(r.FirstKey()), KeyBytes: r.KeyLen, Args: r.Args, Batch: r.Batch,
@@ -117,7 +122,7 @@ func writeRecord(out io.Writer, t *target, r *bpf.CommandRecord) error {
 			j.Phases[p.String()] = int64(d)
 		}
 	}
-	return json.NewEncoder(out).Encode(j)
+	return j
 }
 
 // kept says why a record was kept.
@@ -137,24 +142,31 @@ func kept(r *bpf.CommandRecord) []string {
 // waterfallWidth is the width in characters of the longest bar.
 const waterfallWidth = 50
 
-// writeWaterfall shows a record as a line and a bar for each phase, set off by
-// those before it. It names the server unless that is "".
 func writeWaterfall(out io.Writer, server string, r *bpf.CommandRecord) error {
 	var b strings.Builder
+	waterfall(&b, server, r)
+	b.WriteByte('\n')
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// waterfall shows a record as a line and a bar for each phase, set off by those
+// before it. It names the server unless that is "".
+func waterfall(b *strings.Builder, server string, r *bpf.CommandRecord) {
 	total, _ := r.Phase(bpf.PhaseTotal)
-	fmt.Fprintf(&b, "%s", commandName(r.Name))
+	fmt.Fprintf(b, "%s", commandName(r.Name))
 	if r.KeyLen > 0 {
-		fmt.Fprintf(&b, " %s", quoteKey(r.FirstKey(), r.KeyLen))
+		fmt.Fprintf(b, " %s", quoteKey(r.FirstKey(), r.KeyLen))
 	}
-	fmt.Fprintf(&b, "  %s  client %d", short(total), r.Client)
+	fmt.Fprintf(b, "  %s  client %d", short(total), r.Client)
 	if server != "" {
-		fmt.Fprintf(&b, " of %s", server)
+		fmt.Fprintf(b, " of %s", server)
 	}
 	if r.Batch > 0 {
-		fmt.Fprintf(&b, ", number %d of its read", r.Batch+1)
+		fmt.Fprintf(b, ", number %d of its read", r.Batch+1)
 	}
 	if e := r.ErrorCode(); e != "" {
-		fmt.Fprintf(&b, ", error %s", e)
+		fmt.Fprintf(b, ", error %s", e)
 	}
 	if r.Flags&probe.CommandBlocked != 0 {
 		b.WriteString(", after it had blocked")
@@ -171,9 +183,6 @@ func writeWaterfall(out io.Writer, server string, r *bpf.CommandRecord) error {
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 		before += d
 	}
-	b.WriteByte('\n')
-	_, err := io.WriteString(out, b.String())
-	return err
 }
 
 // barEnds scales a phase to the waterfall's width. What is not nothing has a mark.

@@ -111,6 +111,11 @@ type watching struct {
 	live     bool            // the terminal is redrawn: print notes at the end
 	opts     bpf.CommandOptions
 	looked   time.Time // for processes
+
+	// If not nil: before is called with a target and the process that will be watched
+	// as it, after when its watcher is detached and about to be closed.
+	before func(t *target, pid int) error
+	after  func(*target) error
 }
 
 // watch runs a watcher for each target until the time is over, ctx ends or nothing
@@ -202,17 +207,27 @@ func (ws *watching) begin() error {
 }
 
 // start begins to watch a process as a target.
-func (ws *watching) start(t *target, p process) error {
-	opts := ws.opts
+func (ws *watching) start(t *target, p process) (err error) {
+	opts, was := ws.opts, !gone(p.pid)
 	opts.PID = p.pid
-	w, err := bpf.StartCommandWatcher(opts)
+	if ws.before != nil {
+		err = ws.before(t, p.pid)
+	}
+	var w *bpf.CommandWatcher
 	if err == nil {
-		t.w, t.process, t.began, t.waiting, t.failed = w, p, time.Now(), false, nil
+		w, err = bpf.StartCommandWatcher(opts)
 	}
-	if errors.Is(err, bpf.ErrExited) {
+	switch {
+	case err != nil && was && gone(p.pid):
 		return fmt.Errorf("pid %d exited before it could be watched", p.pid)
+	case err != nil:
+		return err
 	}
-	return err
+	t.w, t.process, t.began, t.waiting, t.failed = w, p, time.Now(), false, nil
+	if stopped(p.pid) {
+		ws.note("%v is stopped, by SIGSTOP or a debugger: it executes nothing", t)
+	}
+	return nil
 }
 
 // detach takes all probes out.
@@ -251,21 +266,18 @@ func (ws *watching) drain(t *target, record func(*target, *bpf.CommandRecord), o
 	if err != nil {
 		return err
 	}
+	if ws.after != nil {
+		if err := ws.after(t); err != nil {
+			return err
+		}
+	}
 	t.w.Close()
 	t.w = nil
 	t.past = t.past.plus(now)
 	a := accountOf(now)
 	a.Target, a.PID = t.name, t.pid
 	ws.accounts = append(ws.accounts, a)
-	for _, l := range limits {
-		if len(ws.targets) > 1 {
-			l = fmt.Sprintf("%s: %s", t.name, l)
-		}
-		if !ws.limits[l] {
-			ws.limits[l] = true
-			ws.note("%s", l)
-		}
-	}
+	ws.noteLimits(t, limits)
 	switch {
 	case over:
 	case !gone(t.pid):
@@ -352,6 +364,19 @@ func (ws *watching) close() {
 		if t.w != nil {
 			t.w.Close()
 			t.w = nil
+		}
+	}
+}
+
+// noteLimits notes what could not be seen of a target.
+func (ws *watching) noteLimits(t *target, limits []string) {
+	for _, l := range limits {
+		if len(ws.targets) > 1 {
+			l = fmt.Sprintf("%s: %s", t.name, l)
+		}
+		if !ws.limits[l] {
+			ws.limits[l] = true
+			ws.note("%s", l)
 		}
 	}
 }

@@ -54,6 +54,7 @@ const (
 	socketRead
 	replyWritten
 	loopTurn
+	loopWork
 	markerCount
 )
 
@@ -115,7 +116,24 @@ var Markers = []Marker{
 			{"ready", "int64", "events that the turn began with"},
 		},
 	},
+	{
+		Name: "loop_work", Symbol: symbolPrefix + "LoopWork" + symbolSuffix, Semaphore: loopWork,
+		Fires: "after work of the event loop's own that took 10 µs or more",
+		Args: []Arg{
+			{"kind", "int64", "what it was: 0 serverCron with all in it, 1 deleting expired keys, 2 rehashing"},
+			{"start", "int64", "CLOCK_MONOTONIC in ns, when it began"},
+			{"duration", "int64", "ns"},
+			{"amount", "int64", "keys deleted, for 1; else 0"},
+		},
+	},
 }
+
+// Kinds of work that loop_work tells. One may be within another.
+const (
+	WorkCron = iota
+	WorkExpire
+	WorkRehash
+)
 
 // TurnRecords is the most records that loop_turn passes at once.
 const TurnRecords = 128

@@ -29,3 +29,8 @@ TEXT ·ReplyWritten(SB), NOSPLIT|NOFRAME, $0-24
 TEXT ·LoopTurn(SB), NOSPLIT|NOFRAME, $0-56
 	NOP5
 	RET
+
+// func LoopWork(kind int, start, duration int64, amount int)
+TEXT ·LoopWork(SB), NOSPLIT|NOFRAME, $0-32
+	NOP5
+	RET

@@ -26,3 +26,8 @@ TEXT ·ReplyWritten(SB), NOSPLIT|NOFRAME, $0-24
 TEXT ·LoopTurn(SB), NOSPLIT|NOFRAME, $0-56
 	NOOP
 	RET
+
+// func LoopWork(kind int, start, duration int64, amount int)
+TEXT ·LoopWork(SB), NOSPLIT|NOFRAME, $0-32
+	NOOP
+	RET

@@ -37,6 +37,11 @@ func ReplyWrittenEnabled() bool { return semaphores[replyWritten] != 0 }
 //go:norace
 func LoopTurnEnabled() bool { return semaphores[loopTurn] != 0 }
 
+// LoopWorkEnabled reports whether somebody is attached to loop_work.
+//
+//go:norace
+func LoopWorkEnabled() bool { return semaphores[loopWork] != 0 }
+
 // CommandStart is the marker command_start; Markers describes its arguments.
 // key must stay where it is during the call only.
 //
@@ -63,3 +68,8 @@ func ReplyWritten(client uint64, fd, bytes int)
 //
 //go:noescape
 func LoopTurn(records uint64, count int, calls, refused, wake, idle int64, ready int)
+
+// LoopWork is the marker loop_work; Markers describes its arguments.
+//
+//go:noescape
+func LoopWork(kind int, start, duration int64, amount int)

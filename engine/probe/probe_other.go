@@ -17,6 +17,9 @@ func ReplyWrittenEnabled() bool { return false }
 // LoopTurnEnabled is false: there are no markers on this architecture.
 func LoopTurnEnabled() bool { return false }
 
+// LoopWorkEnabled is false: there are no markers on this architecture.
+func LoopWorkEnabled() bool { return false }
+
 // CommandStart does nothing on this architecture.
 func CommandStart(client uint64, command int, key *byte, keyLen, args, batch int) {}
 
@@ -40,6 +43,9 @@ func NameCommand(mark uint64) {}
 
 // EndCommand does nothing on this architecture.
 func EndCommand() {}
+
+// LoopWork does nothing on this architecture.
+func LoopWork(kind int, start, duration int64, amount int) {}
 
 // Hold does nothing on this architecture.
 func Hold() {}

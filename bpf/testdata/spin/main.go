@@ -82,6 +82,9 @@ func processCommand(n int) {
 	if probe.LoopTurnEnabled() {
 		probe.LoopTurn(0, 1, 2, 3, 4, 5, 6)
 	}
+	if probe.LoopWorkEnabled() {
+		probe.LoopWork(1, 2, 3, 4)
+	}
 	turn++
 }
 

@@ -42,6 +42,13 @@ func loopTurn(n int) {
 	}
 }
 
+//go:noinline
+func loopWork(n int) {
+	if probe.LoopWorkEnabled() {
+		probe.LoopWork(n, 0, 0, n)
+	}
+}
+
 func main() {
 	n := len(os.Args)
 	commandStart(n)
@@ -49,4 +56,5 @@ func main() {
 	socketRead(n)
 	replyWritten(n)
 	loopTurn(n)
+	loopWork(n)
 }

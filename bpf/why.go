@@ -1,0 +1,446 @@
+package bpf
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/redscope/redscope/engine/probe"
+)
+
+// CauseKind says what a part of a slow command's time went to.
+type CauseKind string
+
+const (
+	CauseOwn     CauseKind = "own"     // a phase of its own, on a CPU; What is the phase
+	CauseBehind  CauseKind = "behind"  // other commands of its turn of the loop; What is their name
+	CauseWork    CauseKind = "work"    // the loop's own; What is a WorkKind
+	CauseBlocked CauseKind = "blocked" // within a phase of its own; What is the kind
+	CauseQueue   CauseKind = "queue"   // the loop could run, but had no CPU, whoever's turn it was
+	CauseStopped CauseKind = "stopped" // by a signal or a debugger, whoever's turn it was
+	CauseUnknown CauseKind = "unknown" // the loop was on a CPU, and nobody said what for
+)
+
+// A Cause is a part of a slow command's time.
+type Cause struct {
+	Kind CauseKind
+	What string
+	Time time.Duration
+
+	// Of CauseBehind: who, how many commands, and the first key of the longest.
+	Client   uint64
+	Commands int
+	Key      []byte // its first 32 bytes
+	KeyLen   uint32
+
+	Amount int64 // of CauseWork: keys deleted by an expiry, 0 when that is not known
+
+	// Blocked is how much of Time the loop was blocked for, and Function where in the
+	// kernel it was for longest.
+	Blocked  time.Duration
+	Function string
+
+	longest, blockedLongest int64 // ns
+	slice                   int   // of work, the last one that was added, plus one
+}
+
+// An Explanation says where the time of a slow command went. Those of one name and
+// client that were slow in the same turn, as in a pipeline, are explained together,
+// by the slowest.
+type Explanation struct {
+	Command CommandRecord
+	Total   time.Duration // from its turn's beginning to its reply, as far as that is known
+	Alike   int           // how many more there were
+	Causes  []Cause       // longest first; together they are Total
+}
+
+// Explainer explains the slow commands of a CommandWatcher that has
+// CommandOptions.Turns: where the time of each went, and who is to blame. It must be
+// started before the watcher, so that nothing is missing.
+type Explainer struct {
+	slower time.Duration
+	loop   *loopWatcher
+	turns  map[int64]*turn // by wake, those that have not been explained
+}
+
+// turn is a turn of the event loop with a slow command in it.
+type turn struct {
+	records []CommandRecord
+	replies work // writing them, where the records do not tell
+	rounds  int  // since the last record came
+}
+
+// StartExplainer begins to see what keeps a server's event loop from its commands.
+// Slow are those that CommandOptions.SlowerThan says. It must be closed.
+func StartExplainer(pid int, slower time.Duration) (*Explainer, error) {
+	loop, err := startLoopWatcher(pid)
+	return &Explainer{slower: slower, loop: loop, turns: map[int64]*turn{}}, err
+}
+
+// Add takes a record from CommandWatcher.Drain.
+func (e *Explainer) Add(r *CommandRecord) {
+	key := r.Wake
+	if key == 0 {
+		key = -r.Start // a turn of its own
+	}
+	t := e.turns[key]
+	if t == nil {
+		t = &turn{}
+		e.turns[key] = t
+	}
+	t.rounds = 0
+	if r.Flags&turnReplies != 0 {
+		t.replies = work{kind: WorkReplies, from: r.WriteStart, to: r.WriteEnd}
+		return
+	}
+	t.records = append(t.records, *r)
+}
+
+// Flags of a record in c/commands.h.
+const (
+	commandNested = 0x1000
+	turnReplies   = 0x2000
+)
+
+// repliesAwaited is for how many calls of Explain a turn waits for its replies: a
+// command may go on for that long behind a slow one.
+const repliesAwaited = 500
+
+// Explain explains the slow commands of the turns that are over, in the order of
+// their beginning; with all set, of all turns. Call it after each Drain of w.
+func (e *Explainer) Explain(w *CommandWatcher, all bool) ([]Explanation, error) {
+	var thread uint64
+	if err := readVariables(w.coll, map[string]*uint64{turnVarLoopThread: &thread}); err != nil {
+		return nil, err
+	}
+	if err := e.loop.follow(uint32(thread)); err != nil {
+		return nil, err
+	}
+	if err := e.loop.drain(); err != nil {
+		return nil, err
+	}
+	var list []Explanation
+	awaits, forget := w.awaitsReplies(), int64(0)
+	for _, wake := range slices.Sorted(maps.Keys(e.turns)) {
+		t := e.turns[wake]
+		t.rounds++
+		if !all && (t.rounds < 2 || awaits && wake > 0 && t.replies.to == 0 && t.rounds < repliesAwaited) {
+			continue
+		}
+		list = append(list, t.explain(e.slower, e.loop.waits, e.loop.works)...)
+		delete(e.turns, wake)
+		forget = wake
+	}
+	for wake := range e.turns {
+		forget = min(forget, wake)
+	}
+	e.loop.forget(forget)
+	return list, nil
+}
+
+// awaitsReplies reports whether the end of each turn comes apart from its records.
+func (w *CommandWatcher) awaitsReplies() bool {
+	s, ok := w.source.(*callSource)
+	return ok && slices.ContainsFunc(s.probes, func(p callProbe) bool { return p.program == callsProgRepliesEnd })
+}
+
+// Limits says, a line each, what cannot be seen.
+func (e *Explainer) Limits(w *CommandWatcher) ([]string, error) {
+	var unkept uint64
+	if err := readVariables(w.coll, map[string]*uint64{turnVarLedgerFull: &unkept}); err != nil {
+		return nil, err
+	}
+	limits, err := e.loop.limitsNow()
+	if unkept > 0 {
+		limits = append(limits, fmt.Sprintf("%d commands came after %d others in their turns: what waited for them may not name them", unkept, ledgerSize))
+	}
+	return limits, err
+}
+
+// ledgerSize is LEDGER in c/ledger.h.
+const ledgerSize = 1024
+
+// Close ends the watching.
+func (e *Explainer) Close() { e.loop.close() }
+
+// segment is a time in which the loop did something known: work of its own, a
+// command's function, or reading, parsing and writing for a client.
+type segment struct {
+	from, to int64
+	layer    segmentLayer
+	of       int   // index of the record, or of the slice of work
+	phase    Phase // of a record
+}
+
+type segmentLayer int
+
+const (
+	layerSocket segmentLayer = iota
+	layerCall
+	layerWork // it may be in the middle of a call
+)
+
+// piece is a time in which nothing changes.
+type piece struct {
+	from, to int64
+	segment  int // what the loop did, -1 when that is not known
+	wait     int // index, -1 when the thread was on a CPU
+	queued   bool
+}
+
+// explain explains the slow commands of a turn. waits and works are by their ends.
+func (t *turn) explain(slower time.Duration, waits []wait, works []work) []Explanation {
+	t.giveReplies()
+	from, to := int64(1<<63-1), int64(0)
+	for i := range t.records {
+		from, to = min(from, t.records[i].begin()), max(to, t.records[i].done())
+	}
+	if t.replies.to != 0 {
+		works = append(slices.Clone(works), t.replies)
+	}
+	segments := t.segments(works, from, to)
+	pieces := split(segments, waits, from, to)
+	// The slowest of those that are alike.
+	type kin struct {
+		client uint64
+		name   string
+		nested bool
+	}
+	slowest, alike := map[kin]int{}, map[kin]int{}
+	for i := range t.records {
+		r := &t.records[i]
+		if r.total() < slower {
+			continue
+		}
+		k := kin{r.Client, r.Name, r.nested()}
+		s := &t.records[slowest[k]]
+		if alike[k]++; alike[k] == 1 || cmp.Or(cmp.Compare(r.total(), s.total()), cmp.Compare(r.End-r.Start, s.End-s.Start)) > 0 {
+			slowest[k] = i
+		}
+	}
+	var list []Explanation
+	for k, i := range slowest {
+		list = append(list, Explanation{t.records[i], t.records[i].total(), alike[k] - 1, t.causes(i, segments, pieces, waits, works)})
+	}
+	slices.SortFunc(list, func(a, b Explanation) int {
+		return cmp.Or(cmp.Compare(a.Command.Start, b.Command.Start), cmp.Compare(b.Command.End, a.Command.End))
+	})
+	return list
+}
+
+// nested reports whether another command executed it, in a stock server.
+func (r *CommandRecord) nested() bool { return r.Flags&commandNested != 0 }
+
+// total is the time that has to be explained: what comes before a nested command is
+// the other one's.
+func (r *CommandRecord) total() time.Duration {
+	if r.nested() {
+		return time.Duration(r.End - r.Start)
+	}
+	return time.Duration(r.done() - r.begin())
+}
+
+// done is the end of what is known of a command.
+func (r *CommandRecord) done() int64 { return cmp.Or(r.WriteEnd, r.End) }
+
+// giveReplies enters in the records when the turn's replies were written, where it
+// is known of all together only.
+func (t *turn) giveReplies() {
+	for i := range t.records {
+		r := &t.records[i]
+		// Without arguments: nothing is known of its reply either.
+		if t.replies.to != 0 && (r.ReplyBytes > 0 || r.Args == 0) && !r.nested() {
+			r.WriteStart, r.WriteEnd = t.replies.from, t.replies.to
+		}
+	}
+}
+
+// segments are what the loop did in the turn.
+func (t *turn) segments(works []work, from, to int64) []segment {
+	var all []segment
+	add := func(s segment) {
+		if s.from = max(s.from, from); s.from != 0 && s.from < min(s.to, to) {
+			all = append(all, s)
+		}
+	}
+	for i, w := range works {
+		add(segment{w.from, w.to, layerWork, i, 0})
+	}
+	order := make([]int, len(t.records))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(t.records[a].Start, t.records[b].Start) })
+	// What is read, parsed or written for several commands at once is the first's.
+	type once struct {
+		client uint64
+		start  int64
+	}
+	read, ended, written := map[once]bool{}, map[once]int64{}, map[once]bool{}
+	for _, i := range order {
+		r := &t.records[i]
+		if r.nested() {
+			continue
+		}
+		add(segment{r.Start, r.End, layerCall, i, PhaseCall})
+		if r.Flags&probe.CommandBlocked == 0 && r.ReadStart != 0 {
+			batch := once{r.Client, r.ReadStart}
+			if !read[batch] && r.ReadEnd != 0 {
+				add(segment{r.ReadStart, r.ReadEnd, layerSocket, i, PhaseRead})
+			}
+			// Those before it have been executed meanwhile.
+			add(segment{max(cmp.Or(r.ReadEnd, r.ReadStart), ended[batch]), cmp.Or(r.Parsed, r.Start), layerSocket, i, PhaseParse})
+			read[batch], ended[batch] = true, r.End
+		}
+		if write := (once{r.Client, r.WriteStart}); t.replies.to == 0 && r.WriteStart != 0 && !written[write] {
+			add(segment{r.WriteStart, r.WriteEnd, layerSocket, i, PhaseWrite})
+			written[write] = true
+		}
+	}
+	return all
+}
+
+// split cuts [from, to) where anything changes. The waits are those of one thread.
+func split(segments []segment, waits []wait, from, to int64) []piece {
+	bounds := []int64{from, to}
+	for _, s := range segments {
+		bounds = append(bounds, s.from, s.to)
+	}
+	next, _ := slices.BinarySearchFunc(waits, from, func(w wait, t int64) int { return cmp.Compare(w.back, t) })
+	for _, w := range waits[next:] {
+		if w.since >= to {
+			break
+		}
+		bounds = append(bounds, max(w.since, from), max(w.woken, from), w.back)
+	}
+	slices.Sort(bounds)
+	bounds = slices.Compact(bounds)
+	order := make([]int, len(segments))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(segments[a].from, segments[b].from) })
+	var pieces []piece
+	var open []int
+	for i, a := range bounds[:len(bounds)-1] {
+		if a >= to {
+			break
+		}
+		for len(order) > 0 && segments[order[0]].from <= a {
+			open, order = append(open, order[0]), order[1:]
+		}
+		open = slices.DeleteFunc(open, func(s int) bool { return segments[s].to <= a })
+		for next < len(waits) && waits[next].back <= a {
+			next++
+		}
+		p := piece{from: a, to: bounds[i+1], segment: -1, wait: -1}
+		for _, s := range open {
+			if p.segment < 0 || segments[s].before(&segments[p.segment]) {
+				p.segment = s
+			}
+		}
+		if next < len(waits) && waits[next].since <= a {
+			p.wait, p.queued = next, waits[next].woken <= a
+		}
+		pieces = append(pieces, p)
+	}
+	return pieces
+}
+
+// before reports whether s is what the loop did when both last: the innermost work,
+// else the outermost command.
+func (s *segment) before(other *segment) bool {
+	switch {
+	case s.layer != other.layer:
+		return s.layer > other.layer
+	case s.layer == layerCall:
+		return s.from < other.from || s.from == other.from && s.to > other.to
+	}
+	return s.from > other.from || s.from == other.from && s.to < other.to
+}
+
+// causes shares the time of a record out.
+func (t *turn) causes(victim int, segments []segment, pieces []piece, waits []wait, works []work) []Cause {
+	r := &t.records[victim]
+	done := r.done()
+	begin := done - int64(r.total())
+	type key struct {
+		kind   CauseKind
+		what   string
+		client uint64
+	}
+	causes := map[key]*Cause{}
+	counted := make([]bool, len(t.records))
+	first, _ := slices.BinarySearchFunc(pieces, begin, func(p piece, t int64) int { return cmp.Compare(p.to, t+1) })
+	for _, p := range pieces[first:] {
+		if p.from >= done {
+			break
+		}
+		from, to := max(p.from, begin), min(p.to, done)
+		k := key{kind: CauseUnknown}
+		var s *segment
+		if p.segment >= 0 {
+			s = &segments[p.segment]
+		}
+		var other *CommandRecord
+		switch {
+		case s != nil && s.layer == layerWork:
+			k = key{kind: CauseWork, what: works[s.of].kind.String()}
+		case r.nested():
+			k = key{kind: CauseOwn, what: PhaseCall.String()}
+		case s == nil:
+		case s.of == victim || s.layer == layerSocket && t.records[s.of].Client == r.Client && (s.phase == PhaseWrite || t.records[s.of].ReadStart == r.ReadStart):
+			k = key{kind: CauseOwn, what: s.phase.String()}
+		default:
+			other = &t.records[s.of]
+			k = key{CauseBehind, other.Name, other.Client}
+		}
+		off := blocked{}
+		if p.wait >= 0 && !p.queued {
+			off = waits[p.wait].blocked
+		}
+		switch {
+		case p.queued:
+			k, s, other = key{kind: CauseQueue}, nil, nil
+		case off.kind == "stopped":
+			k, s, other = key{kind: CauseStopped}, nil, nil
+		case off.kind != "" && (k.kind == CauseOwn || k.kind == CauseUnknown):
+			k = key{kind: CauseBlocked, what: off.kind}
+		}
+		c := causes[k]
+		if c == nil {
+			c = &Cause{Kind: k.kind, What: k.what, Client: k.client}
+			causes[k] = c
+		}
+		c.Time += time.Duration(to - from)
+		if off.kind != "" {
+			c.Blocked += time.Duration(to - from)
+			if to-from > c.blockedLongest {
+				c.blockedLongest, c.Function = to-from, off.function
+			}
+		}
+		if other != nil {
+			if !counted[s.of] {
+				counted[s.of] = true
+				c.Commands++
+			}
+			if call := other.End - other.Start; call > c.longest || c.Commands == 1 && c.Key == nil {
+				c.longest, c.Key, c.KeyLen = call, other.FirstKey(), other.KeyLen
+			}
+		}
+		if k.kind == CauseWork && c.slice != s.of+1 {
+			c.slice = s.of + 1
+			c.Amount += works[s.of].amount
+		}
+	}
+	list := make([]Cause, 0, len(causes))
+	for _, c := range causes {
+		list = append(list, *c)
+	}
+	slices.SortFunc(list, func(a, b Cause) int {
+		return cmp.Or(cmp.Compare(b.Time, a.Time), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.What, b.What), cmp.Compare(a.Client, b.Client))
+	})
+	return list
+}

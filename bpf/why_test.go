@@ -1,0 +1,540 @@
+package bpf
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/redscope/redscope/engine/probe"
+)
+
+// command makes a record that took no time but for its call.
+func command(name string, client uint64, wake, start, end int64) CommandRecord {
+	return CommandRecord{Name: name, Command: probe.Command{
+		Client: client, Wake: wake, ReadStart: start, ReadEnd: start, Parsed: start, Start: start, End: end, Args: 1, ReplyBytes: 5,
+	}}
+}
+
+// shared is causes in short: "behind KEYS of 7: 100".
+func shared(causes []Cause) []string {
+	var list []string
+	for _, c := range causes {
+		s := strings.TrimSpace(string(c.Kind) + " " + c.What)
+		if c.Kind == CauseBehind {
+			s += fmt.Sprintf(" of %d (%d, %q)", c.Client, c.Commands, c.Key)
+		}
+		if c.Amount > 0 {
+			s += fmt.Sprintf(" (%d)", c.Amount)
+		}
+		s += fmt.Sprintf(": %d", c.Time)
+		if c.Blocked > 0 {
+			s += fmt.Sprintf(", %d in %s", c.Blocked, c.Function)
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+func TestCauses(t *testing.T) {
+	key := func(r CommandRecord, key string) CommandRecord {
+		r.KeyLen = uint32(copy(r.Key[:], key))
+		return r
+	}
+	asleep := blocked{"sleep", "do_nanosleep"}
+	for _, test := range []struct {
+		name  string
+		turn  turn
+		waits []wait
+		works []work
+		want  []string // of each that took 1000 ns
+	}{
+		{
+			"behind another, which slept and had no CPU for a while",
+			turn{records: []CommandRecord{key(command("SORT", 7, 5000, 5010, 6010), "list"), command("GET", 8, 5000, 6100, 6150)}},
+			[]wait{{since: 5100, woken: 5300, back: 5400, blocked: asleep}, {since: 6120, woken: 6120, back: 6130}},
+			nil,
+			[]string{
+				"own call: 700; blocked sleep: 200, 200 in do_nanosleep; queue: 100; unknown: 10",
+				`behind SORT of 7 (1, "list"): 900, 200 in do_nanosleep; queue: 110; unknown: 100; own call: 40`,
+			},
+		},
+		{
+			"a pipeline, whose replies are written together",
+			turn{records: func() []CommandRecord {
+				list := []CommandRecord{command("SET", 7, 5000, 5100, 5200), command("SET", 7, 5000, 5300, 5900), command("GET", 7, 5000, 5900, 5950)}
+				for i := range list {
+					list[i].ReadStart, list[i].ReadEnd, list[i].Parsed, list[i].WriteStart, list[i].WriteEnd = 5010, 5050, 5080, 6000, 6100
+				}
+				list[0].Parsed = 5090
+				list[1].KeyLen = uint32(copy(list[1].Key[:], "second"))
+				return list
+			}()},
+			nil, nil,
+			[]string{
+				`own call: 600; unknown: 170; behind SET of 7 (1, ""): 100; own write: 100; behind GET of 7 (1, ""): 50; own parse: 40; own read: 40 and 1 more`,
+				`behind SET of 7 (2, "second"): 700; unknown: 170; own write: 100; own call: 50; own parse: 40; own read: 40`,
+			},
+		},
+		{
+			"work of the loop, one kind within another, and a stop in it",
+			turn{records: []CommandRecord{func() CommandRecord {
+				r := command("PING", 7, 5000, 5000, 5100)
+				r.WriteStart, r.WriteEnd = 8900, 9000
+				return r
+			}()}},
+			[]wait{{since: 6000, woken: 6500, back: 6600, blocked: blocked{"stopped", "do_signal_stop"}}, {since: 7000, woken: 7100, back: 7100, blocked: asleep}},
+			[]work{{WorkExpire, 5600, 8000, 123}, {WorkCron, 5500, 8500, 0}, {WorkCron, 100, 4000, 0}},
+			[]string{"work expiry (123): 1800, 100 in do_nanosleep; unknown: 800; work serverCron: 600; stopped: 500, 500 in do_signal_stop; own call: 100; own write: 100; queue: 100"},
+		},
+		{
+			"replies of which only the turn is known",
+			turn{records: []CommandRecord{command("SET", 7, 5000, 5000, 5200)}, replies: work{WorkReplies, 6000, 6400, 0}},
+			[]wait{{since: 5400, woken: 5900, back: 5900, blocked: blocked{"fsync", "f"}}},
+			[]work{{WorkAppend, 5300, 5950, 0}},
+			[]string{"work append-only file: 650, 500 in f; work replies: 400; own call: 200; unknown: 150"},
+		},
+		{
+			"commands of a script",
+			turn{records: func() []CommandRecord {
+				list := []CommandRecord{command("INCR", 7, 5000, 5100, 5200), command("LPUSH", 7, 5000, 5300, 6500), command("EVAL", 7, 5000, 5050, 6600), command("GET", 8, 5000, 6600, 6650)}
+				for i := range 2 {
+					list[i].Flags = commandNested
+				}
+				return list
+			}()},
+			nil,
+			[]work{{WorkEvict, 5400, 5500, 0}},
+			[]string{
+				"own call: 1450; work eviction: 100; unknown: 50",
+				"own call: 1100; work eviction: 100",
+				`behind EVAL of 7 (1, ""): 1450; work eviction: 100; own call: 50; unknown: 50`,
+			},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var got []string
+			for _, e := range test.turn.explain(1000, test.waits, test.works) {
+				s := strings.Join(shared(e.Causes), "; ")
+				if e.Alike > 0 {
+					s += fmt.Sprintf(" and %d more", e.Alike)
+				}
+				got = append(got, s)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))
+			}
+		})
+	}
+}
+
+// Whatever overlaps: nothing is counted twice and nothing is left out.
+func TestCausesAddUp(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		var tn turn
+		at := func() int64 { return 1000 + rng.Int64N(1000) }
+		span := func() (int64, int64) { a, b := at(), at(); return min(a, b), max(a, b) }
+		for range 1 + rng.IntN(8) {
+			from, to := span()
+			r := command("GET", uint64(rng.IntN(4)), 1000, from, to)
+			r.ReadStart, r.ReadEnd = span()
+			r.Parsed = at()
+			if rng.IntN(2) == 0 {
+				r.WriteStart, r.WriteEnd = to, to+100
+			}
+			if rng.IntN(4) == 0 {
+				r.Flags = commandNested
+			}
+			tn.records = append(tn.records, r)
+		}
+		if rng.IntN(2) == 0 {
+			tn.replies = work{WorkReplies, 2000, 2100, 0}
+		}
+		var works []work
+		for range rng.IntN(4) {
+			from, to := span()
+			works = append(works, work{WorkKind(rng.IntN(int(WorkReplies))), from - 200, to, 1})
+		}
+		var waits []wait
+		for last := int64(800); rng.IntN(4) > 0; {
+			w := wait{since: last + rng.Int64N(200)}
+			w.woken = w.since + rng.Int64N(200)
+			w.back = w.woken + rng.Int64N(200)
+			if w.woken > w.since {
+				w.blocked = blocked{"sleep", "f"}
+			}
+			last = w.back
+			waits = append(waits, w)
+		}
+		for _, e := range tn.explain(1, waits, works) {
+			var sum time.Duration
+			for _, c := range e.Causes {
+				sum += c.Time
+				if c.Blocked > c.Time || c.Time <= 0 {
+					t.Errorf("%+v", c)
+				}
+			}
+			if sum != e.Total {
+				t.Fatalf("%v of %v in %q", sum, e.Total, shared(e.Causes))
+			}
+		}
+	}
+}
+
+func TestBlockedIn(t *testing.T) {
+	for stack, want := range map[string]blocked{
+		"bpf_prog_1 bpf_trace_run4 __schedule schedule do_nanosleep hrtimer_nanosleep __x64_sys_nanosleep do_syscall_64": {"sleep", "do_nanosleep"},
+		"__schedule schedule io_schedule folio_wait_bit_common ext4_sync_file do_fsync __x64_sys_fdatasync":              {"fsync", "folio_wait_bit_common"},
+		"__schedule schedule io_schedule folio_wait_bit_common filemap_fault __do_fault handle_mm_fault exc_page_fault":  {"page fault", "folio_wait_bit_common"},
+		"__schedule schedule futex_do_wait __futex_wait __x64_sys_futex":                                                 {"lock", "futex_do_wait"},
+		"__schedule schedule do_signal_stop get_signal arch_do_signal_or_restart":                                        {"stopped", "do_signal_stop"},
+		"__schedule schedule_timeout wait_woken sk_stream_wait_memory tcp_sendmsg_locked sock_write_iter vfs_write":      {"network", "wait_woken"},
+		"__schedule schedule balance_dirty_pages ext4_buffered_write_iter vfs_write ksys_write":                          {"disk", "balance_dirty_pages"},
+		"__schedule schedule_preempt_disabled do_wait __do_sys_wait4 __x64_sys_wait4":                                    {"wait4", "do_wait"},
+		"__schedule preempt_schedule_common":                                                                             {"kernel", ""},
+	} {
+		if got := blockedIn(strings.Fields(stack)); got != want {
+			t.Errorf("%s: %+v, want %+v", stack, got, want)
+		}
+	}
+}
+
+// whyWatch explains a server's slow commands.
+type whyWatch struct {
+	t *testing.T
+	e *Explainer
+	w *CommandWatcher
+	// records that came
+	records uint64
+}
+
+func startWhy(t *testing.T, s *redisServer, slower time.Duration) *whyWatch {
+	t.Helper()
+	e, err := StartExplainer(s.Process.Pid, slower)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	y := &whyWatch{t: t, e: e}
+	y.w = watchCommands(t, CommandOptions{PID: s.Process.Pid, SlowerThan: slower, Phases: true, Turns: true})
+	c := s.dial(t)
+	for range 3 { // the turns behind them are watched
+		c.do("PING")
+	}
+	return y
+}
+
+// take takes what is there.
+func (y *whyWatch) take(all bool) []Explanation {
+	y.t.Helper()
+	err := y.w.Drain(func(r *CommandRecord) {
+		if r.Flags&turnReplies == 0 {
+			y.records++
+		}
+		y.e.Add(r)
+	})
+	if err != nil && !errors.Is(err, ErrExited) {
+		y.t.Fatal(err)
+	}
+	list, err := y.e.Explain(y.w, all)
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	for _, e := range list {
+		var sum time.Duration
+		for _, c := range e.Causes {
+			sum += c.Time
+		}
+		if sum != e.Total {
+			y.t.Errorf("%s: %v of %v: %q", e.Command.Name, sum, e.Total, shared(e.Causes))
+		}
+	}
+	return list
+}
+
+// await does something over and over until a command of that name has been explained
+// as wanted.
+func (y *whyWatch) await(name string, do func(), wanted func(Explanation) bool) Explanation {
+	y.t.Helper()
+	var last []string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		do()
+		for range 50 {
+			for _, e := range y.take(false) {
+				if e.Command.Name == name && wanted(e) {
+					return e
+				}
+				last = append(last, fmt.Sprintf("%s %v: %q", e.Command.Name, e.Total, shared(e.Causes)))
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	y.t.Fatalf("%s was never explained as expected; the last:\n%s", name, strings.Join(last[max(0, len(last)-10):], "\n"))
+	return Explanation{}
+}
+
+// cause is the first cause of a kind, what it is being optional.
+func (e *Explanation) cause(kind CauseKind, what string) Cause {
+	for _, c := range e.Causes {
+		if c.Kind == kind && (what == "" || c.What == what) {
+			return c
+		}
+	}
+	return Cause{}
+}
+
+// both runs a test on both servers.
+func both(t *testing.T, f func(t *testing.T, s *redisServer)) {
+	t.Run("redscope", func(t *testing.T) { f(t, newRedisServer(t)) })
+	t.Run("redis-server", func(t *testing.T) { f(t, newStockServer(t)) })
+}
+
+// stop stops a process and waits until it is.
+func (s *redisServer) stop(t *testing.T) {
+	t.Helper()
+	if err := s.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "server stopped", func() bool {
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Process.Pid))
+		return strings.Contains(string(status), "State:\tT")
+	})
+}
+
+func (s *redisServer) goOn(t *testing.T) {
+	t.Helper()
+	if err := s.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// long is a command that takes the processor for some tens of ms.
+const long = "LCS long:1 long:2 LEN"
+
+func (c *respClient) prepareLong(length int) {
+	for _, key := range []string{"long:1", "long:2"} {
+		c.do(fmt.Sprintf("SETRANGE %s %d x", key, length))
+	}
+}
+
+// A command that waits behind another client's in the same turn has it to blame.
+func TestWhyBehind(t *testing.T) {
+	both(t, func(t *testing.T, s *redisServer) {
+		victim, other := s.dial(t), s.dial(t)
+		id := other.do("CLIENT ID")
+		other.prepareLong(3000)
+		victim.do("PING")
+		y := startWhy(t, s, 5*time.Millisecond)
+		// Both come while the server is stopped, and are ready at once.
+		e := y.await("GET", func() {
+			s.stop(t)
+			other.send(long)
+			victim.send("GET victim")
+			s.goOn(t)
+			other.reply()
+			victim.reply()
+		}, func(e Explanation) bool { return e.cause(CauseBehind, "LCS").Time > 0 })
+		c := e.cause(CauseBehind, "LCS")
+		if fmt.Sprintf(":%d", c.Client) != id || c.Commands != 1 || string(c.Key) != "long:1" {
+			t.Errorf("%+v, want client %s", c, id)
+		}
+		if c.Time+e.cause(CauseQueue, "").Time < e.Total/2 {
+			t.Errorf("of %v: %q", e.Total, shared(e.Causes))
+		}
+	})
+}
+
+// A command that sleeps was blocked in the kernel, and stopped when its process was.
+func TestWhyBlocked(t *testing.T) {
+	both(t, func(t *testing.T, s *redisServer) {
+		c := s.dial(t)
+		y := startWhy(t, s, 50*time.Millisecond)
+		e := y.await("DEBUG", func() { c.do("DEBUG SLEEP 0.1") }, func(e Explanation) bool { return e.Command.Args == 3 })
+		if b := e.cause(CauseBlocked, "sleep"); b.Time < 90*time.Millisecond || !strings.Contains(b.Function, "nanosleep") {
+			t.Errorf("of %v: %q", e.Total, shared(e.Causes))
+		}
+
+		const stopped = 50 * time.Millisecond
+		e = y.await("DEBUG", func() {
+			c.send("DEBUG SLEEP 0.5")
+			for end := time.Now().Add(400 * time.Millisecond); time.Now().Before(end); {
+				now, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", s.Process.Pid))
+				if err != nil {
+					t.Skip(err)
+				}
+				var call int
+				if fmt.Sscanf(string(now), "%d ", &call); call == unix.SYS_NANOSLEEP || call == unix.SYS_CLOCK_NANOSLEEP {
+					s.stop(t)
+					time.Sleep(stopped)
+					s.goOn(t)
+					break
+				}
+			}
+			c.reply()
+		}, func(e Explanation) bool { return e.cause(CauseStopped, "").Time > 0 })
+		if got := e.cause(CauseStopped, ""); got.Time < stopped || !strings.Contains(got.Function, "stop") {
+			t.Errorf("of %v: %q", e.Total, shared(e.Causes))
+		}
+	})
+}
+
+// A server that shares its CPU with a program that never sleeps waits for it.
+func TestWhyNoCPU(t *testing.T) {
+	both(t, func(t *testing.T, s *redisServer) {
+		c := s.dial(t)
+		c.prepareLong(5000)
+		other := start(t, spinPath(t))
+		pin(t, other.Process.Pid)
+		pin(t, s.Process.Pid)
+		y := startWhy(t, s, 5*time.Millisecond)
+		y.await("LCS", func() { c.do(long) }, func(e Explanation) bool {
+			return e.cause(CauseQueue, "").Time > time.Millisecond && e.cause(CauseOwn, "call").Time > time.Millisecond
+		})
+	})
+}
+
+// Many keys that expire at once hold up what comes meanwhile.
+func TestWhyExpiry(t *testing.T) {
+	keys := 200_000
+	if testing.Short() {
+		keys = 50_000
+	}
+	both(t, func(t *testing.T, s *redisServer) {
+		c := s.dial(t)
+		y := startWhy(t, s, time.Millisecond)
+		ours := strings.Contains(c.do("INFO server"), "redscope")
+		for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+			c.do("DEBUG SET-ACTIVE-EXPIRE 0")
+			c.expiring(keys)
+			y.take(true)
+			c.do("DEBUG SET-ACTIVE-EXPIRE 1")
+			for end := time.Now().Add(time.Second); time.Now().Before(end); {
+				c.do("PING")
+				for _, e := range y.take(false) {
+					expiry := e.cause(CauseWork, "expiry")
+					if e.Command.Name != "PING" || expiry.Time == 0 {
+						continue
+					}
+					if ours && expiry.Amount == 0 {
+						t.Errorf("%q", shared(e.Causes))
+					}
+					return
+				}
+			}
+		}
+		t.Error("no PING was held up by expiry")
+	})
+}
+
+// expiring sets keys that have expired by the time it returns, unless somebody looks.
+func (c *respClient) expiring(keys int) {
+	c.t.Helper()
+	at := time.Now().Add(time.Second)
+	failed := make(chan error, 1)
+	go func() {
+		out := bufio.NewWriter(c)
+		for i := range keys {
+			fmt.Fprintf(out, "SET expiring:%d x PXAT %d\r\n", i, at.UnixMilli())
+		}
+		failed <- out.Flush()
+	}()
+	for range keys {
+		c.reply()
+	}
+	if err := <-failed; err != nil {
+		c.t.Fatal(err)
+	}
+	time.Sleep(time.Until(at))
+}
+
+// Every command is counted once, though it was filtered first and sent later.
+func TestWhyAddsUp(t *testing.T) {
+	commands := uint64(300_000)
+	if testing.Short() {
+		commands = 50_000
+	}
+	both(t, func(t *testing.T, s *redisServer) {
+		// As slow as some of the turns are.
+		y := startWhy(t, s, time.Millisecond)
+		load := s.load(t, "-t", "set,lpush,ping", "-P", "16", "-n", "1000000", "-l")
+		slow := 0
+		until(t, "many commands and some slow ones", func() bool {
+			for _, e := range y.take(false) {
+				slow += 1 + e.Alike
+			}
+			return y.w.totals(t).Seen >= commands && slow > 100
+		})
+		if err := y.w.Detach(); err != nil {
+			t.Fatal(err)
+		}
+		load.Process.Kill()
+		load.Wait()
+		for before := uint64(1); before != y.records; {
+			before = y.records
+			y.take(true)
+		}
+		totals := y.w.totals(t)
+		if totals.Seen != totals.Sent+totals.Filtered+totals.Dropped || totals.Missed > 3 || y.records != totals.Sent {
+			t.Errorf("%d records came; %+v", y.records, totals)
+		}
+		if totals.Filtered == 0 || totals.Filtered > totals.Seen {
+			t.Errorf("nothing was filtered: %+v", totals)
+		}
+		t.Logf("%d slow; %+v", slow, totals)
+	})
+}
+
+// BenchmarkWhy measures what the server's process spends on a SET without and with
+// an Explainer, in rounds that take turns. docs/bpf.md has a table of it.
+//
+//	go test ./bpf -run '^$' -bench Why -benchtime 7x
+func BenchmarkWhy(b *testing.B) {
+	for _, c := range []struct {
+		server   string
+		start    func(testing.TB) *redisServer
+		pipeline string
+		commands uint64
+	}{{"redscope", newRedisServer, "1", 100_000}, {"redscope", newRedisServer, "16", 500_000}, {"redis-server", newStockServer, "1", 100_000}, {"redis-server", newStockServer, "16", 500_000}} {
+		b.Run(c.server+"/P"+c.pipeline, func(b *testing.B) {
+			s := c.start(b)
+			round := func() float64 {
+				before := cpuTime(b, s.Process.Pid)
+				load := s.load(b, "-t", "set", "-n", fmt.Sprint(c.commands), "-P", c.pipeline)
+				if err := load.Wait(); err != nil {
+					b.Fatal(err)
+				}
+				return float64(cpuTime(b, s.Process.Pid)-before) / float64(c.commands)
+			}
+			round()
+			var off, on []float64
+			for b.Loop() {
+				off = append(off, round())
+				e, err := StartExplainer(s.Process.Pid, 10*time.Millisecond)
+				if err != nil {
+					b.Fatal(err)
+				}
+				w := watchCommands(b, CommandOptions{PID: s.Process.Pid, SlowerThan: 10 * time.Millisecond, Phases: true, Turns: true})
+				stop := drainAlways(b, w)
+				on = append(on, round())
+				stop()
+				w.Close()
+				e.Close()
+			}
+			slices.Sort(off)
+			slices.Sort(on)
+			middle := len(on) / 2
+			b.ReportMetric(off[middle], "off-ns/command")
+			b.ReportMetric(on[middle]-off[middle], "more-ns/command")
+			b.ReportMetric(100*off[middle]/on[middle], "left-%")
+		})
+	}
+}

@@ -1,0 +1,329 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redscope/redscope/bpf"
+)
+
+func runWhy(ctx context.Context, args []string) error {
+	fs := newFlags("why", "-p PROCESS [--slower-than TIME] [-n COUNT] [--for TIME] [--json]", `
+  redscope why -p server
+  redscope why -p redis-server --slower-than 5ms --for 1m
+  redscope why -p 4711 -n 10
+  redscope why -p 4711 --slower-than 1ms --json > why.json
+
+Says of each slow command where its time went and who is to blame: other
+clients' commands that the event loop served before it, the loop's own work
+(expiry, eviction, rehashing, the append-only file, a fork), the kernel, where it
+was blocked and in which function, a CPU that others had, or its own execution.
+At the end the causes are added up. It takes the phases of a stock server too,
+and some probes on its functions besides.
+`)
+	flags := addWatchFlags(fs)
+	slower := fs.Duration("slower-than", 10*time.Millisecond, "explain commands that took that `TIME`, from the loop's wake-up to the reply")
+	count := fs.Int("n", 0, "end after so many explanations; 0 is no end")
+	asJSON := fs.Bool("json", false, "one line of JSON per command; times in ns")
+	operands, err := parse(fs, args)
+	if err != nil {
+		return err
+	}
+	if *slower <= 0 {
+		return usagef("--slower-than must be more than 0")
+	}
+	if *count < 0 {
+		return usagef("-n cannot be negative")
+	}
+	opts, list, err := flags.options(operands)
+	if err != nil {
+		return err
+	}
+	opts.SlowerThan, opts.Phases, opts.Turns = *slower, true, true
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out := &whyOutput{Writer: bufio.NewWriter(os.Stdout), json: *asJSON, most: *count, several: len(list) > 1}
+	explainers := map[*target]*bpf.Explainer{}
+	defer func() {
+		for _, e := range explainers {
+			e.Close()
+		}
+	}()
+	explain := func(t *target, all bool) error {
+		list, err := explainers[t].Explain(t.w, all)
+		if err != nil {
+			return err
+		}
+		if err := out.show(t, list); err != nil {
+			return err
+		}
+		if out.full() {
+			cancel()
+		}
+		return out.Flush()
+	}
+	ws := &watching{targets: list, opts: opts}
+	ws.before = func(t *target, pid int) error {
+		if before := explainers[t]; before != nil {
+			before.Close()
+			delete(explainers, t)
+		}
+		e, err := bpf.StartExplainer(pid, *slower)
+		if err == nil {
+			explainers[t] = e
+		}
+		return err
+	}
+	ws.after = func(t *target) error {
+		if err := explain(t, true); err != nil {
+			return err
+		}
+		limits, err := explainers[t].Limits(t.w)
+		ws.noteLimits(t, limits)
+		return err
+	}
+	ws.waiting("explaining slow commands")
+	err = watch(ctx, ws, *flags.duration, drainEvery, func(t *target, r *bpf.CommandRecord) {
+		explainers[t].Add(r)
+	}, func(time.Duration) error {
+		for _, t := range list {
+			if t.w != nil {
+				if err := explain(t, false); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(out.summary(), ws.writeAccounts(out, *asJSON), out.Flush())
+}
+
+// whyOutput shows explanations and adds their causes up.
+type whyOutput struct {
+	*bufio.Writer
+	json    bool
+	most    int  // to be shown, 0 for all
+	several bool // servers
+
+	explained int
+	commands  int           // with those that are alike
+	total     time.Duration // of those that were explained
+	causes    []bpf.Cause
+}
+
+func (o *whyOutput) full() bool { return o.most != 0 && o.explained >= o.most }
+
+func (o *whyOutput) show(t *target, list []bpf.Explanation) error {
+	server := ""
+	if o.several {
+		server = t.String()
+	}
+	for i := range list {
+		if o.full() {
+			return nil
+		}
+		e := &list[i]
+		o.add(e)
+		if o.json {
+			if err := json.NewEncoder(o).Encode(jsonExplanation{recordOf(t, &e.Command), e.Total, e.Alike, jsonCausesOf(e.Causes, e.Total)}); err != nil {
+				return err
+			}
+		} else if _, err := o.WriteString(explanation(server, e)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add adds the causes of an explanation to those of all.
+func (o *whyOutput) add(e *bpf.Explanation) {
+	o.explained++
+	o.commands += 1 + e.Alike
+	o.total += e.Total
+	for _, c := range e.Causes {
+		i := slices.IndexFunc(o.causes, func(d bpf.Cause) bool { return d.Kind == c.Kind && d.What == c.What && d.Client == c.Client })
+		if i < 0 {
+			c.Amount, c.Commands, c.Key = 0, 0, nil // several may have waited for the same
+			o.causes = append(o.causes, c)
+			continue
+		}
+		o.causes[i].Time += c.Time
+		o.causes[i].Blocked += c.Blocked
+		o.causes[i].Function = cmp.Or(o.causes[i].Function, c.Function)
+	}
+}
+
+// Causes beyond these are put together.
+const (
+	clientsShown = 3
+	shareShown   = 0.001
+)
+
+// explanation is a waterfall, and the causes below it.
+func explanation(server string, e *bpf.Explanation) string {
+	var b strings.Builder
+	waterfall(&b, server, &e.Command)
+	b.WriteString("  why\n")
+	writeCauses(&b, e.Causes, e.Total, e.Command.Client)
+	if e.Alike > 0 {
+		fmt.Fprintf(&b, "  and %d more %s of this client in the same turn\n", e.Alike, commandName(e.Command.Name))
+	}
+	b.WriteByte('\n')
+	return b.String()
+}
+
+// writeCauses writes a line for each cause that counts. client is whose command it is
+// about, 0 for no one's.
+func writeCauses(b *strings.Builder, causes []bpf.Cause, total time.Duration, client uint64) {
+	line := func(t time.Duration, text string) {
+		fmt.Fprintf(b, "    %5.1f%% %7s  %s\n", 100*t.Seconds()/max(total.Seconds(), 1e-9), short(t), text)
+	}
+	var small, others time.Duration
+	smaller, behind := 0, 0
+	for i, c := range causes {
+		switch {
+		case i > 0 && c.Time.Seconds() < shareShown*total.Seconds():
+			small += c.Time
+			smaller++
+			continue
+		case c.Kind == bpf.CauseBehind:
+			if behind++; behind > clientsShown {
+				others += c.Time
+				continue
+			}
+		}
+		line(c.Time, causeText(&c, client))
+	}
+	if behind > clientsShown {
+		line(others, fmt.Sprintf("behind %d more", behind-clientsShown))
+	}
+	if smaller > 0 {
+		line(small, fmt.Sprintf("%d smaller causes", smaller))
+	}
+}
+
+var workTexts = map[string]string{
+	bpf.WorkCron.String():    "serverCron, what the server does at regular times",
+	bpf.WorkExpire.String():  "deleting expired keys",
+	bpf.WorkRehash.String():  "rehashing a database",
+	bpf.WorkEvict.String():   "evicting keys: maxmemory is reached",
+	bpf.WorkAppend.String():  "writing the append-only file",
+	bpf.WorkFork.String():    "forking a child process",
+	bpf.WorkDefrag.String():  "active defragmentation",
+	bpf.WorkStopped.String(): "stopped by Go's runtime, for garbage collection as a rule",
+	bpf.WorkReplies.String(): "writing the replies of the turn",
+}
+
+var ownTexts = map[string]string{
+	bpf.PhaseRead.String():  "reading it",
+	bpf.PhaseParse.String(): "parsing it",
+	bpf.PhaseCall.String():  "its own execution",
+	bpf.PhaseWrite.String(): "writing its reply",
+}
+
+// causeText is a cause in words.
+func causeText(c *bpf.Cause, client uint64) string {
+	var b strings.Builder
+	switch c.Kind {
+	case bpf.CauseOwn:
+		b.WriteString(ownTexts[c.What])
+	case bpf.CauseBehind:
+		b.WriteString("behind ")
+		if c.Commands > 1 {
+			fmt.Fprintf(&b, "%d ", c.Commands)
+		}
+		b.WriteString(commandName(c.What))
+		if c.KeyLen > 0 && len(c.Key) > 0 {
+			fmt.Fprintf(&b, " %s", quoteKey(c.Key, c.KeyLen))
+		}
+		if c.Client == client {
+			b.WriteString(" of its own pipeline")
+		} else {
+			fmt.Fprintf(&b, " of client %d", c.Client)
+		}
+	case bpf.CauseWork:
+		b.WriteString(workTexts[c.What])
+		if c.Amount > 0 {
+			fmt.Fprintf(&b, ", %d keys", c.Amount)
+		}
+	case bpf.CauseBlocked:
+		fmt.Fprintf(&b, "blocked: %s, in %s", c.What, cmp.Or(c.Function, "an unknown function"))
+		return b.String()
+	case bpf.CauseQueue:
+		b.WriteString("waiting for a CPU")
+	case bpf.CauseStopped:
+		b.WriteString("stopped by a signal or a debugger")
+		return b.String()
+	default:
+		b.WriteString("the event loop itself, or what was not seen of it")
+	}
+	if c.Blocked > 0 {
+		fmt.Fprintf(&b, "; %s of it blocked in %s", short(c.Blocked), cmp.Or(c.Function, "an unknown function"))
+	}
+	return b.String()
+}
+
+// jsonExplanation is an explanation as --json shows it. Times are ns.
+type jsonExplanation struct {
+	jsonRecord
+	Total time.Duration `json:"total"`
+	Alike int           `json:"alike"`
+	Why   []jsonCause   `json:"why"`
+}
+
+type jsonCause struct {
+	Cause    bpf.CauseKind `json:"cause"`
+	What     string        `json:"what,omitempty"`
+	Client   uint64        `json:"client,omitempty"`
+	Commands int           `json:"commands,omitempty"`
+	Key      string        `json:"key,omitempty"`
+	Amount   int64         `json:"amount,omitempty"`
+	Time     time.Duration `json:"time"`
+	Share    float64       `json:"share"`
+	Blocked  time.Duration `json:"blocked,omitempty"`
+	Function string        `json:"function,omitempty"`
+}
+
+func jsonCausesOf(causes []bpf.Cause, total time.Duration) []jsonCause {
+	list := make([]jsonCause, 0, len(causes))
+	for _, c := range causes {
+		list = append(list, jsonCause{c.Kind, c.What, c.Client, c.Commands, string(c.Key), c.Amount,
+			c.Time, c.Time.Seconds() / max(total.Seconds(), 1e-9), c.Blocked, c.Function})
+	}
+	return list
+}
+
+// summary adds up what was explained.
+func (o *whyOutput) summary() error {
+	slices.SortStableFunc(o.causes, func(a, b bpf.Cause) int { return cmp.Compare(b.Time, a.Time) })
+	if o.json {
+		return json.NewEncoder(o).Encode(struct {
+			Slow      int           `json:"slow_commands"`
+			Explained int           `json:"explained"`
+			Total     time.Duration `json:"total"`
+			Why       []jsonCause   `json:"why"`
+		}{o.commands, o.explained, o.total, jsonCausesOf(o.causes, o.total)})
+	}
+	if o.commands == 0 {
+		return nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d of %d slow commands explained, %s in all\n", o.explained, o.commands, short(o.total))
+	writeCauses(&b, o.causes, o.total, 0)
+	b.WriteByte('\n')
+	_, err := io.WriteString(o, b.String())
+	return err
+}
