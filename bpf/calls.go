@@ -71,12 +71,16 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 	if start.Site.Cost == CostNone {
 		return fmt.Errorf("%s: call cannot be probed: %s", exe.name, start.Site.Reason)
 	}
-	// Each call asks once, at its end, how much memory is in use. A probe there leaves
-	// the stack as it is, which a return probe, that works everywhere, does not.
+	// Each call asks once, at its end, how much memory is in use, and then has something
+	// to do after the command. A probe there leaves the stack as it is, which a return
+	// probe, that works everywhere, does not.
 	end := callProbe{program: callsProgCallEnd, at: probes{offsets: []uint64{start.Site.File}, returns: true, cost: costReturn}}
-	if used, err := exe.cFunction("zmalloc_used_memory"); err == nil && !opts.Returns {
-		if off, ok := exe.callTo(call, used); ok {
-			end.at = probes{offsets: []uint64{off}, cost: CostEmulated}
+	for _, name := range []string{"zmalloc_used_memory", "afterCommand"} {
+		if called, err := exe.cFunction(name); err == nil && !opts.Returns {
+			if off, ok := exe.callTo(call, called); ok {
+				end.at = probes{offsets: []uint64{off}, cost: CostEmulated}
+				break
+			}
 		}
 	}
 	s.probes = append(s.probes, end)
@@ -109,17 +113,28 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 		s.server = server + bias
 	}
 
-	more := []struct {
+	type functionProbe struct {
 		to                         *[]callProbe
 		program, function, without string
-	}{
+	}
+	more := []functionProbe{
 		{&s.probes, callsProgErrorReply, "afterErrorReply", "failed and refused commands are not seen"},
 		{&s.probes, callsProgClientBlocks, "blockClient", "commands that began to wait are not told apart"},
-		{&s.phases, callsProgReadStart, "readQueryFromClient", "when a command was read is not seen"},
-		{&s.phases, callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen"},
 	}
-	if !opts.Phases {
-		more = more[:2]
+	if s.layout != nil && s.layout.countedWhenDone {
+		more = append(more, functionProbe{&s.probes, callsProgUnblocked, "updateStatsOnUnblock", "clients that wait in vain are not seen"})
+	}
+	if opts.Phases {
+		threads, err := s.readingThreads()
+		if err != nil {
+			return err
+		}
+		if threads > 1 {
+			s.limit("when a command was read is not seen: %d threads read (io-threads)", threads)
+		} else {
+			more = append(more, functionProbe{&s.phases, callsProgReadStart, "readQueryFromClient", "when a command was read is not seen"})
+		}
+		more = append(more, functionProbe{&s.phases, callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen"})
 	}
 	for _, m := range more {
 		f, err := exe.cFunction(m.function)
@@ -354,6 +369,20 @@ func (s *callSource) counts(calls, errors *uint64) error {
 	return s.read(s.server+s.layout.serverErrors, errors)
 }
 
+// readingThreads is how many threads read from clients, where it is known.
+func (s *callSource) readingThreads() (n int32, err error) {
+	if s.server == 0 {
+		return 0, nil
+	}
+	if at := s.layout.serverIORead; at != 0 {
+		if err := s.read(s.server+at, &n); err != nil || n == 0 {
+			return 0, err
+		}
+	}
+	err = s.read(s.server+s.layout.serverIOThreads, &n)
+	return n, err
+}
+
 func (s *callSource) read(addr uint64, v any) error {
 	raw := make([]byte, binary.Size(v))
 	if _, err := s.mem.ReadAt(raw, int64(addr)); err != nil {
@@ -442,10 +471,10 @@ func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) 
 }
 
 func (s *callSource) hits(coll *ebpf.Collection) (hits uint64, err error) {
-	var starts, ends, errs, reads, wakes, replies, blocks uint64
-	err = readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends, callsVarErrors: &errs,
-		callsVarReads: &reads, callsVarWakes: &wakes, callsVarReplies: &replies, callsVarBlocks: &blocks})
-	return starts + ends + errs + reads + wakes + replies + blocks, err
+	var starts, ends, errs, reads, wakes, replies, blocks, unblocks uint64
+	err = readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends, callsVarErrors: &errs, callsVarReads: &reads,
+		callsVarWakes: &wakes, callsVarReplies: &replies, callsVarBlocks: &blocks, callsVarUnblocks: &unblocks})
+	return starts + ends + errs + reads + wakes + replies + blocks + unblocks, err
 }
 
 // enough is after how many of something a probe that must have been hit with it,
@@ -489,7 +518,7 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 	}
 	for id := range min(int(commands), maxCommands) {
 		if s.name(coll, id) == "" && !gone {
-			all = append(all, fmt.Sprintf("the name of a command cannot be read: the structures of %s are not those of Redis %s", s.target.exe, s.layout.version))
+			all = append(all, fmt.Sprintf("the name of a command cannot be read: the structures of %s are not those of %v", s.target.exe, s.layout))
 			break
 		}
 	}

@@ -66,7 +66,9 @@ type callsThread struct {
 		Counted uint64
 		Command callsCommand
 	}
-	Client [1024]uint8
+	WaitingClient uint64
+	WaitingError  [16]uint8
+	Client        [1024]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -90,9 +92,13 @@ const (
 	callsProgReadStart        = "read_start"
 	callsProgRepliesEnd       = "replies_end"
 	callsProgRepliesStart     = "replies_start"
+	callsProgUnblocked        = "unblocked"
 	callsVarBeganUnseen       = "began_unseen"
 	callsVarBegun             = "begun"
 	callsVarBlocks            = "blocks"
+	callsVarCallAgain         = "call_again"
+	callsVarCallStats         = "call_stats"
+	callsVarClientAgain       = "client_again"
 	callsVarClientArgc        = "client_argc"
 	callsVarClientArgv        = "client_argv"
 	callsVarClientBufpos      = "client_bufpos"
@@ -100,15 +106,18 @@ const (
 	callsVarClientFlags       = "client_flags"
 	callsVarClientHead        = "client_head"
 	callsVarClientId          = "client_id"
+	callsVarClientLastCmd     = "client_last_cmd"
+	callsVarClientOutput      = "client_output"
 	callsVarClientRealCmd     = "client_real_cmd"
 	callsVarClientReply       = "client_reply"
 	callsVarClientReplyBytes  = "client_reply_bytes"
-	callsVarCommandKeySpec    = "command_key_spec"
+	callsVarCommandKeySpecs   = "command_key_specs"
 	callsVarCommandsCountdown = "commands_countdown"
 	callsVarCommandsDropped   = "commands_dropped"
 	callsVarCommandsFiltered  = "commands_filtered"
 	callsVarCommandsKnown     = "commands_known"
 	callsVarCommandsSent      = "commands_sent"
+	callsVarCountedWhenDone   = "counted_when_done"
 	callsVarEndedUnseen       = "ended_unseen"
 	callsVarEnds              = "ends"
 	callsVarErrors            = "errors"
@@ -123,6 +132,8 @@ const (
 	callsVarLedgerUsed        = "ledger_used"
 	callsVarLoopThread        = "loop_thread"
 	callsVarManyThreads       = "many_threads"
+	callsVarObjectEmbeds      = "object_embeds"
+	callsVarObjectExpires     = "object_expires"
 	callsVarOneIn             = "one_in"
 	callsVarOtherErrors       = "other_errors"
 	callsVarRarer             = "rarer"
@@ -144,6 +155,7 @@ const (
 	callsVarTooDeep           = "too_deep"
 	callsVarTurnKept          = "turn_kept"
 	callsVarTurnWake          = "turn_wake"
+	callsVarUnblocks          = "unblocks"
 	callsVarUncounted         = "uncounted"
 	callsVarWakes             = "wakes"
 )
@@ -199,6 +211,7 @@ type callsProgramSpecs struct {
 	ReadStart    *ebpf.ProgramSpec `ebpf:"read_start"`
 	RepliesEnd   *ebpf.ProgramSpec `ebpf:"replies_end"`
 	RepliesStart *ebpf.ProgramSpec `ebpf:"replies_start"`
+	Unblocked    *ebpf.ProgramSpec `ebpf:"unblocked"`
 }
 
 // callsMapSpecs contains maps before they are loaded into the kernel.
@@ -222,6 +235,9 @@ type callsVariableSpecs struct {
 	BeganUnseen       *ebpf.VariableSpec `ebpf:"began_unseen"`
 	Begun             *ebpf.VariableSpec `ebpf:"begun"`
 	Blocks            *ebpf.VariableSpec `ebpf:"blocks"`
+	CallAgain         *ebpf.VariableSpec `ebpf:"call_again"`
+	CallStats         *ebpf.VariableSpec `ebpf:"call_stats"`
+	ClientAgain       *ebpf.VariableSpec `ebpf:"client_again"`
 	ClientArgc        *ebpf.VariableSpec `ebpf:"client_argc"`
 	ClientArgv        *ebpf.VariableSpec `ebpf:"client_argv"`
 	ClientBufpos      *ebpf.VariableSpec `ebpf:"client_bufpos"`
@@ -229,15 +245,18 @@ type callsVariableSpecs struct {
 	ClientFlags       *ebpf.VariableSpec `ebpf:"client_flags"`
 	ClientHead        *ebpf.VariableSpec `ebpf:"client_head"`
 	ClientId          *ebpf.VariableSpec `ebpf:"client_id"`
+	ClientLastCmd     *ebpf.VariableSpec `ebpf:"client_last_cmd"`
+	ClientOutput      *ebpf.VariableSpec `ebpf:"client_output"`
 	ClientRealCmd     *ebpf.VariableSpec `ebpf:"client_real_cmd"`
 	ClientReply       *ebpf.VariableSpec `ebpf:"client_reply"`
 	ClientReplyBytes  *ebpf.VariableSpec `ebpf:"client_reply_bytes"`
-	CommandKeySpec    *ebpf.VariableSpec `ebpf:"command_key_spec"`
+	CommandKeySpecs   *ebpf.VariableSpec `ebpf:"command_key_specs"`
 	CommandsCountdown *ebpf.VariableSpec `ebpf:"commands_countdown"`
 	CommandsDropped   *ebpf.VariableSpec `ebpf:"commands_dropped"`
 	CommandsFiltered  *ebpf.VariableSpec `ebpf:"commands_filtered"`
 	CommandsKnown     *ebpf.VariableSpec `ebpf:"commands_known"`
 	CommandsSent      *ebpf.VariableSpec `ebpf:"commands_sent"`
+	CountedWhenDone   *ebpf.VariableSpec `ebpf:"counted_when_done"`
 	EndedUnseen       *ebpf.VariableSpec `ebpf:"ended_unseen"`
 	Ends              *ebpf.VariableSpec `ebpf:"ends"`
 	Errors            *ebpf.VariableSpec `ebpf:"errors"`
@@ -252,6 +271,8 @@ type callsVariableSpecs struct {
 	LedgerUsed        *ebpf.VariableSpec `ebpf:"ledger_used"`
 	LoopThread        *ebpf.VariableSpec `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.VariableSpec `ebpf:"many_threads"`
+	ObjectEmbeds      *ebpf.VariableSpec `ebpf:"object_embeds"`
+	ObjectExpires     *ebpf.VariableSpec `ebpf:"object_expires"`
 	OneIn             *ebpf.VariableSpec `ebpf:"one_in"`
 	OtherErrors       *ebpf.VariableSpec `ebpf:"other_errors"`
 	Rarer             *ebpf.VariableSpec `ebpf:"rarer"`
@@ -273,6 +294,7 @@ type callsVariableSpecs struct {
 	TooDeep           *ebpf.VariableSpec `ebpf:"too_deep"`
 	TurnKept          *ebpf.VariableSpec `ebpf:"turn_kept"`
 	TurnWake          *ebpf.VariableSpec `ebpf:"turn_wake"`
+	Unblocks          *ebpf.VariableSpec `ebpf:"unblocks"`
 	Uncounted         *ebpf.VariableSpec `ebpf:"uncounted"`
 	Wakes             *ebpf.VariableSpec `ebpf:"wakes"`
 }
@@ -327,6 +349,9 @@ type callsVariables struct {
 	BeganUnseen       *ebpf.Variable `ebpf:"began_unseen"`
 	Begun             *ebpf.Variable `ebpf:"begun"`
 	Blocks            *ebpf.Variable `ebpf:"blocks"`
+	CallAgain         *ebpf.Variable `ebpf:"call_again"`
+	CallStats         *ebpf.Variable `ebpf:"call_stats"`
+	ClientAgain       *ebpf.Variable `ebpf:"client_again"`
 	ClientArgc        *ebpf.Variable `ebpf:"client_argc"`
 	ClientArgv        *ebpf.Variable `ebpf:"client_argv"`
 	ClientBufpos      *ebpf.Variable `ebpf:"client_bufpos"`
@@ -334,15 +359,18 @@ type callsVariables struct {
 	ClientFlags       *ebpf.Variable `ebpf:"client_flags"`
 	ClientHead        *ebpf.Variable `ebpf:"client_head"`
 	ClientId          *ebpf.Variable `ebpf:"client_id"`
+	ClientLastCmd     *ebpf.Variable `ebpf:"client_last_cmd"`
+	ClientOutput      *ebpf.Variable `ebpf:"client_output"`
 	ClientRealCmd     *ebpf.Variable `ebpf:"client_real_cmd"`
 	ClientReply       *ebpf.Variable `ebpf:"client_reply"`
 	ClientReplyBytes  *ebpf.Variable `ebpf:"client_reply_bytes"`
-	CommandKeySpec    *ebpf.Variable `ebpf:"command_key_spec"`
+	CommandKeySpecs   *ebpf.Variable `ebpf:"command_key_specs"`
 	CommandsCountdown *ebpf.Variable `ebpf:"commands_countdown"`
 	CommandsDropped   *ebpf.Variable `ebpf:"commands_dropped"`
 	CommandsFiltered  *ebpf.Variable `ebpf:"commands_filtered"`
 	CommandsKnown     *ebpf.Variable `ebpf:"commands_known"`
 	CommandsSent      *ebpf.Variable `ebpf:"commands_sent"`
+	CountedWhenDone   *ebpf.Variable `ebpf:"counted_when_done"`
 	EndedUnseen       *ebpf.Variable `ebpf:"ended_unseen"`
 	Ends              *ebpf.Variable `ebpf:"ends"`
 	Errors            *ebpf.Variable `ebpf:"errors"`
@@ -357,6 +385,8 @@ type callsVariables struct {
 	LedgerUsed        *ebpf.Variable `ebpf:"ledger_used"`
 	LoopThread        *ebpf.Variable `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.Variable `ebpf:"many_threads"`
+	ObjectEmbeds      *ebpf.Variable `ebpf:"object_embeds"`
+	ObjectExpires     *ebpf.Variable `ebpf:"object_expires"`
 	OneIn             *ebpf.Variable `ebpf:"one_in"`
 	OtherErrors       *ebpf.Variable `ebpf:"other_errors"`
 	Rarer             *ebpf.Variable `ebpf:"rarer"`
@@ -378,6 +408,7 @@ type callsVariables struct {
 	TooDeep           *ebpf.Variable `ebpf:"too_deep"`
 	TurnKept          *ebpf.Variable `ebpf:"turn_kept"`
 	TurnWake          *ebpf.Variable `ebpf:"turn_wake"`
+	Unblocks          *ebpf.Variable `ebpf:"unblocks"`
 	Uncounted         *ebpf.Variable `ebpf:"uncounted"`
 	Wakes             *ebpf.Variable `ebpf:"wakes"`
 }
@@ -395,6 +426,7 @@ type callsPrograms struct {
 	ReadStart    *ebpf.Program `ebpf:"read_start"`
 	RepliesEnd   *ebpf.Program `ebpf:"replies_end"`
 	RepliesStart *ebpf.Program `ebpf:"replies_start"`
+	Unblocked    *ebpf.Program `ebpf:"unblocked"`
 }
 
 func (p *callsPrograms) Close() error {
@@ -408,6 +440,7 @@ func (p *callsPrograms) Close() error {
 		p.ReadStart,
 		p.RepliesEnd,
 		p.RepliesStart,
+		p.Unblocked,
 	)
 }
 

@@ -25,6 +25,20 @@ func newStockServer(t testing.TB) *redisServer {
 	return startRedisServer(t, "redis-server", "--save", "")
 }
 
+// newValkeyServer starts a valkey-server.
+func newValkeyServer(t testing.TB) *redisServer {
+	t.Helper()
+	needEBPF(t)
+	return startRedisServer(t, require.Valkey(t), "--save", "")
+}
+
+// withStockServers runs a test with each stock server of which the structures are
+// known.
+func withStockServers(t *testing.T, test func(*testing.T, *redisServer)) {
+	t.Run("redis-server", func(t *testing.T) { test(t, newStockServer(t)) })
+	t.Run("valkey-server", func(t *testing.T) { test(t, newValkeyServer(t)) })
+}
+
 func describe(r CommandRecord) string {
 	s := fmt.Sprintf("%s %q %d args %d bytes", r.Name, r.FirstKey(), r.Args, r.ReplyBytes)
 	if r.Flags&2 != 0 {
@@ -37,8 +51,9 @@ func describe(r CommandRecord) string {
 }
 
 // What is read from the server's memory must be what was sent.
-func TestStockRecords(t *testing.T) {
-	s := newStockServer(t)
+func TestStockRecords(t *testing.T) { withStockServers(t, testStockRecords) }
+
+func testStockRecords(t *testing.T, s *redisServer) {
 	c := s.dial(t)
 	id := c.do("CLIENT ID")
 	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1, Failed: true, Phases: true, Sizes: true})
@@ -136,7 +151,11 @@ func (s *redisServer) mixedLoad(t *testing.T) (stop func()) {
 	batch := strings.Repeat(strings.Join(lines, "\r\n")+"\r\n", 10)
 	done := make(chan struct{})
 	var wait sync.WaitGroup
-	for range 4 {
+	for _, last := range []string{
+		"BLPOP queue 0.001", // in vain, or served by the next
+		"RPUSH queue x\r\nDEL queue",
+		"PING", "PING",
+	} {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
 		if err != nil {
 			t.Fatal(err)
@@ -150,7 +169,7 @@ func (s *redisServer) mixedLoad(t *testing.T) (stop func()) {
 					return
 				default:
 				}
-				fmt.Fprintf(conn, "%sECHO end%d\r\n", batch, n)
+				fmt.Fprintf(conn, "%s%s\r\nECHO end%d\r\n", batch, last, n)
 				for end := fmt.Sprintf("end%d\r\n", n); ; {
 					line, err := in.ReadString('\n')
 					if err != nil {
@@ -169,7 +188,10 @@ func (s *redisServer) mixedLoad(t *testing.T) (stop func()) {
 // Attached and detached under load, all that the server counts meanwhile is
 // accounted for, to the single command.
 func TestStockCommandsAddUpUnderLoad(t *testing.T) {
-	s := newStockServer(t)
+	withStockServers(t, testStockCommandsAddUpUnderLoad)
+}
+
+func testStockCommandsAddUpUnderLoad(t *testing.T, s *redisServer) {
 	stop := s.mixedLoad(t)
 	defer stop()
 	watch := func(opts CommandOptions, least uint64) {
@@ -195,10 +217,14 @@ func TestStockCommandsAddUpUnderLoad(t *testing.T) {
 			t.Errorf("%+v: missed %d", opts, got.Missed)
 		}
 	}
-	watch(CommandOptions{OneIn: 100}, 200_000)
-	watch(CommandOptions{OneIn: 7, Phases: true}, 200_000)
-	watch(CommandOptions{Returns: true}, 200_000)
-	for range 10 { // again and again, for the moment of attaching and detaching differs
+	least, times := uint64(100_000), 10
+	if testing.Short() {
+		least, times = 10_000, 3
+	}
+	watch(CommandOptions{OneIn: 100}, least)
+	watch(CommandOptions{OneIn: 7, Phases: true}, least)
+	watch(CommandOptions{Returns: true}, least)
+	for range times { // again and again, for the moment of attaching and detaching differs
 		watch(CommandOptions{}, 1000)
 		watch(CommandOptions{Returns: true}, 1000)
 	}
@@ -207,7 +233,10 @@ func TestStockCommandsAddUpUnderLoad(t *testing.T) {
 // Watched from rest to rest, every command has the calls and refusals that INFO
 // commandstats gives it.
 func TestStockCommandsEqualCommandstats(t *testing.T) {
-	s := newStockServer(t)
+	withStockServers(t, testStockCommandsEqualCommandstats)
+}
+
+func testStockCommandsEqualCommandstats(t *testing.T, s *redisServer) {
 	c := s.dial(t)
 	w := watchCommands(t, CommandOptions{PID: s.Process.Pid})
 	calls, refused := c.commandstats()
@@ -247,12 +276,94 @@ func TestStockCommandsEqualCommandstats(t *testing.T) {
 	}
 }
 
+// A blocked client's command is one call, seen with the client and the key, when it
+// begins to wait or when it is done.
+func TestStockBlockedClients(t *testing.T) { withStockServers(t, testStockBlockedClients) }
+
+func testStockBlockedClients(t *testing.T, s *redisServer) {
+	whenDone := s.layout(t).countedWhenDone
+	waiting, other := s.dial(t), s.dial(t)
+	id := waiting.do("CLIENT ID")
+	other.do("SET string x")
+	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1, Failed: true, Phases: true})
+	before, _ := other.commandstats()
+	for _, test := range []struct {
+		block, serve, want, wantWhenDone string
+	}{
+		{"BLPOP list 0", "RPUSH list x", `BLPOP "list" 3 args 0 bytes`, `BLPOP "list" 3 args 21 bytes`},
+		{"BLPOP list 0.01", "", `BLPOP "list" 3 args 0 bytes`, `BLPOP "list" 3 args 0 bytes`},
+		{"BLPOP list 0", "CLIENT UNBLOCK " + id[1:] + " ERROR", `BLPOP "list" 3 args 0 bytes`, `BLPOP "list" 3 args 0 bytes UNBLOCKED`},
+		{"BLMOVE list string LEFT LEFT 0", "RPUSH list x", `BLMOVE "list" 6 args 0 bytes`, `BLMOVE "list" 6 args 68 bytes WRONGTYPE`},
+		{"XREAD BLOCK 0 STREAMS stream $", "XADD stream * f v", `XREAD "" 6 args 0 bytes`, `XREAD "" 6 args`},
+	} {
+		waiting.send(test.block)
+		if test.serve != "" {
+			until(t, "blocked", func() bool { return strings.Contains(other.do("INFO clients"), "blocked_clients:1\r") })
+			other.do(test.serve)
+		}
+		waiting.reply()
+		other.do("DEL list")
+		waiting.send("PING")
+		for line := ""; line != "+PONG"; {
+			line = waiting.reply()
+		}
+		name, _, _ := strings.Cut(test.block, " ")
+		var got []CommandRecord
+		until(t, name, func() bool {
+			for _, r := range w.records(t) {
+				if r.Name == name {
+					got = append(got, r)
+				}
+			}
+			return len(got) > 0
+		})
+		want := test.want
+		if whenDone {
+			want = test.wantWhenDone
+		}
+		if len(got) != 1 || !strings.HasPrefix(describe(got[0]), want) {
+			t.Fatalf("%s:\n got %v\nwant %s", test.block, got, want)
+		}
+		if r := got[0]; fmt.Sprintf(":%d", r.Client) != id || r.Flags&4 == 0 || whenDone && r.Wake != 0 {
+			t.Errorf("%s, %s: %+v", test.block, id, r.Command)
+		}
+	}
+	after, _ := other.commandstats()
+	if err := w.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	_, stats := w.checkSums(t)
+	for _, name := range []string{"blpop", "blmove", "xread"} {
+		if want := after[name] - before[name]; stats[name].Calls != want || want == 0 {
+			t.Errorf("%s: %d calls, INFO says %d", name, stats[name].Calls, want)
+		}
+	}
+}
+
+func (s *redisServer) layout(t *testing.T) *serverLayout {
+	t.Helper()
+	target, err := openProcess(s.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.close()
+	source, err := newCallSource(target, CommandOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.close()
+	return source.layout
+}
+
 // Where the structures are not known, the functions tell the commands apart.
 func TestStockServerOfUnknownVersion(t *testing.T) {
 	known := serverLayouts
 	serverLayouts = nil
 	t.Cleanup(func() { serverLayouts = known })
-	s := newStockServer(t)
+	withStockServers(t, testStockServerOfUnknownVersion)
+}
+
+func testStockServerOfUnknownVersion(t *testing.T, s *redisServer) {
 	c := s.dial(t)
 	w := watchCommands(t, CommandOptions{PID: s.Process.Pid})
 	for range 300 {
@@ -335,7 +446,10 @@ func (s *callSource) site(t *testing.T, function string) uint64 {
 
 // A probe that is never hit, although it should have been, is said to be.
 func TestStockServerWithFunctionsThatAreNotEntered(t *testing.T) {
-	s := newStockServer(t)
+	withStockServers(t, testStockServerWithFunctionsThatAreNotEntered)
+}
+
+func testStockServerWithFunctionsThatAreNotEntered(t *testing.T, s *redisServer) {
 	c := s.dial(t)
 	source, coll := watchCalls(t, s.Process.Pid, func(source *callSource, _ map[string]any) {
 		for _, all := range [][]callProbe{source.probes, source.phases} {
@@ -364,7 +478,10 @@ func TestStockServerWithFunctionsThatAreNotEntered(t *testing.T) {
 
 // What other servers and kernels need, on this one.
 func TestStockCommandsSeenOtherwise(t *testing.T) {
-	s := newStockServer(t)
+	withStockServers(t, testStockCommandsSeenOtherwise)
+}
+
+func testStockCommandsSeenOtherwise(t *testing.T, s *redisServer) {
 	c := s.dial(t)
 	for _, test := range []struct {
 		name   string
@@ -392,6 +509,46 @@ func TestStockCommandsSeenOtherwise(t *testing.T) {
 			}
 			if ends != 5 || refused != 1 || totals.Missed != 0 || totals.CallsBefore+5 != calls {
 				t.Errorf("%d ends, %d refused, %+v; the server counts %d", ends, refused, totals, calls)
+			}
+		})
+	}
+}
+
+// Where other threads read, the calls are seen all the same.
+func TestStockServersWithIOThreads(t *testing.T) {
+	needEBPF(t)
+	for _, test := range []struct {
+		name  string
+		start func() *redisServer
+	}{
+		{"redis-server", func() *redisServer {
+			require.Tool(t, "redis")
+			return startRedisServer(t, "redis-server", "--save", "", "--io-threads", "2", "--io-threads-do-reads", "yes")
+		}},
+		{"valkey-server", func() *redisServer {
+			return startRedisServer(t, require.Valkey(t), "--save", "", "--io-threads", "2", "--events-per-io-thread", "0")
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := test.start()
+			stop := s.mixedLoad(t)
+			defer stop()
+			w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1000, Phases: true})
+			until(t, "commands", func() bool { return w.totals(t).Seen > 5000 })
+			if err := w.Detach(); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.totals(t); got.Seen != got.Sent+got.Filtered+got.Dropped || got.Missed > 3 {
+				t.Errorf("%+v", got)
+			}
+			for _, r := range w.records(t) {
+				if r.ReadStart != 0 {
+					t.Errorf("%+v", r)
+				}
+			}
+			limits, err := w.Limits()
+			if err != nil || len(limits) == 0 || !strings.Contains(limits[0], "2 threads read") {
+				t.Errorf("%q %v", limits, err)
 			}
 		})
 	}

@@ -119,12 +119,14 @@ func (l *labeler) findClient(exe *image) (at map[string]any, err error) {
 	}
 	at = l.layout.labelConstants()
 	at[profileVarCurrentClientAddr] = server + bias + l.layout.serverCurrentClient
-	if lua, _, err := exe.object("lctx"); err == nil {
+	if executing := l.layout.serverExecutingClient; executing != 0 {
+		at[profileVarScriptClientAddr] = server + bias + executing
+	} else if lua, _, err := exe.object("lctx"); err == nil {
 		at[profileVarScriptClientAddr] = lua + bias + l.layout.scriptClient
 	}
 	// While it lives; commands that are parts of others are elsewhere, and read at
 	// the end.
-	table, size, err := exe.object("redisCommandTable")
+	table, size, err := exe.object(l.layout.table)
 	if err != nil {
 		return nil, err
 	}

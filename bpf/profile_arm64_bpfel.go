@@ -94,7 +94,7 @@ const (
 	profileVarAtArgc               = "at_argc"
 	profileVarAtArgv               = "at_argv"
 	profileVarAtCmd                = "at_cmd"
-	profileVarAtKeySpec            = "at_key_spec"
+	profileVarAtKeySpecs           = "at_key_specs"
 	profileVarAtRealCmd            = "at_real_cmd"
 	profileVarCurrentClientAddr    = "current_client_addr"
 	profileVarCutStacks            = "cut_stacks"
@@ -108,6 +108,8 @@ const (
 	profileVarLabelUnread          = "label_unread"
 	profileVarLostFull             = "lost_full"
 	profileVarMaxTexts             = "max_texts"
+	profileVarObjectEmbeds         = "object_embeds"
+	profileVarObjectExpires        = "object_expires"
 	profileVarRunningAddr          = "running_addr"
 	profileVarScriptClientAddr     = "script_client_addr"
 	profileVarTargetNsDev          = "target_ns_dev"
@@ -183,7 +185,7 @@ type profileVariableSpecs struct {
 	AtArgc            *ebpf.VariableSpec `ebpf:"at_argc"`
 	AtArgv            *ebpf.VariableSpec `ebpf:"at_argv"`
 	AtCmd             *ebpf.VariableSpec `ebpf:"at_cmd"`
-	AtKeySpec         *ebpf.VariableSpec `ebpf:"at_key_spec"`
+	AtKeySpecs        *ebpf.VariableSpec `ebpf:"at_key_specs"`
 	AtRealCmd         *ebpf.VariableSpec `ebpf:"at_real_cmd"`
 	CurrentClientAddr *ebpf.VariableSpec `ebpf:"current_client_addr"`
 	CutStacks         *ebpf.VariableSpec `ebpf:"cut_stacks"`
@@ -197,6 +199,8 @@ type profileVariableSpecs struct {
 	LabelUnread       *ebpf.VariableSpec `ebpf:"label_unread"`
 	LostFull          *ebpf.VariableSpec `ebpf:"lost_full"`
 	MaxTexts          *ebpf.VariableSpec `ebpf:"max_texts"`
+	ObjectEmbeds      *ebpf.VariableSpec `ebpf:"object_embeds"`
+	ObjectExpires     *ebpf.VariableSpec `ebpf:"object_expires"`
 	RunningAddr       *ebpf.VariableSpec `ebpf:"running_addr"`
 	ScriptClientAddr  *ebpf.VariableSpec `ebpf:"script_client_addr"`
 	TargetNsDev       *ebpf.VariableSpec `ebpf:"target_ns_dev"`
@@ -252,7 +256,7 @@ type profileVariables struct {
 	AtArgc            *ebpf.Variable `ebpf:"at_argc"`
 	AtArgv            *ebpf.Variable `ebpf:"at_argv"`
 	AtCmd             *ebpf.Variable `ebpf:"at_cmd"`
-	AtKeySpec         *ebpf.Variable `ebpf:"at_key_spec"`
+	AtKeySpecs        *ebpf.Variable `ebpf:"at_key_specs"`
 	AtRealCmd         *ebpf.Variable `ebpf:"at_real_cmd"`
 	CurrentClientAddr *ebpf.Variable `ebpf:"current_client_addr"`
 	CutStacks         *ebpf.Variable `ebpf:"cut_stacks"`
@@ -266,6 +270,8 @@ type profileVariables struct {
 	LabelUnread       *ebpf.Variable `ebpf:"label_unread"`
 	LostFull          *ebpf.Variable `ebpf:"lost_full"`
 	MaxTexts          *ebpf.Variable `ebpf:"max_texts"`
+	ObjectEmbeds      *ebpf.Variable `ebpf:"object_embeds"`
+	ObjectExpires     *ebpf.Variable `ebpf:"object_expires"`
 	RunningAddr       *ebpf.Variable `ebpf:"running_addr"`
 	ScriptClientAddr  *ebpf.Variable `ebpf:"script_client_addr"`
 	TargetNsDev       *ebpf.Variable `ebpf:"target_ns_dev"`

@@ -26,11 +26,13 @@ volatile const __u32 client_flags;
 volatile const __u32 client_argc;
 volatile const __u32 client_argv;
 volatile const __u32 client_cmd;
+volatile const __u32 client_last_cmd;
 volatile const __u32 client_real_cmd;
 volatile const __u32 client_reply;
 volatile const __u32 client_reply_bytes;
 volatile const __u32 client_bufpos;
-volatile const __u32 command_key_spec;
+volatile const __u32 client_output; // 0 for none
+volatile const __u32 command_key_specs;
 volatile const __u64 server_calls; // address of the server's count of calls; 0 for none
 // Address of the server's count of calls under way, when the end of those that
 // began earlier will not be seen; 0 for none.
@@ -39,8 +41,20 @@ volatile const __u64 server_nesting;
 // Measure replies, which takes another read at a command's end.
 volatile const __u8 reply_sizes;
 
-// Flags of call's argument, and of a client (server.h, the same since Redis 3).
-#define CMD_CALL_STATS (1 << 1)
+// A flag of call's argument: that INFO commandstats counts the call; 0 when it counts
+// all.
+volatile const __u64 call_stats;
+// A flag of call's argument or of the client: that it had been blocked in this
+// command, which is called again.
+volatile const __u64 call_again, client_again;
+// INFO commandstats counts the command of a blocked client when it is done.
+volatile const __u8 counted_when_done;
+
+// Flags of an object: that it contains its value, not a pointer to it, and that an
+// expiry time comes before that.
+volatile const __u64 object_embeds, object_expires;
+
+// A flag of a client (server.h, the same since Redis 3).
 #define CLIENT_BLOCKED (1 << 4)
 
 // A call under way.
@@ -60,6 +74,9 @@ struct thread {
 	__u64 last_command; // the address of a command's structure,
 	__s64 last_number;  // and its number
 	struct call calls[MAX_DEPTH];
+	// The error that a blocked client got last.
+	__u64 waiting_client;
+	__u8 waiting_error[16];
 	__u8 client[CLIENT_HEAD];
 };
 
@@ -108,6 +125,7 @@ __u64 errors;     // error replies
 __u64 reads;      // of sockets
 __u64 wakes;      // of the event loop
 __u64 blocks;     // clients that began to wait
+__u64 unblocks;   // commands of blocked clients that are done without another call
 __u64 replies;    // times that it began or ended to write them
 __u64 other_errors; // error replies that belong to no command
 __u64 first_calls; // the server's count of calls when the first beginning was seen
@@ -154,9 +172,12 @@ static __always_inline __u64 field(struct thread *t, __u32 off)
 }
 
 // reply_length is how much waits to be sent to the client whose beginning was
-// read: in its buffer, and in blocks, the last of which has room left.
+// read: in its buffer, and in blocks, the last of which has room left. Servers that
+// keep large strings out of these count what their commands put out.
 static __always_inline __u64 reply_length(struct thread *t)
 {
+	if (client_output)
+		return field(t, client_output);
 	__u64 bytes = field(t, client_reply_bytes), node[3], block[2], p;
 	__s32 bufpos = field(t, client_bufpos);
 
@@ -203,12 +224,14 @@ int call_start(struct regs *ctx)
 
 	if (!t)
 		return 0;
-	__u64 sp = REGS_SP(ctx), client = REGS_ARG1(ctx);
+	__u64 sp = REGS_SP(ctx), client = REGS_ARG1(ctx), flags = REGS_ARG2(ctx);
+	int known = known_layout && read_client(t, client);
+	int again = flags & call_again || (known && field(t, client_flags) & client_again);
 
 	if (!begun) {
 		__s32 nesting = 0;
 		if (server_nesting && !bpf_probe_read_user(&nesting, sizeof(nesting), (void *)server_nesting))
-			ADD(began_unseen, nesting);
+			ADD(began_unseen, nesting - again); // serving a blocked client counts, but is no call
 		if (server_calls)
 			bpf_probe_read_user(&first_calls, sizeof(first_calls), (void *)server_calls);
 		begun = 1;
@@ -228,23 +251,25 @@ int call_start(struct regs *ctx)
 	__builtin_memset(&f->command, 0, sizeof(f->command));
 	f->sp = sp;
 	f->client = client;
-	f->counted = REGS_ARG2(ctx) & CMD_CALL_STATS;
+	f->counted = !call_stats || flags & call_stats;
 	f->command.command = -1;
 	if (SHED(SHED_PHASES))
 		t->wake = t->read_start = 0; // of a turn long ago
-	f->command.wake = t->wake;
-	f->command.read_start = t->read_start;
-	f->command.batch = t->read_start ? t->batch : 0;
-	if (known_layout) {
-		if (!read_client(t, client)) {
-			ADD(strange, 1);
-		} else {
-			f->command.client = field(t, client_id);
-			f->command.args = field(t, client_argc);
-			f->command.command = command_number(t, field(t, client_real_cmd));
-			if (reply_sizes)
-				f->reply = reply_length(t);
-		}
+	if (again) {
+		f->command.flags = COMMAND_BLOCKED; // this turn's times are those of whoever served it
+	} else {
+		f->command.wake = t->wake;
+		f->command.read_start = t->read_start;
+		f->command.batch = t->read_start ? t->batch : 0;
+	}
+	if (known) {
+		f->command.client = field(t, client_id);
+		f->command.args = field(t, client_argc);
+		f->command.command = command_number(t, field(t, client_real_cmd));
+		if (reply_sizes)
+			f->reply = reply_length(t);
+	} else if (known_layout) {
+		ADD(strange, 1);
 	} else {
 		f->command.client = client;
 	}
@@ -285,8 +310,11 @@ static __always_inline __u64 argument(__u64 argv, __u32 i, __u8 *type)
 	__u64 arg, object[2];
 
 	if (bpf_probe_read_user(&arg, sizeof(arg), (void *)(argv + 8 * i)) ||
-	    bpf_probe_read_user(object, sizeof(object), (void *)arg) ||
-	    bpf_probe_read_user(type, 1, (void *)(object[1] - 1)))
+	    bpf_probe_read_user(object, sizeof(object), (void *)arg))
+		return 0;
+	if (object[0] & object_embeds) // behind the flags, and the three bytes of an sdshdr8
+		object[1] = arg + 8 + (object[0] & object_expires ? 8 : 0) + 3;
+	if (bpf_probe_read_user(type, 1, (void *)(object[1] - 1)))
 		return 0;
 	return object[1];
 }
@@ -295,12 +323,13 @@ static __always_inline __u64 argument(__u64 argv, __u32 i, __u8 *type)
 // was read.
 static __always_inline void read_key(struct thread *t, struct command *c, __u64 command)
 {
-	__u64 argv = field(t, client_argv), sds, len = 0;
+	__u64 argv = field(t, client_argv), specs, sds, len = 0;
 	__u32 argc = field(t, client_argc);
 	struct key_spec spec;
 	__u8 type, digit;
 
-	if (bpf_probe_read_user(&spec, sizeof(spec), (void *)(command + command_key_spec)) || spec.begin != KSPEC_BS_INDEX)
+	if (bpf_probe_read_user(&specs, sizeof(specs), (void *)(command + command_key_specs)) ||
+	    bpf_probe_read_user(&spec, sizeof(spec), (void *)specs) || spec.begin != KSPEC_BS_INDEX)
 		return;
 	if (spec.find == KSPEC_FK_KEYNUM) {
 		sds = argument(argv, spec.position + spec.number_at, &type);
@@ -336,6 +365,26 @@ static __always_inline void read_key(struct thread *t, struct command *c, __u64 
 		c->key_len = 0;
 }
 
+// counts is the server's own count of calls, 0 where it is not known.
+static __always_inline __u64 counts(void)
+{
+	__u64 calls = 0;
+
+	if (server_calls)
+		bpf_probe_read_user(&calls, sizeof(calls), (void *)server_calls);
+	return calls;
+}
+
+// waits tells whether the client of the call that ends now is blocked in it, and
+// the call therefore not counted yet.
+static __always_inline int waits(struct thread *t)
+{
+	__u64 top = t->depth - 1;
+
+	return counted_when_done && top < MAX_DEPTH && read_client(t, t->calls[top].client) &&
+	       field(t, client_flags) & CLIENT_BLOCKED;
+}
+
 // In call, after the command's function has returned.
 SEC("uprobe")
 int call_end(struct regs *ctx)
@@ -348,10 +397,7 @@ int call_end(struct regs *ctx)
 		return 0; // the other probe is not there yet
 	__u64 now = bpf_ktime_get_ns();
 	if (stop) {
-		__u64 calls = 1;
-		if (server_calls)
-			bpf_probe_read_user(&calls, sizeof(calls), (void *)server_calls);
-		last_calls = calls - 1; // without this one
+		last_calls = counts() - !waits(t); // without this one
 		stop = 2;
 		return 0;
 	}
@@ -373,6 +419,8 @@ int call_end(struct regs *ctx)
 		return 0;
 	}
 	c->end = now;
+	if (counted_when_done && read_client(t, f->client) && field(t, client_flags) & CLIENT_BLOCKED)
+		return 0;
 	if (top == 0)
 		t->batch++;
 	else
@@ -433,11 +481,19 @@ int error_reply(struct regs *ctx)
 		read_code(&t->calls[top].command, REGS_ARG2(ctx), REGS_ARG3(ctx));
 		return 0;
 	}
+	int known = known_layout && read_client(t, client);
+	if (known && counted_when_done && field(t, client_flags) & CLIENT_BLOCKED) {
+		struct command failed = {};
+		read_code(&failed, REGS_ARG2(ctx), REGS_ARG3(ctx));
+		__builtin_memcpy(t->waiting_error, failed.error, sizeof(failed.error));
+		t->waiting_client = client;
+		ADD(other_errors, 1); // until its command is done
+		return 0;
+	}
 	// No call of this client is under way: a command that was refused, or that does
 	// not exist; a reply to one that had been waiting, or a fault of the protocol.
 	struct command c = {};
-	if (!known_layout || !read_client(t, client) ||
-	    field(t, client_flags) & CLIENT_BLOCKED || !(__u32)field(t, client_argc)) {
+	if (!known || field(t, client_flags) & CLIENT_BLOCKED || !(__u32)field(t, client_argc)) {
 		ADD(other_errors, 1);
 		return 0;
 	}
@@ -470,6 +526,53 @@ int client_blocks(struct regs *ctx)
 	__u64 top = t->depth - 1;
 	if (top < MAX_DEPTH && t->calls[top].client == REGS_ARG1(ctx))
 		t->calls[top].command.flags |= COMMAND_BLOCKED;
+	return 0;
+}
+
+// void updateStatsOnUnblock(client *c, long blocked_us, long reply_us, int failed)
+//
+// Counts the command of a blocked client that is done without another call: its time
+// was over, or it got an error.
+SEC("uprobe")
+int unblocked(struct regs *ctx)
+{
+	struct thread *t = thread();
+	struct command c = {};
+
+	if (!t)
+		return 0;
+	if (!begun)
+		return 0; // the server's count was not read yet
+	if (stop) {
+		last_calls = counts(); // without this one
+		stop = 2;
+		return 0;
+	}
+	__u64 client = REGS_ARG1(ctx), command = 0;
+	ADD(unblocks, 1);
+	c.command = -1;
+	c.flags = COMMAND_BLOCKED;
+	if (read_client(t, client)) {
+		command = field(t, client_last_cmd);
+		c.client = field(t, client_id);
+		c.args = field(t, client_argc);
+		c.command = command_number(t, command);
+	} else {
+		ADD(strange, 1);
+	}
+	if ((__s32)REGS_ARG4(ctx)) {
+		c.flags |= COMMAND_FAILED;
+		if (t->waiting_client == client) {
+			__builtin_memcpy(c.error, t->waiting_error, sizeof(c.error));
+			t->waiting_client = 0;
+			ADD(other_errors, -1);
+		}
+	}
+	c.start = c.end = bpf_ktime_get_ns();
+	decide(&c);
+	if (command && c.flags & KEPT)
+		read_key(t, &c, command);
+	account(&c);
 	return 0;
 }
 

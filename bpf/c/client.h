@@ -64,15 +64,17 @@ volatile const __u8 label_separator; // between a key's prefix and the rest
 volatile const __u64 running_addr; // of the three words of probe.RunningSymbol
 
 // Of a stock server: the addresses of the pointers to the client whose command is
-// executed and to the one that scripts use, 0 for none; and where things are in a
-// client and in a command.
+// executed and to the one that scripts use, 0 for none; where things are in a client
+// and in a command; and flags of an object, that it contains its value, not a pointer
+// to it, and that an expiry time comes before that.
 volatile const __u64 current_client_addr;
 volatile const __u64 script_client_addr;
 volatile const __u32 at_argc;
 volatile const __u32 at_argv;
 volatile const __u32 at_cmd;
 volatile const __u32 at_real_cmd;
-volatile const __u32 at_key_spec;
+volatile const __u32 at_key_specs;
+volatile const __u64 object_embeds, object_expires;
 
 __u64 label_unread; // samples within a command that could not be read
 
@@ -143,6 +145,8 @@ static __always_inline __u64 read_sds(__u64 argv, __u64 i, __u64 *len)
 	if (read_user(&arg, sizeof(arg), argv + 8 * i) || read_user(object, sizeof(object), arg))
 		return 0;
 	sds = object[1];
+	if (object[0] & object_embeds) // behind the flags, and the three bytes of an sdshdr8
+		sds = arg + 8 + (object[0] & object_expires ? 8 : 0) + 3;
 	if (read_user(&type, 1, sds - 1))
 		return 0;
 	switch (type & 7) {
@@ -172,7 +176,8 @@ static __always_inline void label_key(struct label_scratch *s, __u64 argv, __u32
 	__u32 position;
 	char digit;
 
-	if (read_user(&s->spec, sizeof(s->spec), s->label.command + at_key_spec) || s->spec.begin != 2 /* KSPEC_BS_INDEX */)
+	if (read_user(&sds, sizeof(sds), s->label.command + at_key_specs) ||
+	    read_user(&s->spec, sizeof(s->spec), sds) || s->spec.begin != 2 /* KSPEC_BS_INDEX */)
 		return;
 	position = s->spec.position;
 	if (s->spec.find == 3 /* KSPEC_FK_KEYNUM */) {

@@ -19,6 +19,7 @@ struct regs {
 #define REGS_ARG1(r) ((r)->di)
 #define REGS_ARG2(r) ((r)->si)
 #define REGS_ARG3(r) ((r)->dx)
+#define REGS_ARG4(r) ((r)->cx)
 #define REGS_SYSCALL(r) ((long)(r)->orig_ax >= 0) // else an interrupt: -1
 #define REGS_CALL(r) ((r)->orig_ax) // number of the system call
 #define NR_EPOLL_WAIT 232
@@ -38,6 +39,7 @@ struct regs {
 #define REGS_ARG1(r) ((r)->x[0])
 #define REGS_ARG2(r) ((r)->x[1])
 #define REGS_ARG3(r) ((r)->x[2])
+#define REGS_ARG4(r) ((r)->x[3])
 #define REGS_CALL(r) ((r)->x[8])
 #define NR_EPOLL_WAIT 22 // there is epoll_pwait only
 #define NR_EPOLL_PWAIT 22

@@ -4,6 +4,7 @@
 package require
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -45,13 +46,27 @@ func Tool(t testing.TB, name string) {
 // The script .ci/jaeger builds one.
 func Jaeger(t testing.TB) string {
 	t.Helper()
-	name := os.Getenv("REDSCOPE_JAEGER")
-	if name == "" {
-		name = "jaeger-all-in-one"
+	return program(t, "jaeger", "REDSCOPE_JAEGER", "jaeger-all-in-one", "builds")
+}
+
+// Valkey returns the path of a valkey-server: what REDSCOPE_VALKEY names, or else
+// valkey-server on PATH. Without either it ends the test as Tool does. The script
+// .ci/valkey fetches one.
+func Valkey(t testing.TB) string {
+	t.Helper()
+	return program(t, "valkey", "REDSCOPE_VALKEY", "valkey-server", "fetches")
+}
+
+// program returns the path of what the environment variable or else PATH names;
+// without either it ends the test, and says that .ci/PART can do something about it.
+func program(t testing.TB, part, variable, name, does string) string {
+	t.Helper()
+	if value := os.Getenv(variable); value != "" {
+		name = value
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		Missing(t, "jaeger", err.Error()+"; REDSCOPE_JAEGER=$(.ci/jaeger) builds it")
+		Missing(t, part, fmt.Sprintf("%v; %s=$(.ci/%s) %s it", err, variable, part, does))
 	}
 	return path
 }
