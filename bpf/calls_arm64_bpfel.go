@@ -50,13 +50,15 @@ type callsCommandHistograms struct {
 }
 
 type callsThread struct {
-	_         structs.HostLayout
-	Depth     uint64
-	Wake      uint64
-	ReadStart uint64
-	Replies   uint64
-	Batch     uint64
-	Calls     [8]struct {
+	_           structs.HostLayout
+	Depth       uint64
+	Wake        uint64
+	ReadStart   uint64
+	Replies     uint64
+	Batch       uint64
+	LastCommand uint64
+	LastNumber  int64
+	Calls       [8]struct {
 		_       structs.HostLayout
 		Sp      uint64
 		Client  uint64
@@ -82,6 +84,7 @@ const (
 	callsProgCallEnd          = "call_end"
 	callsProgCallIdentity     = "call_identity"
 	callsProgCallStart        = "call_start"
+	callsProgClientBlocks     = "client_blocks"
 	callsProgErrorReply       = "error_reply"
 	callsProgLoopWake         = "loop_wake"
 	callsProgReadStart        = "read_start"
@@ -89,6 +92,7 @@ const (
 	callsProgRepliesStart     = "replies_start"
 	callsVarBeganUnseen       = "began_unseen"
 	callsVarBegun             = "begun"
+	callsVarBlocks            = "blocks"
 	callsVarClientArgc        = "client_argc"
 	callsVarClientArgv        = "client_argv"
 	callsVarClientBufpos      = "client_bufpos"
@@ -125,6 +129,7 @@ const (
 	callsVarReads             = "reads"
 	callsVarRefused           = "refused"
 	callsVarReplies           = "replies"
+	callsVarReplySizes        = "reply_sizes"
 	callsVarServerCalls       = "server_calls"
 	callsVarServerNesting     = "server_nesting"
 	callsVarShedding          = "shedding"
@@ -188,6 +193,7 @@ type callsProgramSpecs struct {
 	CallEnd      *ebpf.ProgramSpec `ebpf:"call_end"`
 	CallIdentity *ebpf.ProgramSpec `ebpf:"call_identity"`
 	CallStart    *ebpf.ProgramSpec `ebpf:"call_start"`
+	ClientBlocks *ebpf.ProgramSpec `ebpf:"client_blocks"`
 	ErrorReply   *ebpf.ProgramSpec `ebpf:"error_reply"`
 	LoopWake     *ebpf.ProgramSpec `ebpf:"loop_wake"`
 	ReadStart    *ebpf.ProgramSpec `ebpf:"read_start"`
@@ -215,6 +221,7 @@ type callsMapSpecs struct {
 type callsVariableSpecs struct {
 	BeganUnseen       *ebpf.VariableSpec `ebpf:"began_unseen"`
 	Begun             *ebpf.VariableSpec `ebpf:"begun"`
+	Blocks            *ebpf.VariableSpec `ebpf:"blocks"`
 	ClientArgc        *ebpf.VariableSpec `ebpf:"client_argc"`
 	ClientArgv        *ebpf.VariableSpec `ebpf:"client_argv"`
 	ClientBufpos      *ebpf.VariableSpec `ebpf:"client_bufpos"`
@@ -251,6 +258,7 @@ type callsVariableSpecs struct {
 	Reads             *ebpf.VariableSpec `ebpf:"reads"`
 	Refused           *ebpf.VariableSpec `ebpf:"refused"`
 	Replies           *ebpf.VariableSpec `ebpf:"replies"`
+	ReplySizes        *ebpf.VariableSpec `ebpf:"reply_sizes"`
 	ServerCalls       *ebpf.VariableSpec `ebpf:"server_calls"`
 	ServerNesting     *ebpf.VariableSpec `ebpf:"server_nesting"`
 	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
@@ -318,6 +326,7 @@ func (m *callsMaps) Close() error {
 type callsVariables struct {
 	BeganUnseen       *ebpf.Variable `ebpf:"began_unseen"`
 	Begun             *ebpf.Variable `ebpf:"begun"`
+	Blocks            *ebpf.Variable `ebpf:"blocks"`
 	ClientArgc        *ebpf.Variable `ebpf:"client_argc"`
 	ClientArgv        *ebpf.Variable `ebpf:"client_argv"`
 	ClientBufpos      *ebpf.Variable `ebpf:"client_bufpos"`
@@ -354,6 +363,7 @@ type callsVariables struct {
 	Reads             *ebpf.Variable `ebpf:"reads"`
 	Refused           *ebpf.Variable `ebpf:"refused"`
 	Replies           *ebpf.Variable `ebpf:"replies"`
+	ReplySizes        *ebpf.Variable `ebpf:"reply_sizes"`
 	ServerCalls       *ebpf.Variable `ebpf:"server_calls"`
 	ServerNesting     *ebpf.Variable `ebpf:"server_nesting"`
 	Shedding          *ebpf.Variable `ebpf:"shedding"`
@@ -379,6 +389,7 @@ type callsPrograms struct {
 	CallEnd      *ebpf.Program `ebpf:"call_end"`
 	CallIdentity *ebpf.Program `ebpf:"call_identity"`
 	CallStart    *ebpf.Program `ebpf:"call_start"`
+	ClientBlocks *ebpf.Program `ebpf:"client_blocks"`
 	ErrorReply   *ebpf.Program `ebpf:"error_reply"`
 	LoopWake     *ebpf.Program `ebpf:"loop_wake"`
 	ReadStart    *ebpf.Program `ebpf:"read_start"`
@@ -391,6 +402,7 @@ func (p *callsPrograms) Close() error {
 		p.CallEnd,
 		p.CallIdentity,
 		p.CallStart,
+		p.ClientBlocks,
 		p.ErrorReply,
 		p.LoopWake,
 		p.ReadStart,

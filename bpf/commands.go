@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unsafe"
@@ -190,14 +191,15 @@ type CommandOptions struct {
 	Failed     bool          // those answered with an error
 	Histograms uint32        // how many commands can have histograms, which take 128 KiB each; 0 for 128
 	Phases     bool          // of a stock server, also the phases before the call; costs two more probes per read
+	Sizes      bool          // of a stock server, also the sizes of replies; costs two longer looks into its memory per command
 	// Returns is for a stock server: see the end of a call by its return, which costs
 	// it some 0.2 µs per command less; but a stack that a profiler takes meanwhile ends
 	// at call.
 	Returns bool
-	// Turns keeps, for each slow command, the others of its turn too, for an Explainer.
-	// It takes Phases.
-	Turns bool
-	Cost  bool // measure the program's run time, which costs some 20 ns per hit
+	// Explain keeps, for each slow command, the others of its turn too, and watches what
+	// the event loop does besides, for CommandWatcher.Explain. It takes Phases.
+	Explain bool
+	Cost    bool // measure the program's run time, which costs some 20 ns per hit
 	// Budget is the share of the process's processor time that watching may cost
 	// it; 0 for whatever it takes. Budget says what that means.
 	Budget float64
@@ -211,8 +213,10 @@ type CommandWatcher struct {
 	ring   *ringbuf.Reader
 	links  []link.Link
 	stats  io.Closer // while the kernel measures run times
+	limits []string
 	record ringbuf.Record
-	budget *budget // nil for none
+	budget *budget    // nil for none
+	why    *explainer // nil unless CommandOptions.Explain
 }
 
 // commandSource is where the records of commands come from: our server's marker,
@@ -247,6 +251,9 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	if w.target, err = openProcess(opts.PID); err != nil {
 		return w, err
 	}
+	if opts.Explain {
+		opts.Phases = true
+	}
 	source, err := newCommandSource(w.target, opts)
 	if err != nil {
 		return w, err
@@ -261,26 +268,35 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	constants[turnVarOneIn] = opts.OneIn
 	constants[turnVarKeepFailed] = opts.Failed
 	constants[turnVarGoverned] = opts.Budget > 0
-	constants[turnVarKeepTurn] = opts.Turns && constants[callsVarManyThreads] != true
-	if !opts.Turns {
+	constants[turnVarKeepTurn] = opts.Explain && constants[callsVarManyThreads] != true
+	if !opts.Explain {
 		spec.Maps[turnMapLedger].MaxEntries = 1
 	}
 	if opts.Histograms != 0 {
 		spec.Maps[turnMapHistograms].MaxEntries = opts.Histograms
 	}
 	w.coll, err = w.target.load(spec, constants)
-	if version, _ := features.LinuxVersionCode(); err != nil && version < 5<<16|15<<8 {
-		return w, fmt.Errorf("watching commands needs Linux 5.15: %w", err)
-	}
 	if err != nil {
-		return w, err
+		version, _ := features.LinuxVersionCode()
+		return w, oldForCommands(err, version)
 	}
 	if w.ring, err = ringbuf.NewReader(w.coll.Maps[turnMapCommandRing]); err != nil {
 		return w, fmt.Errorf("opening the ring of commands: %w", err)
 	}
 	if opts.Cost || opts.Budget > 0 {
-		if w.stats, err = ebpf.EnableStats(unix.BPF_STATS_RUN_TIME); err != nil {
+		w.stats, err = ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+		switch {
+		case errors.Is(err, unix.EPERM) && opts.Budget > 0:
+			return w, errors.New("a budget needs CAP_SYS_ADMIN: without it what looking costs cannot be measured")
+		case errors.Is(err, unix.EPERM):
+			w.limits = append(w.limits, "what looking costs is not measured: that needs CAP_SYS_ADMIN")
+		case err != nil:
 			return w, fmt.Errorf("measuring the run time of eBPF programs: %w", err)
+		}
+	}
+	if opts.Explain {
+		if w.why, err = newExplainer(w.target, opts.SlowerThan); err != nil {
+			return w, err
 		}
 	}
 	if opts.Budget > 0 {
@@ -336,7 +352,9 @@ func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 		r.Command = *(*probe.Command)(unsafe.Pointer(unsafe.SliceData(raw)))
 		r.Name = w.source.name(w.coll, int(r.Command.Command))
 		r.Slow, r.Failed, r.Sampled = r.Flags&keptSlow != 0, r.Flags&keptFailed != 0, r.Flags&keptSampled != 0
-		f(&r)
+		if w.why == nil || w.why.add(&r) {
+			f(&r)
+		}
 	}
 	if gone != nil {
 		return gone
@@ -394,7 +412,15 @@ func (w *CommandWatcher) Totals() (CommandTotals, error) {
 
 // Limits says, a line each, what cannot be seen of the commands of this server.
 // Some of it shows only after a few hundred commands.
-func (w *CommandWatcher) Limits() ([]string, error) { return w.source.limitsNow(w.coll) }
+func (w *CommandWatcher) Limits() ([]string, error) {
+	of, err := w.source.limitsNow(w.coll)
+	limits := slices.Concat(w.limits, of)
+	if err != nil || w.why == nil {
+		return limits, err
+	}
+	more, err := w.why.limitsNow(w.coll)
+	return append(limits, more...), err
+}
 
 // Cost returns what watching has cost so far.
 func (w *CommandWatcher) Cost() (CommandCost, error) {
@@ -437,6 +463,9 @@ func (w *CommandWatcher) Detach() error {
 // Close detaches the watcher and forgets what was seen.
 func (w *CommandWatcher) Close() {
 	w.Detach()
+	if w.why != nil {
+		w.why.loop.close()
+	}
 	if w.stats != nil {
 		w.stats.Close()
 	}

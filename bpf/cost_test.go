@@ -111,62 +111,6 @@ func BenchmarkProbe(b *testing.B) {
 	}
 }
 
-// BenchmarkWatchCommands measures what the server's thread spends on a command
-// with and without a CommandWatcher, in rounds that take turns; ns/command are
-// processor time, whole process. docs/bpf.md has a table of it.
-//
-//	go test ./bpf -run '^$' -bench WatchCommands -benchtime 10x
-func BenchmarkWatchCommands(b *testing.B) {
-	require.Tool(b, "redis")
-	for _, c := range []struct {
-		server   string
-		start    func(testing.TB) *redisServer
-		pipeline string
-	}{{"redscope", newRedisServer, "1"}, {"redscope", newRedisServer, "16"}, {"redis-server", newStockServer, "1"}, {"redis-server", newStockServer, "16"}} {
-		pipeline := c.pipeline
-		for _, oneIn := range []uint64{0, 100, 1} {
-			b.Run(fmt.Sprintf("%s/P%s/one-in-%d", c.server, pipeline, oneIn), func(b *testing.B) {
-				s := c.start(b)
-				commands := map[string]int{"1": 100_000, "16": 500_000}[pipeline]
-				round := func() float64 {
-					before := cpuTime(b, s.Process.Pid)
-					out, err := exec.Command("redis-benchmark", "-p", s.port, "-t", "set", "-n", strconv.Itoa(commands),
-						"-P", pipeline, "-c", "50", "-r", "1000000", "-q").CombinedOutput()
-					if err != nil {
-						b.Fatalf("%v: %s", err, out)
-					}
-					return float64(cpuTime(b, s.Process.Pid)-before) / float64(commands)
-				}
-				round()
-				var off, on []float64
-				var cost CommandCost
-				for b.Loop() {
-					off = append(off, round())
-					w := watchCommands(b, CommandOptions{PID: s.Process.Pid, OneIn: oneIn, SlowerThan: time.Second, Failed: true, Cost: true})
-					stop := drainAlways(b, w)
-					on = append(on, round())
-					stop()
-					c, err := w.Cost()
-					if err != nil {
-						b.Fatal(err)
-					}
-					w.Close()
-					cost = CommandCost{cost.Hits + c.Hits, cost.Commands + c.Commands, cost.RunTime + c.RunTime}
-				}
-				slices.Sort(off)
-				slices.Sort(on)
-				middle := len(on) / 2
-				b.ReportMetric(off[middle], "off-ns/command")
-				b.ReportMetric(on[middle], "on-ns/command")
-				b.ReportMetric(on[middle]-off[middle], "more-ns/command")
-				b.ReportMetric(100*off[middle]/on[middle], "left-%")
-				b.ReportMetric(float64(cost.RunTime)/float64(cost.Commands), "bpf-ns/command")
-				b.ReportMetric(float64(cost.Commands)/float64(cost.Hits), "commands/hit")
-			})
-		}
-	}
-}
-
 // drainAlways reads the watcher's records until the function that it returns is
 // called.
 func drainAlways(t testing.TB, w *CommandWatcher) (stop func()) {
@@ -243,6 +187,51 @@ func BenchmarkSample(b *testing.B) {
 				samples := float64(profile.Count())
 				b.ReportMetric(float64(info.Runtime.Nanoseconds())/samples, "ns/sample")
 				b.ReportMetric(float64(frames)/samples, "frames/sample")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
+}
+
+// BenchmarkLabels measures what the labels add to a sample: two samplers look at one
+// server, with and without.
+//
+//	go test ./bpf -run '^$' -bench Labels -benchtime 1x
+func BenchmarkLabels(b *testing.B) {
+	needEBPF(b)
+	needTables(b)
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer stats.Close()
+	for name, start := range map[string]func(testing.TB) *redisServer{"redscope": newRedisServer, "redis-server": newStockServer} {
+		for what, opts := range map[string]ProfileOptions{"commands": {Labels: true}, "keys": {Labels: true, KeySeparator: ':'}} {
+			b.Run(name+"/"+what, func(b *testing.B) {
+				s := start(b)
+				s.prefixLoad(b, "SET user:%d value", "GET order:%d", "ZADD order:%d 1 a")
+				var profilers [2]*Profiler
+				for i, opts := range []ProfileOptions{{}, opts} {
+					opts.PID, opts.Frequency = s.Process.Pid, 4999
+					if profilers[i], err = StartProfile(opts); err != nil {
+						b.Fatal(err)
+					}
+				}
+				time.Sleep(3 * time.Second)
+				var ns [2]float64
+				for i, p := range profilers {
+					info, err := p.coll.Programs["sample_tables"].Stats()
+					if err != nil {
+						b.Fatal(err)
+					}
+					profile, err := p.Stop()
+					if err != nil {
+						b.Fatal(err)
+					}
+					ns[i] = float64(info.Runtime.Nanoseconds()) / float64(profile.Count())
+				}
+				b.ReportMetric(ns[0], "ns/sample")
+				b.ReportMetric(ns[1]-ns[0], "more-ns/sample")
 				b.ReportMetric(0, "ns/op")
 			})
 		}

@@ -40,7 +40,7 @@ func openImage(path, name string) (*image, error) {
 	e, err := elf.NewFile(f)
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("%s: not an executable in ELF format: %w", name, err)
+		return nil, fmt.Errorf("%s: not an executable in ELF format, or a damaged one: %w", name, err)
 	}
 	return &image{name: name, file: f, elf: e}, nil
 }
@@ -178,11 +178,11 @@ func (b *image) sized(s symbol) symbol {
 
 // noSymbols is the error for a binary without function symbols.
 func (b *image) noSymbols() error {
-	how := "it was stripped"
 	if b.isGo() {
-		how = "it was linked with -ldflags=-s"
+		// Functions are found without: see goFunctions.
+		return fmt.Errorf("%s has no symbol table: it was linked with -ldflags=-s, or stripped. Its markers cannot be found; `redscope record`, `stack` and `probes` work. Build it again without stripping", b.name)
 	}
-	return fmt.Errorf("%s has no symbol table: %s. No function can be probed by name; `redscope record` works but shows addresses only. Build it again without stripping", b.name, how)
+	return fmt.Errorf("%s has no symbol table: it was stripped. No function can be probed by name; `redscope record` works but shows addresses only. Build it again without stripping", b.name)
 }
 
 // isGo reports whether the file was made by the Go linker.

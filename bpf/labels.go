@@ -3,7 +3,6 @@ package bpf
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,7 +49,7 @@ type labeler struct {
 	names  []string // of our server's commands, by index
 	known  map[string]bool
 	layout *serverLayout
-	mem    *os.File
+	mem    *memory
 	stock  map[uint64]string // names of a stock server's commands, by the address of the structure
 }
 
@@ -60,8 +59,8 @@ const (
 	labelClient
 )
 
-// maxPrefixes is how many prefixes of keys are told apart, of each command: clients
-// make them up. c/client.h has room for about a thousand more labels.
+// maxPrefixes is how many pairs of command and prefix are told apart: clients make
+// them up. c/client.h has room for commands beside them.
 var maxPrefixes uint32 = 1024
 
 func newLabeler(p *process, separator byte) (*labeler, error) {
@@ -104,8 +103,8 @@ func (l *labeler) findRunning(exe *image) (map[string]any, error) {
 }
 
 func (l *labeler) findClient(exe *image) (at map[string]any, err error) {
-	if l.mem, err = os.Open(l.target.path("mem")); err != nil {
-		return nil, l.target.denied("its memory", err)
+	if l.mem, err = l.target.memory(); err != nil {
+		return nil, err
 	}
 	if l.layout, err = l.target.layout(exe, l.mem); err != nil {
 		return nil, err
@@ -149,7 +148,7 @@ func (l *labeler) stockName(addr uint64) string {
 
 func (l *labeler) close() {
 	if l != nil && l.mem != nil {
-		l.mem.Close()
+		l.mem.close()
 	}
 }
 

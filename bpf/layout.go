@@ -5,7 +5,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
-	"os"
+	"io"
 	"slices"
 	"strings"
 )
@@ -42,7 +42,7 @@ var serverLayouts = []serverLayout{{
 
 // layout finds the layout of the server that p is, and checks it against the
 // table of commands in its memory. The error says why it is not known.
-func (p *process) layout(exe *image, mem *os.File) (*serverLayout, error) {
+func (p *process) layout(exe *image, mem io.ReaderAt) (*serverLayout, error) {
 	rodata := exe.elf.Section(".rodata")
 	if rodata == nil {
 		return nil, fmt.Errorf("%s has no .rodata", exe.name)
@@ -85,12 +85,16 @@ func (p *process) layout(exe *image, mem *os.File) (*serverLayout, error) {
 	return l, nil
 }
 
-// constants are the layout as c/calls.bpf.c wants it.
-func (l *serverLayout) constants() map[string]any {
+// constants are the layout as c/calls.bpf.c wants it, with sizes for replies to be
+// measured.
+func (l *serverLayout) constants(sizes bool) map[string]any {
+	last := l.clientRealCmd // of those that are read at once
+	if sizes {
+		last = l.clientBufpos
+	}
 	return map[string]any{
-		callsVarKnownLayout: true,
-		callsVarClientHead:  l.clientBufpos + 8, // the last of those that are read at once
-		callsVarClientId:    l.clientID, callsVarClientFlags: l.clientFlags,
+		callsVarKnownLayout: true, callsVarReplySizes: sizes, callsVarClientHead: last + 8,
+		callsVarClientId: l.clientID, callsVarClientFlags: l.clientFlags,
 		callsVarClientArgc: l.clientArgc, callsVarClientArgv: l.clientArgv,
 		callsVarClientCmd: l.clientCmd, callsVarClientRealCmd: l.clientRealCmd,
 		callsVarClientReply: l.clientReply, callsVarClientReplyBytes: l.clientReplyBytes, callsVarClientBufpos: l.clientBufpos,
@@ -110,7 +114,7 @@ func (l *serverLayout) labelConstants() map[string]any {
 
 // commandName reads the name of the command whose structure is at addr: the server
 // has it as "get" or "config|set".
-func commandName(mem *os.File, addr uint64, l *serverLayout) string {
+func commandName(mem io.ReaderAt, addr uint64, l *serverLayout) string {
 	var text [8]byte
 	if _, err := mem.ReadAt(text[:], int64(addr)+int64(l.commandName)); err != nil {
 		return ""
@@ -120,7 +124,7 @@ func commandName(mem *os.File, addr uint64, l *serverLayout) string {
 
 // cString reads a short string of graphic ASCII that ends with a zero; "" when
 // there is none at addr.
-func cString(mem *os.File, addr uint64) string {
+func cString(mem io.ReaderAt, addr uint64) string {
 	text := make([]byte, 64)
 	n, _ := mem.ReadAt(text, int64(addr))
 	end := bytes.IndexByte(text[:n], 0)

@@ -148,14 +148,8 @@ func Supported() error {
 		{"eBPF programs on uprobes (CONFIG_UPROBE_EVENTS, CONFIG_BPF_EVENTS)", "4.3", features.HaveProgramType(ebpf.Kprobe)},
 		{"eBPF ring buffers", "5.8", features.HaveMapType(ebpf.RingBuf)},
 	} {
-		switch {
-		case have.err == nil:
-		case errors.Is(have.err, ebpf.ErrNotSupported):
-			return fmt.Errorf("this kernel lacks %s, in Linux since %s", have.what, have.since)
-		case errors.Is(have.err, unix.EPERM):
-			return fmt.Errorf("the kernel refuses eBPF although the capabilities are there: in a container, run it with --privileged or --cap-add BPF,PERFMON,SYS_PTRACE and a seccomp profile that allows bpf and perf_event_open; a locked-down kernel refuses always")
-		default:
-			return fmt.Errorf("testing for %s: %w", have.what, have.err)
+		if err := lacking(have.what, have.since, have.err); err != nil {
+			return err
 		}
 	}
 	if _, err := os.Stat("/sys/bus/event_source/devices/uprobe"); err != nil && !multiSupported() {
@@ -166,6 +160,35 @@ func Supported() error {
 		return err
 	}
 	return unix.Close(fd)
+}
+
+// lacking explains the error of testing for something that is in Linux since a
+// version.
+func lacking(what, since string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ebpf.ErrNotSupported):
+		return fmt.Errorf("this kernel lacks %s, in Linux since %s; redscope probes, usdt, flame and diff work", what, since)
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("the kernel refuses eBPF although the capabilities are there: in a container, run it with --privileged or --cap-add BPF,PERFMON,SYS_PTRACE and a seccomp profile that allows bpf and perf_event_open; a locked-down kernel refuses always")
+	}
+	return fmt.Errorf("testing for %s: %w", what, err)
+}
+
+// lacksBTF tells whether err is for want of the kernel's description of its types.
+func lacksBTF(err error) bool {
+	_, missing := os.Stat("/sys/kernel/btf/vmlinux")
+	return missing != nil && errors.Is(err, ebpf.ErrNotSupported)
+}
+
+// oldForCommands explains the error of loading programs that watch commands on a
+// kernel of a version.
+func oldForCommands(err error, version uint32) error {
+	if err == nil || version >= 5<<16|15<<8 {
+		return err
+	}
+	return fmt.Errorf("watching commands needs Linux 5.15, this is %d.%d; redscope record and stack work from 5.8 on: %w", version>>16, version>>8&0xff, err)
 }
 
 // capabilities checks this process's effective capabilities.
@@ -193,7 +216,7 @@ func capabilities() error {
 		}
 	}
 	if missing != "" {
-		return fmt.Errorf("eBPF needs %s: run as root, or give the program cap_bpf,cap_perfmon,cap_sys_ptrace with setcap", missing)
+		return fmt.Errorf("eBPF needs %s: run as root, or give the program cap_bpf,cap_perfmon,cap_sys_ptrace with setcap; redscope probes, usdt, flame and diff work without", missing)
 	}
 	return nil
 }

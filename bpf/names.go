@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -29,11 +28,11 @@ func (p *process) commandNames() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	mem, err := os.Open(p.path("mem"))
+	mem, err := p.memory()
 	if err != nil {
-		return nil, p.denied("its memory", err)
+		return nil, err
 	}
-	defer mem.Close()
+	defer mem.close()
 	// A pointer to a string, which is a pointer and a length.
 	var words [2]uint64
 	for _, n := range []int{1, 2} {

@@ -83,7 +83,7 @@ type ProfileOptions struct {
 	// is read from its memory. Other processes are refused with ErrNoCommands.
 	Labels bool
 	// KeySeparator ends the prefixes of keys that Labels are to tell, 0 for none.
-	// Up to 1024 prefixes are told apart.
+	// Up to 1024 pairs of command and prefix are told apart.
 	KeySeparator byte
 }
 
@@ -142,7 +142,9 @@ func startProfile(opts ProfileOptions, noTables error) (*Profiler, error) {
 	var program *ebpf.Program
 	spec, err := loadProfile()
 	if err == nil {
-		if opts.KeySeparator != 0 {
+		if p.labels == nil {
+			spec.Maps[profileMapLabels].MaxEntries = 1
+		} else if opts.KeySeparator != 0 {
 			// A stack comes with many keys.
 			spec.Maps[profileMapCounts].MaxEntries *= 8
 		}
@@ -160,7 +162,9 @@ func startProfile(opts ProfileOptions, noTables error) (*Profiler, error) {
 		if p.labels != nil {
 			p.limits = append(p.limits, p.labels.limits...)
 		}
-		if err != nil && opts.OffCPU {
+		if opts.OffCPU && lacksBTF(err) {
+			err = errors.New("the time off the CPU needs the kernel's BTF (CONFIG_DEBUG_INFO_BTF), which is not in /sys/kernel/btf; redscope record works without --off-cpu")
+		} else if err != nil && opts.OffCPU {
 			err = fmt.Errorf("%w (the time off the CPU needs Linux 5.18 with CONFIG_DEBUG_INFO_BTF)", err)
 		}
 	}

@@ -27,7 +27,7 @@ func newTurnSource(p *process) (s *turnSource, err error) {
 
 func (s *turnSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
 	spec, err := loadTurn()
-	return spec, map[string]any{}, err
+	return spec, map[string]any{turnVarTargetOnly: multiSupported()}, err
 }
 
 func (s *turnSource) attach(coll *ebpf.Collection) ([]link.Link, error) {

@@ -88,6 +88,7 @@ const (
 	turnVarSlowerThan        = "slower_than"
 	turnVarTargetNsDev       = "target_ns_dev"
 	turnVarTargetNsIno       = "target_ns_ino"
+	turnVarTargetOnly        = "target_only"
 	turnVarTargetPid         = "target_pid"
 	turnVarTurnHits          = "turn_hits"
 	turnVarTurnKept          = "turn_kept"
@@ -185,6 +186,7 @@ type turnVariableSpecs struct {
 	SlowerThan        *ebpf.VariableSpec `ebpf:"slower_than"`
 	TargetNsDev       *ebpf.VariableSpec `ebpf:"target_ns_dev"`
 	TargetNsIno       *ebpf.VariableSpec `ebpf:"target_ns_ino"`
+	TargetOnly        *ebpf.VariableSpec `ebpf:"target_only"`
 	TargetPid         *ebpf.VariableSpec `ebpf:"target_pid"`
 	TurnHits          *ebpf.VariableSpec `ebpf:"turn_hits"`
 	TurnKept          *ebpf.VariableSpec `ebpf:"turn_kept"`
@@ -263,6 +265,7 @@ type turnVariables struct {
 	SlowerThan        *ebpf.Variable `ebpf:"slower_than"`
 	TargetNsDev       *ebpf.Variable `ebpf:"target_ns_dev"`
 	TargetNsIno       *ebpf.Variable `ebpf:"target_ns_ino"`
+	TargetOnly        *ebpf.Variable `ebpf:"target_only"`
 	TargetPid         *ebpf.Variable `ebpf:"target_pid"`
 	TurnHits          *ebpf.Variable `ebpf:"turn_hits"`
 	TurnKept          *ebpf.Variable `ebpf:"turn_kept"`

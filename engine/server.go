@@ -252,8 +252,10 @@ func (s *Server) updateCachedTime() { s.setCachedTime(monotonic.Ticks()) }
 
 func (s *Server) setCachedTime(ticks int64) {
 	s.loopClock.ticks = ticks
-	s.loopClock.unixMs = monotonic.Unix(ticks) / 1e6
-	s.loopClock.lru = s.newValueMark()
+	if now := monotonic.Unix(ticks) / 1e6; now != s.loopClock.unixMs {
+		s.loopClock.unixMs = now
+		s.loopClock.lru = s.newValueMark()
+	}
 }
 
 // beforeSleep runs before the loop asks for events: what the turn has left over

@@ -224,7 +224,7 @@ unread:
 }
 
 // The labels found, by number: a hash map's values are the numbers of its keys.
-#define MAX_LABELS 2048
+#define MAX_LABELS 4096
 // Of those that have text, which clients choose, there may be so many; the others
 // need no bound, as they are commands.
 volatile const __u32 max_texts;

@@ -73,6 +73,7 @@ static __always_inline void account_turn(struct turn t, struct records *records)
 				break;
 			if (records->command[i].flags & COMMAND_REFUSED)
 				refused++;
+			decide(&records->command[i]);
 			if (governed && !records->command[i].batch)
 				reads++;
 			account(&records->command[i]);
@@ -113,12 +114,11 @@ static __always_inline void account_turn(struct turn t, struct records *records)
 SEC("uprobe")
 int loop_turn(struct regs *ctx)
 {
-	struct bpf_pidns_info ns = {};
 	struct turn t;
 	__u32 zero = 0;
 	struct records *records = bpf_map_lookup_elem(&scratch, &zero);
 
-	if (!records || !watched(&ns))
+	if (!records || !in_target())
 		return 0;
 	if (bpf_probe_read_user(&t, sizeof(t), (void *)(REGS_SP(ctx) + 8)))
 		return 0;

@@ -49,7 +49,10 @@ func create(path string) (*output, error) {
 // write fills the output by f, and puts it in place.
 func (o *output) write(f func(io.Writer) error) error {
 	w := bufio.NewWriter(o.file)
-	if err := errors.Join(f(w), w.Flush()); err != nil {
+	if err := f(w); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
 		return err
 	}
 	if o.file == os.Stdout {

@@ -31,6 +31,7 @@ const asMain = "REDSCOPE_TEST_AS_MAIN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
+		degrade()
 		main()
 	}
 	code := m.Run()
@@ -93,6 +94,10 @@ func TestExitStatus(t *testing.T) {
 		{"record -p 0", 2, "positive"},
 		{"record -p 1 -F 0", 2, "from 1 to 10000"},
 		{"record -p 1 -F 99 --off-cpu", 2, "no meaning"},
+		{"record -p 1 --by nonsense", 2, "command, phase and key"},
+		{"record -p 1 --by key,key", 2, "twice"},
+		{"record -p 1 --command get,", 2, "a command is missing"},
+		{"record -p 1 --key-separator ::", 2, "one byte"},
 		{"record -p 1 -d 0s", 2, "must be positive"},
 		{"record -p 1 -d seven", 2, "invalid value"},
 		{"record -p 1 --nonsense", 2, "not defined"},
@@ -122,7 +127,12 @@ func TestExitStatus(t *testing.T) {
 		{"flame a.folded -o -", 0, "<svg"},
 		{"flame a.folded --folded - -o=", 0, "main;f 3"},
 		{"flame a.folded -o=", 2, "nothing to write"},
-		{"diff a.folded", 2, "two files"},
+		{"diff a.folded", 2, "name two commands"},
+		{"diff a.folded --command get", 2, "name two commands"},
+		{"diff", 2, "two files"},
+		{"diff a.folded --command get,set", 1, "does not tell commands apart"},
+		{"flame a.folded --command get", 1, "does not tell commands apart"},
+		{"flame a.folded --by command", 1, "does not tell commands apart"},
 		{"diff a.folded a.folded", 0, "wrote diff.svg"},
 	} {
 		status, out, errs := runRedscope(t, dir, strings.Fields(c.args)...)

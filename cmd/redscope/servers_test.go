@@ -26,6 +26,11 @@ import (
 // launchServer starts a server at path on a free port, with arguments besides.
 func launchServer(t *testing.T, path string, args ...string) (pid int, addr string) {
 	t.Helper()
+	return launchCommand(t, exec.Command(path, args...))
+}
+
+func launchCommand(t *testing.T, cmd *exec.Cmd) (pid int, addr string) {
+	t.Helper()
 	if err := bpf.Supported(); err != nil {
 		require.Missing(t, "ebpf", err.Error())
 	}
@@ -39,9 +44,14 @@ func launchServer(t *testing.T, path string, args ...string) (pid int, addr stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, append([]string{"--port", port, "--save", ""}, args...)...)
-	cmd.Dir = t.TempDir()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Args = slices.Concat(cmd.Args[:1], []string{"--port", port, "--save", ""}, cmd.Args[1:])
+	if cmd.Dir == "" {
+		cmd.Dir = t.TempDir()
+	}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +60,7 @@ The first line is where the probe sits, a few bytes into the function.
 				fmt.Fprintln(os.Stderr, "note:", l)
 			}
 		}
-		if writeError = errors.Join(capture.WriteStack(out, s), out.Flush()); writeError != nil {
+		if writeError = cmp.Or(capture.WriteStack(out, s), out.Flush()); writeError != nil {
 			cancel() // nobody reads on
 		}
 		seen, lost = seen+1, s.Lost

@@ -160,6 +160,14 @@ func forked(pid int, stat []byte) bool {
 	return err == nil && flags&forkNoExec != 0 && f[3] != strconv.Itoa(pid)
 }
 
+// stopped reports whether a process is stopped by a signal or a debugger.
+func stopped(pid int) bool {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, state, _ := bytes.Cut(status, []byte("\nState:"))
+	state = bytes.TrimSpace(state)
+	return len(state) > 0 && (state[0] == 'T' || state[0] == 't')
+}
+
 // gone reports whether a process has exited: it has no program any more.
 func gone(pid int) bool {
 	_, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))

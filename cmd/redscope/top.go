@@ -24,8 +24,10 @@ const hotKeySample = 101
 const hotShare = 0.01
 
 func runTop(ctx context.Context, args []string) error {
-	fs := newFlags("top", "-p PROCESS [--every TIME] [--for TIME] [--phase NAME] [--budget SHARE] [--json]", `
+	fs := newFlags("top", "-p PROCESS [-p PROCESS]… [--all] [--every TIME] [--for TIME] [--phase NAME] [--budget SHARE] [--json]", `
   redscope top -p server
+  redscope top -p server -p 4711,4712
+  redscope top -p redis-server --all
   redscope top -p server --for 10s
   redscope top -p 4711 --phase total --every 5s
   redscope top -p 4711 --for 1s --json
@@ -36,6 +38,9 @@ the event loop's time, and how long a phase took (call, unless --phase says
 another; redscope trace -h names them). Every command is counted. On a terminal
 the picture is renewed, elsewhere it is printed once, at the end. Keys are
 counted in one command of 101.
+
+A server that is given by its name is followed when it is restarted; a pid is
+that process alone.
 `)
 	flags := addWatchFlags(fs)
 	every := fs.Duration("every", time.Second, "renew the picture after that `TIME`")
@@ -58,7 +63,7 @@ counted in one command of 101.
 	if err != nil {
 		return err
 	}
-	opts.OneIn, opts.Cost = hotKeySample, true
+	opts.OneIn, opts.Cost, opts.Sizes = hotKeySample, true, *asJSON
 	live := isTerminal(os.Stdout) && !*asJSON
 	ws := &watching{targets: list, opts: opts, live: live}
 	if !live {
@@ -124,23 +129,28 @@ counted in one command of 101.
 	if err != nil {
 		return err
 	}
-	if *asJSON {
-		for _, p := range whole {
-			err = errors.Join(err, p.writeJSON(os.Stdout))
-		}
-		return errors.Join(err, ws.writeAccounts(os.Stdout, true))
-	}
 	var b strings.Builder
-	if live {
+	switch {
+	case *asJSON:
+		for _, p := range whole {
+			if err := p.writeJSON(&b); err != nil {
+				return err
+			}
+		}
+	case live:
 		b.WriteString("\x1b[H\x1b[2J")
+		fallthrough
+	default:
+		writePictures(&b, whole, phase)
+		b.WriteByte('\n')
+		for i := range ws.accounts {
+			ws.accounts[i].Looking = nil // it is in the pictures
+		}
 	}
-	writePictures(&b, whole, phase)
-	b.WriteByte('\n')
-	for i := range ws.accounts {
-		ws.accounts[i].Looking = nil // it is in the pictures
+	if err := ws.writeAccounts(&b, *asJSON); err != nil {
+		return err
 	}
-	_, err = io.WriteString(os.Stdout, b.String())
-	err = errors.Join(err, ws.writeAccounts(os.Stdout, false))
+	_, err = os.Stdout.WriteString(b.String())
 	ws.printNotes()
 	return err
 }
@@ -353,7 +363,7 @@ func writePictures(b *strings.Builder, pictures []targetPicture, phase bpf.Phase
 // writeRates shows what a server does, in a line.
 func (p targetPicture) writeRates(b *strings.Builder) {
 	if p.of.waiting {
-		b.WriteString("waiting for the next process\n")
+		fmt.Fprintf(b, "waiting for another %s\n", p.of.name)
 		return
 	}
 	fmt.Fprintf(b, "%.0f commands/s", perSecond(p.totals.Seen, p.elapsed))
@@ -363,7 +373,7 @@ func (p targetPicture) writeRates(b *strings.Builder) {
 	if p.totals.Turns > 0 {
 		fmt.Fprintf(b, "   %.1f commands per wake-up", float64(p.cost.Commands)/float64(p.totals.Turns))
 	}
-	if p.looking == nil && p.cost.Commands > 0 {
+	if p.looking == nil && p.cost.Commands > 0 && p.cost.RunTime > 0 {
 		fmt.Fprintf(b, "   looking: %d ns of eBPF per command", p.cost.RunTime.Nanoseconds()/int64(p.cost.Commands))
 	}
 	if p.totals.Missed > 0 {

@@ -116,11 +116,8 @@ type watching struct {
 	live     bool            // the terminal is redrawn: print notes at the end
 	opts     bpf.CommandOptions
 	looked   time.Time // for processes
-
-	// If not nil: before is called with a target and the process that will be watched
-	// as it, after when its watcher is detached and about to be closed.
-	before func(t *target, pid int) error
-	after  func(*target) error
+	// explained takes the explanations, if opts asks for them.
+	explained func(*target, []bpf.Explanation) error
 }
 
 // watch runs a watcher for each target until the time is over, ctx ends or nothing
@@ -213,21 +210,20 @@ func (ws *watching) begin() error {
 
 // start begins to watch a process as a target.
 func (ws *watching) start(t *target, p process) error {
-	if ws.before != nil {
-		if err := ws.before(t, p.pid); err != nil {
-			return err
-		}
-	}
-	opts := ws.opts
+	opts, was := ws.opts, !gone(p.pid)
 	opts.PID = p.pid
 	w, err := bpf.StartCommandWatcher(opts)
-	if err == nil {
-		t.w, t.process, t.began, t.waiting, t.failed = w, p, time.Now(), false, nil
-	}
-	if errors.Is(err, bpf.ErrExited) {
+	switch {
+	case err != nil && was && gone(p.pid):
 		return fmt.Errorf("pid %d exited before it could be watched", p.pid)
+	case err != nil:
+		return err
 	}
-	return err
+	t.w, t.process, t.began, t.waiting, t.failed = w, p, time.Now(), false, nil
+	if stopped(p.pid) {
+		ws.note("%v is stopped, by SIGSTOP or a debugger: it executes nothing", t)
+	}
+	return nil
 }
 
 // detach takes all probes out.
@@ -252,6 +248,15 @@ func (ws *watching) drain(t *target, record func(*target, *bpf.CommandRecord), o
 	if err != nil && !exited {
 		return err
 	}
+	if ws.opts.Explain {
+		list, err := t.w.Explain(exited || over)
+		if err == nil {
+			err = ws.explained(t, list)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if !exited && !over {
 		return nil
 	}
@@ -266,18 +271,21 @@ func (ws *watching) drain(t *target, record func(*target, *bpf.CommandRecord), o
 	if err != nil {
 		return err
 	}
-	if ws.after != nil {
-		if err := ws.after(t); err != nil {
-			return err
-		}
-	}
 	t.w.Close()
 	t.w = nil
 	t.past = t.past.plus(now)
 	a := accountOf(now)
 	a.Target, a.PID = t.name, t.pid
 	ws.accounts = append(ws.accounts, a)
-	ws.noteLimits(t, limits)
+	for _, l := range limits {
+		if len(ws.targets) > 1 {
+			l = fmt.Sprintf("%s: %s", t.name, l)
+		}
+		if !ws.limits[l] {
+			ws.limits[l] = true
+			ws.note("%s", l)
+		}
+	}
 	switch {
 	case over:
 	case !gone(t.pid):
@@ -364,19 +372,6 @@ func (ws *watching) close() {
 		if t.w != nil {
 			t.w.Close()
 			t.w = nil
-		}
-	}
-}
-
-// noteLimits notes what could not be seen of a target.
-func (ws *watching) noteLimits(t *target, limits []string) {
-	for _, l := range limits {
-		if len(ws.targets) > 1 {
-			l = fmt.Sprintf("%s: %s", t.name, l)
-		}
-		if !ws.limits[l] {
-			ws.limits[l] = true
-			ws.note("%s", l)
 		}
 	}
 }

@@ -92,9 +92,13 @@ func TestWaterfall(t *testing.T) {
 // watchedServer is the server at path, and a client of it.
 func watchedServer(t *testing.T, path string) (pid int, client *redis.Client) {
 	pid, addr := launchServer(t, path, "--enable-debug-command", "yes")
-	client = redis.NewClient(&redis.Options{Addr: addr, Protocol: 2, DisableIdentity: true, ReadTimeout: patience, MaxRetries: -1})
+	return pid, newClient(t, addr)
+}
+
+func newClient(t *testing.T, addr string) *redis.Client {
+	client := redis.NewClient(&redis.Options{Addr: addr, Protocol: 2, DisableIdentity: true, ReadTimeout: patience, MaxRetries: -1})
 	t.Cleanup(func() { client.Close() })
-	return pid, client
+	return client
 }
 
 // calls returns how many calls INFO commandstats counts of each command.

@@ -171,6 +171,16 @@ func BenchmarkGuard(b *testing.B) {
 			sum += i
 		}
 	})
+	// What a command tells samplers, always.
+	args := [][]byte{[]byte("GET"), []byte("key")}
+	b.Run("running", func(b *testing.B) {
+		for i := range b.N {
+			probe.BeginCommand(args)
+			probe.NameCommand(uint64(i))
+			probe.EndCommand()
+			sum += i
+		}
+	})
 	if sum == 1 {
 		b.Log(sum)
 	}
