@@ -240,7 +240,8 @@ func BenchmarkLabels(b *testing.B) {
 
 // BenchmarkBudget holds what a budget reckons with against what watching really
 // costs the server's processor time: half seconds of a load with and without it take
-// turns. Shares are of the processor time with it; the medians of all turns.
+// turns. Shares are of the processor time with it; the medians of all turns. Then it
+// has what a command costs by what is shed.
 // docs/bpf.md has a table of it.
 //
 //	go test ./bpf -run '^$' -bench Budget -benchtime 25x
@@ -292,6 +293,18 @@ func BenchmarkBudget(b *testing.B) {
 			}
 			for _, all := range [][]float64{real, estimate, attach, detach} {
 				slices.Sort(all)
+			}
+			for level, name := range []string{"all-ns", "without-phases-ns", "without-times-ns"} {
+				if err := w.shed(decision{Shed(level), true, 0}); err != nil {
+					b.Fatal(err)
+				}
+				before, _, err := w.Budget()
+				time.Sleep(time.Second)
+				after, _, err2 := w.Budget()
+				if err := errors.Join(err, err2); err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(after.Cost-before.Cost)/float64(after.Commands-before.Commands), name)
 			}
 			middle := len(real) / 2
 			b.ReportMetric(estimate[middle], "estimated-%")
