@@ -47,6 +47,7 @@ type probes struct {
 	semaphores []uint64 // in the file; nil for none
 	cookies    []uint64 // nil for none
 	returns    bool     // when the functions there return
+	cost       Cost     // of a hit, where they differ the highest
 }
 
 // multiSupported tells whether uprobes may be attached many at once. Before

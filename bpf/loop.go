@@ -89,16 +89,13 @@ type loopWatcher struct {
 	works []work // by to
 }
 
-func startLoopWatcher(pid int) (l *loopWatcher, err error) {
-	l = &loopWatcher{}
+func startLoopWatcher(target *process) (l *loopWatcher, err error) {
+	l = &loopWatcher{target: target}
 	defer func() {
 		if err != nil {
 			l.close()
 		}
 	}()
-	if l.target, err = openProcess(pid); err != nil {
-		return l, err
-	}
 	if err = l.load(); err != nil {
 		return l, err
 	}
@@ -283,21 +280,14 @@ func (l *loopWatcher) limitsNow() ([]string, error) {
 	return all, nil
 }
 
-func (l *loopWatcher) detach() {
+func (l *loopWatcher) close() {
 	closeLinks(l.links)
 	l.links = nil
-}
-
-func (l *loopWatcher) close() {
-	l.detach()
 	if l.ring != nil {
 		l.ring.Close()
 	}
 	if l.coll != nil {
 		l.coll.Close()
-	}
-	if l.target != nil {
-		l.target.close()
 	}
 }
 

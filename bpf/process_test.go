@@ -115,6 +115,20 @@ func helper(what string) {
 			}
 		})
 		fmt.Println(err)
+	case "pauses": // looks at all commands and away from them until killed, and says when it looks
+		w, err := StartCommandWatcher(CommandOptions{PID: pid, OneIn: 1, Budget: 1, Phases: true})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer w.Close()
+		for look := false; err == nil; look = !look {
+			err = w.shed(decision{ShedTime, look, 0})
+			if look {
+				fmt.Println("looking")
+			}
+		}
+		fmt.Println(err)
 	case "commands": // watches all commands until killed, and says once that it does
 		w, err := StartCommandWatcher(CommandOptions{PID: pid, OneIn: 1})
 		if err != nil {

@@ -59,9 +59,9 @@ func (b *commandBatch) parse(c *client, limit int) {
 		b.empty = 0
 		if p.end-first > 1 {
 			// Nearly always this is the first key. When it is not, a hint has been
-			// wasted.
+			// wasted. For a pipeline on one key, one is enough.
 			p.hash = dict.Hash(args[first+1])
-			if limit > 1 {
+			if n := len(b.ready); limit > 1 && (n == 0 || b.ready[n-1].hash != p.hash) {
 				c.db.dict.Prefetch(p.hash)
 			}
 		}
@@ -80,9 +80,11 @@ func (b *commandBatch) forget() {
 
 // prefetchEntries is the second wave of a batch's hints.
 func (b *commandBatch) prefetchEntries(d *dict.Dict) {
+	last := uint64(0)
 	for i := range b.ready {
-		if p := &b.ready[i]; p.end-p.first > 1 {
+		if p := &b.ready[i]; p.hash != last && p.end-p.first > 1 {
 			d.PrefetchEntry(p.hash)
+			last = p.hash
 		}
 	}
 }

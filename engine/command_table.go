@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"reflect"
 	"runtime"
 	"strings"
@@ -110,8 +111,13 @@ func (spec *keySpec) isRange() bool { return !spec.unknown && !spec.keyNum && sp
 // quarter full, so that a lookup is one hash and mostly one comparison. A map would
 // need a lower-cased copy of the name first.
 type commandIndex struct {
-	slots   []*command // length a power of two, or 0
-	longest int        // name, in bytes: what is longer is not hashed
+	slots   []indexSlot // length a power of two, or 0
+	longest int         // name, in bytes
+}
+
+type indexSlot struct {
+	letters uint64 // packName of a name that is nothing but letters, else 0
+	cmd     *command
 }
 
 func newCommandIndex(commands []*command) commandIndex {
@@ -122,43 +128,60 @@ func newCommandIndex(commands []*command) commandIndex {
 	for size < 4*len(commands) {
 		size *= 2
 	}
-	x := commandIndex{slots: make([]*command, size)}
+	x := commandIndex{slots: make([]indexSlot, size)}
 	for _, cmd := range commands {
 		x.longest = max(x.longest, len(cmd.name))
-		i := hashCommandName([]byte(cmd.name)) & (size - 1)
-		for x.slots[i] != nil {
+		packed := packName([]byte(cmd.name))
+		i := hashCommandName(packed) & (size - 1)
+		for x.slots[i].cmd != nil {
 			i = (i + 1) & (size - 1)
 		}
-		x.slots[i] = cmd
+		if x.slots[i].cmd = cmd; isLetters(cmd.name) && len(cmd.name) <= packedLetters {
+			x.slots[i].letters = packed
+		}
 	}
 	return x
 }
 
+func isLetters(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r < 'a' || r > 'z' }) < 0
+}
+
 func (x *commandIndex) find(name []byte) *command {
-	if len(name) > x.longest || len(x.slots) == 0 {
+	if len(name) > x.longest || len(name) == 0 || len(x.slots) == 0 {
 		return nil
 	}
-	mask := len(x.slots) - 1
-	for i := hashCommandName(name) & mask; ; i = (i + 1) & mask {
-		cmd := x.slots[i]
-		if cmd == nil || equalFoldASCII(name, cmd.name) {
-			return cmd
+	packed, mask := packName(name), len(x.slots)-1
+	for i := hashCommandName(packed) & mask; ; i = (i + 1) & mask {
+		slot := &x.slots[i]
+		if slot.letters == packed || slot.cmd == nil || equalFoldASCII(name, slot.cmd.name) {
+			return slot.cmd
 		}
 	}
 }
 
-// hashCommandName mixes the length and three bytes of the name, with bit 5 set,
-// which makes letters lower case. The names are known, so it need not be good on
-// others, and reading every byte costs more than a second comparison now and then.
-func hashCommandName(name []byte) int {
-	n := uint32(len(name))
-	if n == 0 {
-		return 0
+// packedLetters is the number of bytes of a name that packName keeps.
+const packedLetters = 7
+
+// packName packs a name into a word: its length, its first bytes, and for a long one
+// its last ones mixed in, all with bit 5 set, which makes letters lower case. Another
+// name than that of a command of up to packedLetters letters is packed otherwise.
+func packName(name []byte) uint64 {
+	const lower = 0x2020202020202020
+	n, packed := len(name), uint64(0)
+	switch {
+	case n > packedLetters:
+		packed = binary.LittleEndian.Uint64(name) ^ (binary.LittleEndian.Uint64(name[n-8:])|lower)<<3
+	case n >= 4:
+		packed = uint64(binary.LittleEndian.Uint32(name)) | uint64(binary.LittleEndian.Uint32(name[n-4:]))<<(8*(n-4))
+	default:
+		packed = uint64(name[0]) | uint64(name[n/2])<<(8*(n/2)) | uint64(name[n-1])<<(8*(n-1))
 	}
-	first, middle, last := name[0]|0x20, name[n/2]|0x20, name[n-1]|0x20
-	h := (n | uint32(first)<<8 | uint32(middle)<<16 | uint32(last)<<24) * 2654435769
-	return int(h >> 16)
+	const kept = 1<<(8*packedLetters) - 1
+	return (packed|lower)&kept | uint64(n)<<(8*packedLetters)
 }
+
+func hashCommandName(packed uint64) int { return int(packed * 0x9e3779b97f4a7c15 >> 40) }
 
 // equalFoldASCII reports whether b is lower, which is in lower case, in any
 // case. It knows ASCII only, as Redis does: bytes.EqualFold would take the

@@ -92,6 +92,15 @@ func TestLookupCommand(t *testing.T) {
 				t.Errorf("lookupCommand(%q) = %v", name, got)
 			}
 		}
+		for i := range cmd.name { // any byte in this place
+			for b := range 256 {
+				name := []byte(strings.ToUpper(cmd.name))
+				name[i] = byte(b)
+				if got := s.lookupCommand(name); (got == cmd) != equalFoldASCII(name, cmd.name) {
+					t.Errorf("lookupCommand(%q) = %v", name, got)
+				}
+			}
+		}
 		for _, sub := range cmd.subcommands {
 			name := strings.ToUpper(sub.name)
 			if got := s.lookupCommandArgs([][]byte{[]byte(cmd.name), []byte(name)}); got != sub {

@@ -2,8 +2,10 @@ package engine
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 	"strconv"
 
@@ -644,8 +646,43 @@ func addReplyBulkLongLong(c *client, n int64) {
 
 // appendBulkInt appends an integer as a bulk; redcon's codec allocates for it.
 func appendBulkInt(b []byte, n int64) []byte {
-	var digits [20]byte
-	return appendBulk(b, strconv.AppendInt(digits[:0], n, 10))
+	if uint64(n) >= 1e8 {
+		var digits [20]byte
+		return appendBulk(b, strconv.AppendInt(digits[:0], n, 10))
+	}
+	digits, length := decimal(uint32(n))
+	at := len(b)
+	b = append(b, "$0\r\n12345678\r\n"...)
+	b[at+1] += byte(length)
+	binary.LittleEndian.PutUint64(b[at+4:], digits)
+	b[at+4+length], b[at+5+length] = '\r', '\n'
+	return b[:at+6+length]
+}
+
+// appendInt is redcon's AppendInt, faster for what has up to eight digits.
+func appendInt(b []byte, n int64) []byte {
+	if uint64(n) >= 1e8 {
+		return redcon.AppendInt(b, n)
+	}
+	digits, length := decimal(uint32(n))
+	at := len(b)
+	b = append(b, ":12345678\r\n"...)
+	binary.LittleEndian.PutUint64(b[at+1:], digits)
+	b[at+1+length], b[at+2+length] = '\r', '\n'
+	return b[:at+3+length]
+}
+
+// decimal returns the digits of a number below 1e8, the first one in the lowest byte,
+// and how many there are. It divides by 10,000, then both parts at once by 100, then
+// all four by 10.
+func decimal(n uint32) (digits uint64, length int) {
+	x := uint64(n/1e4) | uint64(n%1e4)<<32
+	q := x * 5243 >> 19 & 0x0000007f_0000007f // a hundredth
+	x = q | (x-100*q)<<16
+	q = x * 103 >> 10 & 0x000f_000f_000f_000f // a tenth
+	x = q | (x-10*q)<<8
+	zeros := bits.TrailingZeros64(x|1<<56) / 8
+	return (x | 0x3030303030303030) >> (8 * zeros), 8 - zeros
 }
 
 func addReplyLongLong(c *client, n int64) {
@@ -656,7 +693,7 @@ func addReplyLongLong(c *client, n int64) {
 		addReply(c, shared.cone)
 	default:
 		if c.prepareClientToWrite() {
-			c.buf = redcon.AppendInt(c.buf, n)
+			c.buf = appendInt(c.buf, n)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -515,4 +516,28 @@ func TestPostponedAndGone(t *testing.T) {
 	if len(s.clients.postponed) != 0 {
 		t.Error("a client that is gone still waits for the end of the pause")
 	}
+}
+
+// Integers in replies are what strconv makes of them.
+func TestAppendInt(t *testing.T) {
+	check := func(n int64) {
+		digits := strconv.FormatInt(n, 10)
+		if got, want := string(appendInt([]byte("x"), n)), "x:"+digits+"\r\n"; got != want {
+			t.Fatalf("appendInt(%d): %q", n, got)
+		}
+		if got, want := string(appendBulkInt([]byte("x"), n)), fmt.Sprintf("x$%d\r\n%s\r\n", len(digits), digits); got != want {
+			t.Fatalf("appendBulkInt(%d): %q", n, got)
+		}
+	}
+	for n := int64(0); n < 20000; n++ { // every half, in each place
+		check(n)
+		check(n*1e4 + n%1e4)
+	}
+	for n := int64(1); n < 1e18; n *= 10 {
+		for _, near := range []int64{-n, n - 1, n, n + 1} {
+			check(near)
+		}
+	}
+	check(math.MaxInt64)
+	check(math.MinInt64)
 }

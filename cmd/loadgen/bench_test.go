@@ -244,13 +244,13 @@ func TestCompareAtRate(t *testing.T) {
 }
 
 // tableLine is a line of the table: a name and figures.
-var tableLine = regexp.MustCompile(`(?m)^\| [A-Za-z0-9_ ()]+ \| [0-9,]+( MiB|\.\d MiB)? \| [0-9,]+(\.\d MiB)? \| \d+\.\d\d× \|( \d+\.\d\d× \|)?$`)
+var tableLine = regexp.MustCompile(`(?m)^\| [A-Za-z0-9_ ()]+ \| [0-9,]+( MiB|\.\d MiB)? \| [0-9,]+(\.\d MiB)? \| \d+\.\d\d×( \(\d+\.\d\d–\d+\.\d\d\) \| \d+\.\d\d× \(\d+\.\d\d–\d+\.\d\d\))? \|$`)
 
 // Two redis-servers have everything that the table needs, whatever ours has.
 func TestCompareTable(t *testing.T) {
 	require.Tool(t, "redis")
 	doc := filepath.Join(t.TempDir(), "doc.md")
-	if err := os.WriteFile(doc, []byte("before\n"+tableBegin+"old\n"+tableEnd+"behind\n"), 0o644); err != nil {
+	if err := os.WriteFile(doc, []byte("before\n"+comparePlace.begin+"old\n"+comparePlace.end+"behind\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	const command = `redis-server --port {port} --save ""`
@@ -263,7 +263,7 @@ func TestCompareTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := string(text)
-	if !strings.HasPrefix(got, "before\n"+tableBegin+"| -P 16, 2,000 keys |") || !strings.HasSuffix(got, ").\n"+tableEnd+"behind\n") || strings.Contains(got, "old") {
+	if !strings.HasPrefix(got, "before\n"+comparePlace.begin+"| -P 16, 2,000 keys |") || !strings.HasSuffix(got, ").\n"+comparePlace.end+"behind\n") || strings.Contains(got, "old") {
 		t.Errorf("the document is\n%s", got)
 	}
 	if lines := tableLine.FindAllString(got, -1); len(lines) != 5 {
@@ -322,6 +322,9 @@ func TestSummary(t *testing.T) {
 	s := f.summarize(group)
 	if s[0].Median.Rate != 90 || s[1].Median.Rate != 200 || s[0].Ratio.Rate != 1 || s[1].Ratio.Rate != 2 {
 		t.Errorf("got %+v", s)
+	}
+	if s[1].Low.Rate != 2 || s[1].High.Rate != 3 {
+		t.Errorf("the middle half of 2, 2 and 3 is %v to %v", s[1].Low.Rate, s[1].High.Rate)
 	}
 	if got := median([]float64{4, 1, 3, 2}); got != 2.5 {
 		t.Errorf("the median of 1 to 4 is %v", got)

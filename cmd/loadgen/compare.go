@@ -32,7 +32,7 @@ server. All servers run the whole time, one is loaded at a time.
                      instead of both: name any number of servers; the first is
                      what the others are compared with. COMMAND "self FLAGS…"
                      is the built-in server with the given flags.
-  --rounds N         rounds (5)
+  --rounds N         rounds (9)
   -t TESTS           tests, as for the benchmark (set)
   -P LIST            pipelines (1,16,128)
   -n LIST            requests per measurement: one number, or one per pipeline
@@ -52,7 +52,8 @@ server. All servers run the whole time, one is loaded at a time.
 With --table, two servers are compared in thirteen commands at -P 16, with -n
 1000000 requests a round (fewer where one does more), and in the memory of a
 million keys of each type. Each line begins with empty servers. The result is
-in Markdown; it takes about five minutes. -t chooses lines: get, set, incr, lpush, rpop,
+in Markdown, with the middle half of the rounds beside each ratio; it takes
+about ten minutes. -t chooses lines: get, set, incr, lpush, rpop,
 lrange_100, sadd, hset, hget, zadd, zrange_100, mset, setbit, rss_strings,
 rss_hashes, rss_zsets, rss_intsets, rss_sets, rss_lists.
 
@@ -60,7 +61,7 @@ In each COMMAND, {port} is replaced by a free port of 127.0.0.1.
 
 Examples:
   loadgen compare
-  loadgen compare --rounds 9 -t set,get -P 16 -n 2000000
+  loadgen compare --rounds 5 -t set,get -P 16 -n 2000000
   loadgen compare --server plain='self' --server traced='self --trace-sample 0.01' -P 16
   loadgen compare -t get,set -P 1 -n 1000000 -r 10000000 --rate half --rounds 3
   loadgen compare --table --write README.md
@@ -143,13 +144,16 @@ type figures struct {
 
 // summary is the medians over the rounds, and the medians of the ratios to the
 // first server within each round: what the two have in common at that time, a
-// busy machine for one, cancels out.
+// busy machine for one, cancels out. Between Low and High is the middle half of
+// those ratios.
 type summary struct {
 	Test     string  `json:"test"`
 	Pipeline int     `json:"pipeline"`
 	Server   string  `json:"server"`
 	Median   metrics `json:"median"`
 	Ratio    metrics `json:"ratio"`
+	Low      metrics `json:"ratio_lower_quartile"`
+	High     metrics `json:"ratio_upper_quartile"`
 }
 
 type metrics struct {
@@ -169,7 +173,7 @@ func compareMain(args []string) int {
 	fs.Var(&f.contenders, "server", "")
 	fs.StringVar(&against, "against", `redis-server --port {port} --save ""`, "")
 	fs.StringVar(&ours, "ours", "self", "")
-	fs.IntVar(&f.rounds, "rounds", 5, "")
+	fs.IntVar(&f.rounds, "rounds", 9, "")
 	fs.StringVar(&f.tests, "t", "", "")
 	fs.StringVar(&f.pipelines, "P", "", "")
 	fs.StringVar(&f.requests, "n", "", "")
@@ -503,6 +507,7 @@ func (f *compareFlags) summarize(group []figures) []summary {
 			}
 			*s.Median.values()[k] = median(plain)
 			*s.Ratio.values()[k] = median(ratio)
+			*s.Low.values()[k], *s.High.values()[k] = ratio[len(ratio)/4], ratio[len(ratio)-1-len(ratio)/4] // sorted by median
 		}
 		out = append(out, s)
 	}

@@ -99,6 +99,8 @@ type table struct {
 	memory   []memoryRow
 }
 
+var comparePlace = placeOf("compare")
+
 // settle is how long a server is left alone when its data are set, so that what
 // it does in the background afterwards is not charged to the requests.
 const settle = 300 * time.Millisecond
@@ -130,7 +132,7 @@ func (f *compareFlags) runTable() error {
 		return err
 	}
 	if f.write != "" {
-		if _, _, err := around(f.write); err != nil {
+		if _, _, err := comparePlace.around(f.write); err != nil {
 			return err
 		}
 	}
@@ -166,7 +168,7 @@ func (f *compareFlags) runTable() error {
 	var text bytes.Buffer
 	tb.print(&text, summaries, memory)
 	if f.write != "" {
-		return writeBetween(f.write, text.Bytes())
+		return comparePlace.write(f.write, text.Bytes())
 	}
 	_, err = text.WriteTo(os.Stdout)
 	return err
@@ -282,7 +284,7 @@ func (tb *table) fill(ctx context.Context, c *contender, args []string, n int64)
 }
 
 // empty removes all keys.
-func (tb *table) empty(c *contender) error {
+func (c *contender) empty() error {
 	q, err := query.Dial(child.Host, c.server.Port)
 	if err != nil {
 		return err
@@ -319,9 +321,14 @@ func (tb *table) measureSpeed(ctx context.Context, row speedRow) ([]figures, err
 	seed := uint64(time.Now().UnixNano())
 	for round := 1; round <= tb.rounds; round++ {
 		seed++ // the same requests for both servers of a round
-		for _, c := range tb.contenders {
+		pair := make([]figures, len(tb.contenders))
+		for i := range pair {
+			if round%2 == 0 { // A B B A: what comes second has no advantage
+				i = len(pair) - 1 - i
+			}
+			c := tb.contenders[i]
 			if row.fresh {
-				if err := errors.Join(tb.empty(c), prepare(c)); err != nil {
+				if err := errors.Join(c.empty(), prepare(c)); err != nil {
 					return nil, err
 				}
 			}
@@ -330,13 +337,22 @@ func (tb *table) measureSpeed(ctx context.Context, row speedRow) ([]figures, err
 				return nil, fmt.Errorf("%s: %s: %w", c.Name, t.title, err)
 			}
 			m.Round = round
-			group = append(group, m)
+			pair[i] = m
 		}
+		group = append(group, pair...)
 	}
 	s := tb.summarize(group)
-	fmt.Fprintf(os.Stderr, "%s: %s and %s requests/s, %.2f×, CPU %.2f×\n", title(t.title),
-		thousands(int64(s[0].Median.Rate)), thousands(int64(s[1].Median.Rate)), s[1].Ratio.Rate, s[1].Ratio.CPU)
+	fmt.Fprintf(os.Stderr, "%s: %s and %s requests/s, %s, CPU %s\n", title(t.title),
+		thousands(int64(s[0].Median.Rate)), thousands(int64(s[1].Median.Rate)), s[1].rate(), s[1].cpu())
 	return group, nil
+}
+
+// rate and cpu are ratios as the table shows them.
+func (s *summary) rate() string { return withSpread(s.Ratio.Rate, s.Low.Rate, s.High.Rate) }
+func (s *summary) cpu() string  { return withSpread(s.Ratio.CPU, s.Low.CPU, s.High.CPU) }
+
+func withSpread(ratio, low, high float64) string {
+	return fmt.Sprintf("%.2f× (%.2f–%.2f)", ratio, low, high)
 }
 
 // measureMemory fills a new server and reads its resident memory.
@@ -372,8 +388,8 @@ func (tb *table) print(w io.Writer, summaries []summary, memory []memoryFigures)
 			tb.pipeline, thousands(tb.keyspace), first.Name, second.Name)
 	}
 	for pair := range slices.Chunk(summaries, 2) {
-		fmt.Fprintf(w, "| %s | %s | %s | %.2f× | %.2f× |\n", title(pair[0].Test), thousands(int64(pair[0].Median.Rate)),
-			thousands(int64(pair[1].Median.Rate)), pair[1].Ratio.Rate, pair[1].Ratio.CPU)
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s |\n", title(pair[0].Test), thousands(int64(pair[0].Median.Rate)),
+			thousands(int64(pair[1].Median.Rate)), pair[1].rate(), pair[1].cpu())
 	}
 	if len(summaries) > 0 && len(memory) > 0 {
 		fmt.Fprintln(w)
@@ -385,7 +401,7 @@ func (tb *table) print(w io.Writer, summaries []summary, memory []memoryFigures)
 		fmt.Fprintf(w, "| %s | %s | %s | %.2f× |\n", tb.memory[i].title, mebibytes(pair[0].RSS), mebibytes(pair[1].RSS), float64(pair[1].RSS)/float64(pair[0].RSS))
 	}
 	m := thisMachine()
-	fmt.Fprintf(w, "\n%s is version %s. Medians of %d rounds in turn, %d connections, %d-byte values; Linux %s, %d CPUs (%s).\n",
+	fmt.Fprintf(w, "\n%s is version %s. Medians of %d rounds, in brackets the middle half of them; %d connections, %d-byte values; Linux %s, %d CPUs (%s).\n",
 		first.Name, first.Version, tb.rounds, tb.clients, tb.size, m.Kernel, m.CPUs, cmp.Or(m.CPU, m.Arch))
 }
 
@@ -404,30 +420,31 @@ func (f *compareFlags) printJSON(summaries []summary, rounds []figures, memory [
 	}{version(), thisMachine(), f.clients, f.contenders, summaries, rounds, memory})
 }
 
-// The lines of a document between which --write puts the table.
-const (
-	tableBegin = "<!-- compare -->\n"
-	tableEnd   = "<!-- /compare -->\n"
-)
+// place is the lines of a document between which --write puts a table.
+type place struct{ begin, end string }
+
+func placeOf(table string) place {
+	return place{"<!-- " + table + " -->\n", "<!-- /" + table + " -->\n"}
+}
 
 // around reads a document and returns what stands before and behind the place
 // of the table, the two lines included.
-func around(path string) (before, behind []byte, err error) {
+func (p place) around(path string) (before, behind []byte, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	i := bytes.Index(text, []byte(tableBegin))
-	j := bytes.LastIndex(text, []byte(tableEnd))
+	i := bytes.Index(text, []byte(p.begin))
+	j := bytes.LastIndex(text, []byte(p.end))
 	if i < 0 || j < i {
-		return nil, nil, fmt.Errorf("%s has no line %s with a line %s below it", path, strings.TrimSpace(tableBegin), strings.TrimSpace(tableEnd))
+		return nil, nil, fmt.Errorf("%s has no line %s with a line %s below it", path, strings.TrimSpace(p.begin), strings.TrimSpace(p.end))
 	}
-	return text[:i+len(tableBegin)], text[j:], nil
+	return text[:i+len(p.begin)], text[j:], nil
 }
 
-// writeBetween puts the table into its place in a document.
-func writeBetween(path string, table []byte) error {
-	before, behind, err := around(path)
+// write puts the table into its place in a document.
+func (p place) write(path string, table []byte) error {
+	before, behind, err := p.around(path)
 	if err != nil {
 		return err
 	}

@@ -180,11 +180,14 @@ func Int(lp []byte, p int) int64 {
 
 // parseInt tells which strings are kept as integers.
 func parseInt(s []byte) (int64, bool) {
-	if len(s) == 0 || len(s) > 20 || s[0] > '9' || s[0] < '-' {
+	if !mayBeInt(s) {
 		return 0, false
 	}
 	return resp.ParseInt(s)
 }
+
+// mayBeInt tells most strings from integers by their length and first byte.
+func mayBeInt(s []byte) bool { return uint(len(s)-1) < 20 && s[0]-'-' <= '9'-'-' }
 
 // Compare reports whether the element at p, as a string, equals s.
 func Compare(lp []byte, p int, s []byte) bool {
@@ -251,73 +254,111 @@ func findShort(lp []byte, p int, s []byte, skipped int) int {
 	return -1
 }
 
-// An element is described before it is written: its encoding up to a string's bytes,
-// then those, then the length of both.
+// An element is described before it is written: a string, or with s nil an integer.
+// It has no more than four words, so that it is kept in registers.
 type element struct {
-	head    [9]byte
-	headLen int
-	s       []byte
+	s []byte
+	n int64
 }
 
-func (e *element) size() int { return e.headLen + len(e.s) }
-
-// stringElement and intElement return by value, so that nothing they are given has
-// to be on the heap.
-
-func stringElement(s []byte) (e element) {
-	if n, ok := parseInt(s); ok {
-		return intElement(n)
+func stringElement(s []byte) element {
+	if mayBeInt(s) {
+		if n, ok := resp.ParseInt(s); ok {
+			return element{n: n}
+		}
 	}
-	e.s = s
-	switch n := len(s); {
-	case n < 64:
-		e.head[0] = 0x80 | byte(n)
-		e.headLen = 1
-	case n < 4096:
-		e.head[0] = 0xe0 | byte(n>>8)
-		e.head[1] = byte(n)
-		e.headLen = 2
-	default:
-		e.head[0] = 0xf0
-		binary.LittleEndian.PutUint32(e.head[1:], uint32(n))
-		e.headLen = 5
+	if s == nil {
+		s = []byte{}
 	}
-	return e
+	return element{s: s}
 }
 
-func intElement(n int64) (e element) {
+func intElement(n int64) element { return element{n: n} }
+
+// head returns how many bytes come before those of a string, which for an integer are
+// all.
+func (e element) head() int {
+	switch {
+	case e.s == nil:
+		return intSize(e.n)
+	case len(e.s) < 64:
+		return 1
+	case len(e.s) < 4096:
+		return 2
+	}
+	return 5
+}
+
+// intSize returns how many bytes an integer is encoded in.
+func intSize(n int64) int {
 	switch {
 	case n >= 0 && n < 128:
-		e.head[0] = byte(n)
-		e.headLen = 1
+		return 1
 	case n >= -1<<12 && n < 1<<12:
-		e.head[0] = 0xc0 | byte(n>>8)&0x1f
-		e.head[1] = byte(n)
-		e.headLen = 2
+		return 2
 	case n >= -1<<15 && n < 1<<15:
-		e.head[0] = 0xf1
-		e.headLen = 3
+		return 3
 	case n >= -1<<23 && n < 1<<23:
-		e.head[0] = 0xf2
-		e.headLen = 4
+		return 4
 	case n >= -1<<31 && n < 1<<31:
-		e.head[0] = 0xf3
-		e.headLen = 5
-	default:
-		e.head[0] = 0xf4
-		e.headLen = 9
+		return 5
 	}
-	for i := 1; i < e.headLen && e.head[0] >= 0xf0; i++ {
-		e.head[i] = byte(n >> (8 * (i - 1)))
-	}
-	return e
+	return 9
+}
+
+func (e element) size() int { return e.head() + len(e.s) }
+
+// isShort reports whether s is kept as a string, between one byte for its length and
+// another: what most elements are.
+func isShort(s []byte) bool { return len(s) < 64 && !mayBeInt(s) }
+
+func writeShort(b, s []byte) {
+	n := len(s)
+	b[n+1] = byte(n + 1)
+	b[0] = 0x80 | byte(n)
+	copy(b[1:], s)
 }
 
 // write puts the element at p, where there is room for it.
-func (e *element) write(lp []byte, p int) {
-	p += copy(lp[p:], e.head[:e.headLen])
-	p += copy(lp[p:], e.s)
-	putBacklen(lp[p:], e.size())
+func (e element) write(lp []byte, p int) {
+	b := lp[p:]
+	switch n := len(e.s); {
+	case e.s == nil:
+		size := writeInt(b, e.n)
+		b[size] = byte(size)
+		return
+	case n < 64:
+		writeShort(b, e.s)
+		return
+	case n < 4096:
+		b[0], b[1] = 0xe0|byte(n>>8), byte(n)
+	default:
+		b[0] = 0xf0
+		binary.LittleEndian.PutUint32(b[1:], uint32(n))
+	}
+	copy(b[e.head():], e.s)
+	putBacklen(b[e.size():], e.size())
+}
+
+// writeInt writes an integer's encoding and returns its size.
+func writeInt(b []byte, n int64) int {
+	size := intSize(n)
+	switch size {
+	case 1:
+		b[0] = byte(n)
+		return size
+	case 2:
+		b[0], b[1] = 0xc0|byte(n>>8)&0x1f, byte(n)
+		return size
+	case 9:
+		b[0] = 0xf4
+	default:
+		b[0] = 0xf1 + byte(size-3)
+	}
+	for i := range size - 1 {
+		b[1+i] = byte(n >> (8 * i))
+	}
+	return size
 }
 
 // EntrySize returns by how many bytes Append(s) makes a listpack longer.
@@ -333,7 +374,7 @@ func ReplacedSize(lp []byte, p int, s []byte) int {
 }
 
 // put writes an element in place of old bytes at p.
-func (e *element) put(lp []byte, p, old int) []byte {
+func (e element) put(lp []byte, p, old int) []byte {
 	n := e.size()
 	lp = splice(lp, p, old, n+backlenSize(n))
 	e.write(lp, p)
@@ -380,17 +421,21 @@ func Prepend(lp, s []byte) []byte {
 // other elements where they are. It returns how many bytes into b the listpack begins
 // then; false when the gap is too small, and then nothing has changed.
 func PrependBefore(b []byte, gap int, s []byte) (int, bool) {
-	e := stringElement(s)
-	n := e.size()
-	begin := gap - n - backlenSize(n)
+	begin, short := gap-2-len(s), isShort(s)
+	if !short {
+		begin = gap - EntrySize(s)
+	}
 	if begin < 0 {
 		return gap, false
 	}
-	lp := b[begin:]
-	copy(lp[:headerSize], b[gap:])
-	e.write(lp, headerSize)
+	n, lp := count(b[gap:]), b[begin:]
+	if short {
+		writeShort(lp[headerSize:], s)
+	} else {
+		stringElement(s).write(lp, headerSize)
+	}
 	setTotal(lp)
-	addCount(lp, 1)
+	setCount(lp, n+1) // an unknown number remains so
 	return begin, true
 }
 
@@ -398,11 +443,22 @@ func PrependBefore(b []byte, gap int, s []byte) (int, bool) {
 // returns how many bytes into lp the listpack begins then.
 func DeleteHead(lp []byte) int {
 	n := skip(lp, headerSize) - headerSize
-	copy(lp[n:n+headerSize], lp)
+	elements := count(lp)
 	lp = lp[n:]
 	setTotal(lp)
+	setCount(lp, elements)
 	addCount(lp, -1)
 	return n
+}
+
+// DeleteTail deletes the last element.
+func DeleteTail(lp []byte) []byte {
+	p := Last(lp)
+	lp[p] = end
+	lp = lp[:p+1]
+	setTotal(lp)
+	addCount(lp, -1)
+	return lp
 }
 
 // Insert adds an element before or after that at p, and returns its position.

@@ -118,11 +118,21 @@ func (m *model) step(op, a uint8, s []byte) {
 		i %= n
 	}
 	p := Seek(m.lp, i)
-	switch op % 12 {
+	switch op % 15 {
 	case 0:
 		m.lp, m.want = Append(m.lp, s), append(m.want, string(s))
 	case 1:
 		m.lp, m.want = Prepend(m.lp, s), slices.Insert(m.want, 0, string(s))
+	case 14:
+		const gap = 40
+		b := append(make([]byte, gap), m.lp...)
+		begin, ok := PrependBefore(b, gap, s)
+		if ok != (EntrySize(s) <= gap) || !ok && begin != gap {
+			m.t.Fatalf("PrependBefore(%d bytes) with a gap of %d: %d, %v", len(s), gap, begin, ok)
+		}
+		if m.lp = b[begin:]; ok {
+			m.want = slices.Insert(m.want, 0, string(s))
+		}
 	case 2:
 		v := int64(binary.LittleEndian.Uint64(append(slices.Clone(s), make([]byte, 8)...)))
 		m.lp, m.want = AppendInt(m.lp, v), append(m.want, strconv.FormatInt(v, 10))
@@ -144,9 +154,9 @@ func (m *model) step(op, a uint8, s []byte) {
 		return
 	}
 	at, next := i, -2
-	switch op % 12 {
+	switch op % 15 {
 	case 6, 7:
-		after := op%12 == 7
+		after := op%15 == 7
 		if after {
 			at++
 		}
@@ -168,6 +178,12 @@ func (m *model) step(op, a uint8, s []byte) {
 	case 11:
 		m.lp, next = DeleteFrom(m.lp, p, len(s))
 		m.want = deleted(m.want, i, len(s))
+	case 12:
+		m.lp, m.want = m.lp[DeleteHead(m.lp):], m.want[1:]
+		return
+	case 13:
+		m.lp, m.want = DeleteTail(m.lp), m.want[:n-1]
+		return
 	default:
 		return
 	}

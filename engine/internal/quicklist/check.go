@@ -25,7 +25,7 @@ func (l List) Check() error {
 		if inside := nodes >= depth && nodes < l.Nodes()-depth; compressed && !inside {
 			return fmt.Errorf("node %d of %d is compressed, at depth %d", nodes, l.Nodes(), depth)
 		}
-		if x.meta&(flagCompressed|flagOutside) == 0 && int(x.gap+x.size) > len(l.slot(r)) || x.gap > 0 && x.meta&(flagCompressed|flagOutside) != 0 {
+		if compressed && x.gap > 0 || !compressed && int(x.gap+x.size) > l.capacity(r) {
 			return fmt.Errorf("node %d has a gap of %d bytes", nodes, x.gap)
 		}
 		if data := l.view(r); len(data) != int(x.size) {

@@ -14,8 +14,7 @@ import (
 // compressed bytes; if outside, the number of a large value that is all that.
 //
 // The gap lets a list grow and shrink at its head without moving the other elements
-// of the node, which in Redis, and with a gap of 0, are moved each time. Only nodes
-// that are neither compressed nor outside have one.
+// of the node, which in Redis are moved each time. A compressed node has none.
 type node struct {
 	prev, next slab.Ref
 	size       uint32 // bytes of the listpack or element, before compression
@@ -54,32 +53,35 @@ func (l List) number(r slab.Ref) *uint32 {
 func (l List) stored(r slab.Ref) []byte {
 	x := l.node(r)
 	switch x.meta & (flagCompressed | flagOutside) {
-	case 0:
-		return l.slot(r)[x.gap:][:x.size]
-	case flagOutside:
-		return l.s.arena.Large(*l.number(r))[:x.size]
+	case 0, flagOutside:
+		gap := int(x.gap)
+		return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(l.place(r)), gap)), l.capacity(r)-gap)[:x.size]
 	case flagCompressed:
 		return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(x), nodeSize+numberSize)), *l.number(r))
 	}
 	return l.s.arena.Large(*l.number(r))
 }
 
-// slot returns all that is behind the head of a node that is not outside.
-func (l List) slot(r slab.Ref) []byte {
-	p := l.s.arena.Ptr(r)
-	return unsafe.Slice((*byte)(unsafe.Add(p, nodeSize)), l.s.arena.SlotSize(r)-nodeSize)
-}
-
-// setGap moves what the node holds so that the gap is as given.
-func (l List) setGap(r slab.Ref, gap int) {
-	x := l.node(r)
-	copy(l.slot(r)[gap:], l.stored(r))
-	x.gap = uint32(gap)
+// place is where the gap of a node that is not compressed begins.
+func (l List) place(r slab.Ref) *byte {
+	if x := l.node(r); x.meta&flagOutside == 0 {
+		return (*byte)(unsafe.Add(unsafe.Pointer(x), nodeSize))
+	}
+	return unsafe.SliceData(l.s.arena.Large(*l.number(r)))
 }
 
 // capacity returns how many bytes a node that is not compressed can hold where it is.
 func (l List) capacity(r slab.Ref) int {
-	return cap(l.stored(r)) + int(l.node(r).gap)
+	if l.node(r).meta&flagOutside == 0 {
+		return l.s.arena.SlotSize(r) - nodeSize
+	}
+	return cap(l.s.arena.Large(*l.number(r)))
+}
+
+// setGap moves what a node that is not compressed holds so that the gap is as given.
+func (l List) setGap(r slab.Ref, gap int) {
+	copy(unsafe.Slice(l.place(r), l.capacity(r))[gap:], l.stored(r))
+	l.node(r).gap = uint32(gap)
 }
 
 // view returns what a node holds, to be read until the next call.

@@ -19,6 +19,7 @@ import (
 	"encoding/binary"
 	"math"
 	"strconv"
+	"unsafe"
 
 	"github.com/redscope/redscope/engine/internal/listpack"
 	"github.com/redscope/redscope/engine/internal/slab"
@@ -158,43 +159,43 @@ func (l List) allowsMerge(r, other slab.Ref) bool {
 func (l List) Push(v []byte, head bool) bool {
 	end := l.end(head)
 	if l.allowsInsert(end, len(v)) {
-		if !l.add(end, v, head) {
-			return false
-		}
-	} else {
-		r, ok := l.newNode(v)
-		if !ok {
-			return false
-		}
-		if end != 0 {
-			end = l.trim(end) // it is full
-		}
-		l.link(r, end, !head)
-		l.settle(end, r)
+		return l.add(end, v, head)
 	}
+	r, ok := l.newNode(v)
+	if !ok {
+		return false
+	}
+	if end != 0 {
+		end = l.trim(end) // it is full
+	}
+	l.link(r, end, !head)
+	l.settle(end, r)
 	return true
 }
 
 // add puts v at the head or the tail of the listpack of r, and counts it.
 func (l List) add(r slab.Ref, v []byte, head bool) bool {
-	r, compressed, ok := l.open(r)
-	if !ok {
-		return false
+	compressed := l.node(r).meta&flagCompressed != 0
+	if compressed {
+		var ok bool
+		if r, _, ok = l.open(r); !ok {
+			return false
+		}
 	}
-	if head && l.node(r).meta&flagOutside == 0 {
-		r, ok = l.prepend(r, v)
+	to, ok := r, false
+	if head {
+		to, ok = l.prepend(r, v)
 	} else {
-		r, ok = l.addMoving(r, v, head)
+		to, ok = l.append(r, v)
 	}
 	if ok && compressed {
-		l.compress(r)
+		l.compress(to)
 	}
 	return ok
 }
 
-// addMoving is add for a node that is not compressed. At the head, it moves what is in
-// the node.
-func (l List) addMoving(r slab.Ref, v []byte, head bool) (slab.Ref, bool) {
+// append is add at the tail of a node that is not compressed.
+func (l List) append(r slab.Ref, v []byte) (slab.Ref, bool) {
 	lp := l.stored(r)
 	if len(lp)+len(v)+maxOverhead > cap(lp) {
 		var ok bool
@@ -203,21 +204,16 @@ func (l List) addMoving(r slab.Ref, v []byte, head bool) (slab.Ref, bool) {
 		}
 		lp = l.stored(r)
 	}
-	if head {
-		lp = listpack.Prepend(lp, v)
-	} else {
-		lp = listpack.Append(lp, v)
-	}
-	l.put(r, lp, 1)
+	l.put(r, listpack.Append(lp, v), 1)
 	return r, true
 }
 
-// prepend is add at the head of a node that is neither compressed nor outside.
+// prepend is add at the head of a node that is not compressed.
 func (l List) prepend(r slab.Ref, v []byte) (slab.Ref, bool) {
 	for {
 		x := l.node(r)
 		end := x.gap + x.size
-		if gap, ok := listpack.PrependBefore(l.slot(r)[:end], int(x.gap), v); ok {
+		if gap, ok := listpack.PrependBefore(unsafe.Slice(l.place(r), end), int(x.gap), v); ok {
 			x.gap, x.size = uint32(gap), end-uint32(gap)
 			x.meta++
 			l.addLen(1)
@@ -226,9 +222,6 @@ func (l List) prepend(r slab.Ref, v []byte) (slab.Ref, bool) {
 		var ok bool
 		if r, ok = l.room(r, int(x.size)+listpack.EntrySize(v)); !ok {
 			return r, false
-		}
-		if l.node(r).meta&flagOutside != 0 {
-			return l.addMoving(r, v, true)
 		}
 		l.setGap(r, l.capacity(r)-int(l.node(r).size)) // all the room that there is
 	}
@@ -279,17 +272,12 @@ func (l List) Drop(head bool) bool {
 		return false
 	}
 	lp := l.stored(r)
-	if x := l.node(r); head && x.meta&flagOutside == 0 {
+	if head {
 		n := listpack.DeleteHead(lp)
-		x.gap += uint32(n)
+		l.node(r).gap += uint32(n)
 		l.put(r, lp[n:], -1)
 	} else {
-		p := listpack.Last(lp)
-		if head {
-			p = listpack.First(lp)
-		}
-		lp, _ = listpack.Delete(lp, p)
-		l.put(r, lp, -1)
+		l.put(r, listpack.DeleteTail(lp), -1)
 	}
 	r = l.shrink(r)
 	if compressed {
@@ -490,8 +478,7 @@ func (l List) Replace(at *Iter, v []byte) bool {
 		return true
 	}
 	lp := l.stored(r)
-	lp, _ = listpack.Delete(lp, listpack.Last(lp))
-	l.put(r, lp, -1)
+	l.put(r, listpack.DeleteTail(lp), -1)
 	l.settleAround(l.shrink(r))
 	return true
 }

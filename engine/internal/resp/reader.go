@@ -73,6 +73,11 @@ func (r *Reader) Next(buf []byte, argv [][]byte, o *Options) ([][]byte, int, err
 	if r.left > 0 {
 		return r.resume(buf, argv, o)
 	}
+	if o.MaxBulk > usualBulk && !o.Unauthenticated {
+		if args, n := usual(buf, argv); n > 0 {
+			return args, n, nil
+		}
+	}
 	if len(buf) == 0 {
 		return argv, 0, nil
 	}
@@ -91,7 +96,7 @@ func (r *Reader) Next(buf []byte, argv [][]byte, o *Options) ([][]byte, int, err
 		return argv, first, nil
 	}
 
-	// Nearly every command has come in whole: take it in one go, noting nothing.
+	// Most commands have come in whole: take it in one go, noting nothing.
 	pos, got := first, argv
 	for range count {
 		length, start, err := bulkLine(buf, pos, o)
@@ -136,35 +141,75 @@ func (r *Reader) resume(buf []byte, argv [][]byte, o *Options) ([][]byte, int, e
 	return argv, n, nil
 }
 
+// usualBulk is the length in bytes of the longest argument that usual reads.
+const usualBulk = 999
+
+// usual is Next for a command as most are: it has come in whole, its arguments are
+// fewer than a hundred, none longer than usualBulk, and there is room for them in
+// argv. For another it returns 0 bytes.
+func usual(buf []byte, argv [][]byte) ([][]byte, int) {
+	if len(buf) < 5 || buf[0] != '*' {
+		return nil, 0
+	}
+	count, pos := uint(buf[1])-'0', 4
+	if count == 0 || count > 9 {
+		return nil, 0
+	}
+	if buf[2] != '\r' {
+		digit := uint(buf[2]) - '0'
+		if digit > 9 || buf[3] != '\r' {
+			return nil, 0
+		}
+		count, pos = 10*count+digit, 5
+	}
+	room := argv[len(argv):cap(argv)]
+	if count > uint(len(room)) {
+		return nil, 0
+	}
+	room = room[:count]
+	for i := range room {
+		if len(buf) < pos+6 || buf[pos] != '$' {
+			return nil, 0
+		}
+		first := uint(buf[pos+1]) - '0'
+		n, start := first, pos+4
+		if buf[pos+2] != '\r' {
+			digit := uint(buf[pos+2]) - '0'
+			if first == 0 || digit > 9 {
+				return nil, 0
+			}
+			n, start = 10*n+digit, pos+5
+			if buf[pos+3] != '\r' {
+				digit = uint(buf[pos+3]) - '0'
+				if digit > 9 || buf[pos+4] != '\r' {
+					return nil, 0
+				}
+				n, start = 10*n+digit, pos+6
+			}
+		}
+		if first > 9 {
+			return nil, 0
+		}
+		end := start + int(n)
+		if len(buf) < end+2 {
+			return nil, 0
+		}
+		room[i] = buf[start:end:end]
+		// Redis does not look at the two bytes behind an argument either.
+		pos = end + 2
+	}
+	return argv[:len(argv)+int(count)], pos
+}
+
 // countLine reads the line that announces a command. next is where its first
 // argument's line begins, 0 when the line has not come in whole.
 func countLine(buf []byte) (count int64, next int, err error) {
-	// The usual line, "*" and one digit, without a search.
-	if len(buf) >= 4 && buf[2] == '\r' {
-		if d := buf[1] - '0'; d <= 9 {
-			return int64(d), 4, nil
-		}
-	}
 	return announced(buf, 0, errBigCount, errCount)
 }
 
 // bulkLine reads the line that announces an argument. start is where the
 // argument begins, 0 when the line has not come in whole.
 func bulkLine(buf []byte, pos int, o *Options) (length, start int, err error) {
-	// The usual line, "$" and up to two digits, without a search.
-	if b := buf[pos:]; len(b) >= 5 && b[0] == '$' {
-		if d := b[1] - '0'; d <= 9 {
-			if b[2] == '\r' {
-				if int64(d) <= o.MaxBulk {
-					return int(d), pos + 4, nil
-				}
-			} else if e := b[2] - '0'; e <= 9 && d > 0 && b[3] == '\r' {
-				if n := int(d)*10 + int(e); int64(n) <= o.MaxBulk {
-					return n, pos + 5, nil
-				}
-			}
-		}
-	}
 	n, start, err := announced(buf, pos, errBigBulkCount, errBulkLen)
 	switch {
 	case start == 0 || err != nil:

@@ -10,17 +10,19 @@ import (
 )
 
 // read feeds stream to a Reader in pieces of the given size and returns the
-// commands and the error that ended it.
+// commands and the error that ended it. In pieces of odd sizes, there is room for
+// the arguments, which is the shorter way.
 func read(stream []byte, piece int, o *Options) (commands [][][]byte, rest int, err error) {
 	var r Reader
 	var buf []byte
+	room := make([][]byte, 0, piece%2*128)
 	for at := 0; at < len(stream); {
 		n := min(piece, len(stream)-at)
 		// A new array each time: what the Reader remembers must not be addresses.
 		buf = append(append(make([]byte, 0, len(buf)+n), buf...), stream[at:at+n]...)
 		at += n
 		for {
-			args, used, err := r.Next(buf, nil, o)
+			args, used, err := r.Next(buf, room, o)
 			if err != nil {
 				return commands, len(buf), err
 			}
@@ -91,7 +93,7 @@ func TestProtocolErrors(t *testing.T) {
 		{"set a \"b\r\n", defaults, "unbalanced quotes in request"},
 		{"set a \"b\"c\r\n", defaults, "unbalanced quotes in request"},
 	} {
-		for _, piece := range []int{1, 7, len(c.stream)} {
+		for _, piece := range []int{1, 7, len(c.stream), len(c.stream) + 1} {
 			_, _, err := read([]byte(c.stream), piece, c.o)
 			if err == nil || err.Error() != "Protocol error: "+c.want {
 				t.Errorf("%.40q in pieces of %d: %v, want %q", c.stream, piece, err, c.want)
@@ -118,10 +120,11 @@ func TestParseInt(t *testing.T) {
 // codec writes is read back as it was.
 func FuzzReader(f *testing.F) {
 	f.Add([]byte("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$2\r\n\r\n\r\n"), uint16(3), []byte("v"))
+	f.Add([]byte("*2\r\n$:\r\n"+strings.Repeat("x", 10)+"\r\n$011\r\nxxxxxxxxxxx\r\n*:\r\n$100\r\n"+strings.Repeat("x", 100)+"\r\n"), uint16(1), []byte(""))
 	f.Add([]byte("SET a \"b\\x00\"\r\n*1\r\n$-2\r\n"), uint16(1), []byte(""))
 	f.Add([]byte("*2\r\n$1\r\na\x00\r\n"), uint16(2), []byte("\r\n"))
 	f.Fuzz(func(t *testing.T, stream []byte, piece uint16, arg []byte) {
-		whole, rest, err := read(stream, len(stream)+1, defaults)
+		whole, rest, err := read(stream, len(stream)|1, defaults)
 		cut, cutRest, cutErr := read(stream, int(piece%64)+1, defaults)
 		// An error ends the stream wherever it is found, so that only what came
 		// before it is compared.
