@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"debug/elf"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -86,7 +87,9 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 	s.probes = append(s.probes, end)
 
 	var unknown error
-	if s.layout, unknown = s.target.layout(exe, s.mem); unknown != nil {
+	if s.layout, unknown = s.target.layout(exe, s.mem); errors.Is(unknown, ErrStarting) {
+		return unknown
+	} else if unknown != nil {
 		s.limit("the commands are told apart by their functions, without clients, keys and sizes: %v", unknown)
 		var all callProbe
 		all.program = callsProgCallIdentity

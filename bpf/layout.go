@@ -131,7 +131,12 @@ func (p *process) layout(exe *image, mem io.ReaderAt) (*serverLayout, error) {
 		if _, err := mem.ReadAt(command, int64(table+bias+n*uint64(l.commandSize))); err != nil {
 			return nil, p.denied("its memory", err)
 		}
-		name := cString(mem, binary.NativeEndian.Uint64(command))
+		text := binary.NativeEndian.Uint64(command)
+		if n == 0 && text < bias {
+			// The dynamic linker has not put in yet where the program is.
+			return nil, fmt.Errorf("pid %d (%s): %w", p.pid, p.comm, ErrStarting)
+		}
+		name := cString(mem, text)
 		proc := binary.NativeEndian.Uint64(command[l.commandProc:]) // 0: only its subcommands have one
 		f, ok := exe.at(proc - bias)
 		if name == "" || proc != 0 && (!ok || !strings.HasSuffix(f.name, "Command")) {

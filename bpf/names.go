@@ -39,7 +39,9 @@ func (p *process) commandNames() ([]string, error) {
 		if err := binary.Read(io.NewSectionReader(mem, int64(addr), 16), binary.NativeEndian, words[:n]); err != nil {
 			return nil, p.denied("its memory", err)
 		}
-		addr = words[0]
+		if addr = words[0]; addr == 0 {
+			break
+		}
 	}
 	if addr == 0 || words[1] > 1<<20 {
 		return nil, fmt.Errorf("pid %d (%s): %w", p.pid, p.comm, ErrStarting)

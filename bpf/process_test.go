@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -418,6 +419,51 @@ func TestStartProfileRefusesFrequency(t *testing.T) {
 		if _, err := StartProfile(ProfileOptions{PID: os.Getpid(), Frequency: f}); err == nil || !strings.Contains(err.Error(), "frequency") {
 			t.Errorf("%d Hz: %v", f, err)
 		}
+	}
+}
+
+// A server that has just been executed is not taken for one of an unknown version.
+func TestServerThatIsStarting(t *testing.T) {
+	needEBPF(t)
+	require.Tool(t, "redis")
+	stock, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := buildServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread() // the kernel knows the debugger by its thread
+	defer runtime.UnlockOSThread()
+	for _, path := range []string{stock, ours} {
+		cmd := exec.Command(path, "--port", "0", "--unixsocket", filepath.Join(t.TempDir(), "socket"))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true} // stops before its first instruction
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+		if _, err := syscall.Wait4(cmd.Process.Pid, nil, 0, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := StartCommandWatcher(CommandOptions{PID: cmd.Process.Pid}); !errors.Is(err, ErrStarting) {
+			t.Errorf("%s: %v", path, err)
+		}
+		if err := syscall.PtraceDetach(cmd.Process.Pid); err != nil {
+			t.Fatal(err)
+		}
+		until(t, path+" watched", func() bool {
+			w, err := StartCommandWatcher(CommandOptions{PID: cmd.Process.Pid})
+			if err != nil {
+				return false
+			}
+			defer w.Close()
+			limits, err := w.Limits()
+			if err != nil || len(limits) > 0 {
+				t.Errorf("%s: %q, %v", path, limits, err)
+			}
+			return true
+		})
 	}
 }
 
