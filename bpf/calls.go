@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"cmp"
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
@@ -26,10 +27,15 @@ type callSource struct {
 	// The server's own counts when the watching began, and when it ended.
 	before, after struct{ calls, errors uint64 }
 	ended         bool
+	past          callsPast
 
-	probes []callProbe // the end of a call first, its beginning last
-	names  map[int]string
-	limits []string
+	probes        []callProbe // the end of a call first, its beginning last
+	phases        []callProbe // those of CommandOptions.Phases
+	phaseLinks    []link.Link // nil while they are not attached
+	withoutPhases bool        // for now
+	names         map[int]string
+	limits        []string
+	sizes         bool // measure replies
 }
 
 // callProbe is a program and where it goes.
@@ -49,7 +55,7 @@ func newCallSource(p *process, opts CommandOptions) (s *callSource, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; watching commands needs a redscope server or a Redis, Valkey or KeyDB server with its symbols", err)
 	}
-	s = &callSource{target: p, names: map[int]string{}}
+	s = &callSource{target: p, names: map[int]string{}, sizes: opts.Sizes}
 	if s.mem, err = p.memory(); err != nil {
 		return nil, err
 	}
@@ -68,11 +74,11 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 	// Each call asks once, at its end, how much memory is in use, and then has something
 	// to do after the command. A probe there leaves the stack as it is, which a return
 	// probe, that works everywhere, does not.
-	end := callProbe{program: callsProgCallEnd, at: probes{offsets: []uint64{start.Site.File}, returns: true}}
+	end := callProbe{program: callsProgCallEnd, at: probes{offsets: []uint64{start.Site.File}, returns: true, cost: costReturn}}
 	for _, name := range []string{"zmalloc_used_memory", "afterCommand"} {
 		if called, err := exe.cFunction(name); err == nil && !opts.Returns {
 			if off, ok := exe.callTo(call, called); ok {
-				end.at = probes{offsets: []uint64{off}}
+				end.at = probes{offsets: []uint64{off}, cost: CostEmulated}
 				break
 			}
 		}
@@ -92,6 +98,7 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 			}
 			all.at.offsets = append(all.at.offsets, site.File)
 			all.at.cookies = append(all.at.cookies, uint64(len(s.names)))
+			all.at.cost = dearer(all.at.cost, site.Cost)
 			s.names[len(s.names)] = name
 		}
 		if all.at.offsets == nil {
@@ -106,26 +113,28 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 		s.server = server + bias
 	}
 
-	more := []struct{ program, function, without string }{
-		{callsProgErrorReply, "afterErrorReply", "failed and refused commands are not seen"},
+	more := []struct {
+		to                         *[]callProbe
+		program, function, without string
+	}{
+		{&s.probes, callsProgErrorReply, "afterErrorReply", "failed and refused commands are not seen"},
+		{&s.probes, callsProgClientBlocks, "blockClient", "commands that began to wait are not told apart"},
+		{&s.phases, callsProgReadStart, "readQueryFromClient", "when a command was read is not seen"},
+		{&s.phases, callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen"},
+	}
+	threads, err := s.readingThreads()
+	if err != nil {
+		return err
+	}
+	if !opts.Phases {
+		more = more[:2]
+	} else if threads > 1 {
+		s.limit("when a command was read is not seen: %d threads read (io-threads)", threads)
+		more = slices.Delete(more, 2, 3)
 	}
 	if s.layout != nil && s.layout.countedWhenDone {
-		more = append(more, struct{ program, function, without string }{
-			callsProgUnblocked, "updateStatsOnUnblock", "clients that wait in vain are not seen"})
-	}
-	if opts.Phases {
-		threads, err := s.readingThreads()
-		if err != nil {
-			return err
-		}
-		if threads > 1 {
-			s.limit("when a command was read is not seen: %d threads read (io-threads)", threads)
-		} else {
-			more = append(more, struct{ program, function, without string }{
-				callsProgReadStart, "readQueryFromClient", "when a command was read is not seen"})
-		}
-		more = append(more, struct{ program, function, without string }{
-			callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen"})
+		more[1].program, more[1].function = callsProgUnblocked, "updateStatsOnUnblock"
+		more[1].without = "clients that wait in vain are not seen"
 	}
 	for _, m := range more {
 		f, err := exe.cFunction(m.function)
@@ -138,15 +147,15 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 			s.limit("%s: %s cannot be probed: %s", m.without, m.function, site.Reason)
 			continue
 		}
-		s.probes = append(s.probes, callProbe{m.program, probes{offsets: []uint64{site.File}}})
+		*m.to = append(*m.to, callProbe{m.program, probes{offsets: []uint64{site.File}, cost: site.Cost}})
 	}
-	if opts.Turns {
+	if opts.Explain {
 		s.findReplies(exe)
 		if s.manyThreads() {
 			s.limit("which command waited for which is not seen: several threads execute commands")
 		}
 	}
-	s.probes = append(s.probes, callProbe{callsProgCallStart, probes{offsets: []uint64{start.Site.File}}})
+	s.probes = append(s.probes, callProbe{callsProgCallStart, probes{offsets: []uint64{start.Site.File}, cost: start.Site.Cost}})
 	return nil
 }
 
@@ -167,8 +176,8 @@ func (s *callSource) findReplies(exe *image) {
 		return
 	}
 	s.probes = append(s.probes,
-		callProbe{callsProgRepliesEnd, probes{offsets: []uint64{site.File}, returns: true}},
-		callProbe{callsProgRepliesStart, probes{offsets: []uint64{site.File}}})
+		callProbe{callsProgRepliesEnd, probes{offsets: []uint64{site.File}, returns: true, cost: costReturn}},
+		callProbe{callsProgRepliesStart, probes{offsets: []uint64{site.File}, cost: site.Cost}})
 }
 
 func (s *callSource) limit(format string, args ...any) {
@@ -207,7 +216,9 @@ func (b *image) cFunction(name string) (symbol, error) {
 	return symbol{}, err
 }
 
-// callTo finds the one place in f that calls to, as an offset in the file.
+// callTo finds the one place in f that is passed with a call of to, as an offset
+// in the file: the call, or a jump behind it, where a probe costs some 45 ns less
+// because the kernel has no return address to write.
 func (b *image) callTo(f, to symbol) (uint64, bool) {
 	code, err := b.code(f)
 	if err != nil {
@@ -215,7 +226,7 @@ func (b *image) callTo(f, to symbol) (uint64, bool) {
 	}
 	var found []uint64
 	for at := 0; at < len(code); {
-		var length int
+		var length, behind int
 		var rel int64
 		var is bool
 		switch b.elf.Machine {
@@ -227,6 +238,7 @@ func (b *image) callTo(f, to symbol) (uint64, bool) {
 			length = inst.Len
 			if r, ok := inst.Args[0].(x86asm.Rel); ok && inst.Op == x86asm.CALL {
 				rel, is = int64(length)+int64(r), true
+				behind = jumpBehind(code, at+length)
 			}
 		case elf.EM_AARCH64:
 			length = 4
@@ -239,7 +251,7 @@ func (b *image) callTo(f, to symbol) (uint64, bool) {
 			return 0, false
 		}
 		if is && f.addr+uint64(at)+uint64(rel) == to.addr {
-			found = append(found, f.addr+uint64(at))
+			found = append(found, f.addr+uint64(cmp.Or(behind, at)))
 		}
 		at += length
 	}
@@ -248,6 +260,27 @@ func (b *image) callTo(f, to symbol) (uint64, bool) {
 	}
 	off, err := b.offset(found[0])
 	return off, err == nil
+}
+
+// jumpBehind finds a jump among the next instructions behind at, which are
+// executed as often as the one before them; 0 when there is none.
+func jumpBehind(code []byte, at int) int {
+	for range 4 {
+		inst, err := x86asm.Decode(code[at:], 64)
+		if err != nil || jumpedToX86(code, at) {
+			return 0
+		}
+		switch inst.Op {
+		case x86asm.CMP, x86asm.TEST, x86asm.MOV, x86asm.LEA, x86asm.ADD, x86asm.SUB:
+			at += inst.Len
+			continue
+		}
+		if _, relative := inst.Args[0].(x86asm.Rel); relative && inst.Op != x86asm.CALL {
+			return at
+		}
+		return 0
+	}
+	return 0
 }
 
 // manyThreads reports whether the server executes commands in several threads, as
@@ -263,7 +296,7 @@ func (s *callSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
 		callsVarManyThreads: s.manyThreads(),
 	}
 	if s.layout != nil {
-		maps.Copy(constants, s.layout.constants())
+		maps.Copy(constants, s.layout.constants(s.sizes))
 	}
 	if s.server != 0 {
 		constants[callsVarServerCalls] = s.server + s.layout.serverCalls
@@ -278,8 +311,24 @@ func (s *callSource) attach(coll *ebpf.Collection) ([]link.Link, error) {
 	if err := s.counts(&s.before.calls, &s.before.errors); err != nil {
 		return nil, err
 	}
-	var links []link.Link
-	for _, p := range s.probes {
+	s.past.noteErrors(s.after.errors, s.before.errors)
+	links, err := s.attachAll(coll, s.probes)
+	if err != nil {
+		return nil, err
+	}
+	if !s.withoutPhases {
+		if s.phaseLinks, err = s.attachAll(coll, s.phases); err != nil {
+			closeLinks(links)
+			return nil, err
+		}
+	}
+	// The beginning of calls is taken out first, as it was placed last.
+	slices.Reverse(links)
+	return links, nil
+}
+
+func (s *callSource) attachAll(coll *ebpf.Collection, all []callProbe) (links []link.Link, err error) {
+	for _, p := range all {
 		l, err := s.target.attach(coll.Programs[p.program], p.at)
 		if err != nil {
 			closeLinks(links)
@@ -287,8 +336,6 @@ func (s *callSource) attach(coll *ebpf.Collection) ([]link.Link, error) {
 		}
 		links = append(links, l...)
 	}
-	// The beginning of calls is taken out first, as it was placed last.
-	slices.Reverse(links)
 	return links, nil
 }
 
@@ -302,6 +349,8 @@ func (s *callSource) end(coll *ebpf.Collection, detach func()) error {
 	// When no call comes any more, these are the last counts.
 	err := s.counts(&s.after.calls, &s.after.errors)
 	detach()
+	closeLinks(s.phaseLinks)
+	s.phaseLinks = nil
 	s.ended = err == nil && s.server != 0
 	if s.gone() {
 		return nil
@@ -393,24 +442,28 @@ func (s *callSource) learn(coll *ebpf.Collection) error {
 }
 
 func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) {
-	var starts, unseen, unended, deep, uncounted, refused, last, stop uint64
+	var begun, unseen, unended, deep, uncounted, refused, last, stop uint64
 	err = readVariables(coll, map[string]*uint64{
-		callsVarFirstCalls: &t.CallsBefore, callsVarStarts: &starts, callsVarLastCalls: &last, callsVarStop: &stop,
+		callsVarFirstCalls: &t.CallsBefore, callsVarBegun: &begun, callsVarLastCalls: &last, callsVarStop: &stop,
 		callsVarBeganUnseen: &unseen, callsVarEndedUnseen: &unended, callsVarTooDeep: &deep,
 		callsVarUncounted: &uncounted, callsVarRefused: &refused, callsVarWakes: &t.Turns,
 	})
 	t.Missed = unseen + unended + deep
+	if s.past.phasesShed {
+		t.Turns = 0 // not all were counted
+	}
 	t.CallsAfter = s.after.calls
 	if !s.ended && (err != nil || s.server == 0 || s.counts(&t.CallsAfter, new(uint64)) != nil) {
-		t.CallsBefore, t.CallsAfter = 0, 0
+		t.CallsBefore, t.CallsAfter, t.Shed = 0, 0, s.past.shed
 		return t, err
 	}
 	if stop == 2 {
 		t.CallsAfter = last
 	}
-	if starts == 0 {
+	if begun == 0 {
 		t.CallsBefore = t.CallsAfter // no call was seen
 	}
+	s.past.add(&t)
 	if s.ended {
 		t.Seen = t.CallsAfter - t.CallsBefore - uncounted + refused
 	}
@@ -418,10 +471,10 @@ func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) 
 }
 
 func (s *callSource) hits(coll *ebpf.Collection) (hits uint64, err error) {
-	var starts, ends, errs, reads, wakes, replies, unblocks uint64
-	err = readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends, callsVarErrors: &errs,
-		callsVarReads: &reads, callsVarWakes: &wakes, callsVarReplies: &replies, callsVarUnblocks: &unblocks})
-	return starts + ends + errs + reads + wakes + replies + unblocks, err
+	var starts, ends, errs, reads, wakes, replies, blocks, unblocks uint64
+	err = readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends, callsVarErrors: &errs, callsVarReads: &reads,
+		callsVarWakes: &wakes, callsVarReplies: &replies, callsVarBlocks: &blocks, callsVarUnblocks: &unblocks})
+	return starts + ends + errs + reads + wakes + replies + blocks + unblocks, err
 }
 
 // enough is after how many of something a probe that must have been hit with it,
@@ -446,7 +499,7 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 	}
 	all := slices.Clone(s.limits)
 	never := func(program, function, without string, hits, due uint64) {
-		if hits == 0 && due >= enough && slices.ContainsFunc(s.probes, func(p callProbe) bool { return p.program == program }) {
+		if hits == 0 && due >= enough && slices.ContainsFunc(slices.Concat(s.probes, s.phases), func(p callProbe) bool { return p.program == program }) {
 			all = append(all, fmt.Sprintf("%s: %s is in %s, but never entered; the compiler may have copied it to where it is called", without, function, s.target.exe))
 		}
 	}
@@ -455,6 +508,11 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 	never(callsProgErrorReply, "afterErrorReply", "failed and refused commands are not seen", errs, now.errors-s.before.errors)
 	never(callsProgReadStart, "readQueryFromClient", "when a command was read is not seen", reads, starts)
 	never(callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen", wakes, starts)
+	t, err := s.totals(coll)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, s.past.limits(t, s.server != 0)...)
 	if strange > 0 {
 		all = append(all, fmt.Sprintf("of %d commands the client could not be read", strange))
 	}
@@ -471,5 +529,6 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 }
 
 func (s *callSource) close() {
+	closeLinks(s.phaseLinks)
 	s.mem.close()
 }

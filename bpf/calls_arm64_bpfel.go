@@ -50,13 +50,15 @@ type callsCommandHistograms struct {
 }
 
 type callsThread struct {
-	_         structs.HostLayout
-	Depth     uint64
-	Wake      uint64
-	ReadStart uint64
-	Replies   uint64
-	Batch     uint64
-	Calls     [8]struct {
+	_           structs.HostLayout
+	Depth       uint64
+	Wake        uint64
+	ReadStart   uint64
+	Replies     uint64
+	Batch       uint64
+	LastCommand uint64
+	LastNumber  int64
+	Calls       [8]struct {
 		_       structs.HostLayout
 		Sp      uint64
 		Client  uint64
@@ -84,6 +86,7 @@ const (
 	callsProgCallEnd          = "call_end"
 	callsProgCallIdentity     = "call_identity"
 	callsProgCallStart        = "call_start"
+	callsProgClientBlocks     = "client_blocks"
 	callsProgErrorReply       = "error_reply"
 	callsProgLoopWake         = "loop_wake"
 	callsProgReadStart        = "read_start"
@@ -91,6 +94,8 @@ const (
 	callsProgRepliesStart     = "replies_start"
 	callsProgUnblocked        = "unblocked"
 	callsVarBeganUnseen       = "began_unseen"
+	callsVarBegun             = "begun"
+	callsVarBlocks            = "blocks"
 	callsVarCallAgain         = "call_again"
 	callsVarCallStats         = "call_stats"
 	callsVarClientAgain       = "client_again"
@@ -117,6 +122,7 @@ const (
 	callsVarEnds              = "ends"
 	callsVarErrors            = "errors"
 	callsVarFirstCalls        = "first_calls"
+	callsVarGoverned          = "governed"
 	callsVarHistogramsUsed    = "histograms_used"
 	callsVarKeepFailed        = "keep_failed"
 	callsVarKeepTurn          = "keep_turn"
@@ -130,11 +136,14 @@ const (
 	callsVarObjectExpires     = "object_expires"
 	callsVarOneIn             = "one_in"
 	callsVarOtherErrors       = "other_errors"
+	callsVarRarer             = "rarer"
 	callsVarReads             = "reads"
 	callsVarRefused           = "refused"
 	callsVarReplies           = "replies"
+	callsVarReplySizes        = "reply_sizes"
 	callsVarServerCalls       = "server_calls"
 	callsVarServerNesting     = "server_nesting"
+	callsVarShedding          = "shedding"
 	callsVarSlowerThan        = "slower_than"
 	callsVarStarts            = "starts"
 	callsVarStop              = "stop"
@@ -196,6 +205,7 @@ type callsProgramSpecs struct {
 	CallEnd      *ebpf.ProgramSpec `ebpf:"call_end"`
 	CallIdentity *ebpf.ProgramSpec `ebpf:"call_identity"`
 	CallStart    *ebpf.ProgramSpec `ebpf:"call_start"`
+	ClientBlocks *ebpf.ProgramSpec `ebpf:"client_blocks"`
 	ErrorReply   *ebpf.ProgramSpec `ebpf:"error_reply"`
 	LoopWake     *ebpf.ProgramSpec `ebpf:"loop_wake"`
 	ReadStart    *ebpf.ProgramSpec `ebpf:"read_start"`
@@ -223,6 +233,8 @@ type callsMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type callsVariableSpecs struct {
 	BeganUnseen       *ebpf.VariableSpec `ebpf:"began_unseen"`
+	Begun             *ebpf.VariableSpec `ebpf:"begun"`
+	Blocks            *ebpf.VariableSpec `ebpf:"blocks"`
 	CallAgain         *ebpf.VariableSpec `ebpf:"call_again"`
 	CallStats         *ebpf.VariableSpec `ebpf:"call_stats"`
 	ClientAgain       *ebpf.VariableSpec `ebpf:"client_again"`
@@ -249,6 +261,7 @@ type callsVariableSpecs struct {
 	Ends              *ebpf.VariableSpec `ebpf:"ends"`
 	Errors            *ebpf.VariableSpec `ebpf:"errors"`
 	FirstCalls        *ebpf.VariableSpec `ebpf:"first_calls"`
+	Governed          *ebpf.VariableSpec `ebpf:"governed"`
 	HistogramsUsed    *ebpf.VariableSpec `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.VariableSpec `ebpf:"keep_failed"`
 	KeepTurn          *ebpf.VariableSpec `ebpf:"keep_turn"`
@@ -262,11 +275,14 @@ type callsVariableSpecs struct {
 	ObjectExpires     *ebpf.VariableSpec `ebpf:"object_expires"`
 	OneIn             *ebpf.VariableSpec `ebpf:"one_in"`
 	OtherErrors       *ebpf.VariableSpec `ebpf:"other_errors"`
+	Rarer             *ebpf.VariableSpec `ebpf:"rarer"`
 	Reads             *ebpf.VariableSpec `ebpf:"reads"`
 	Refused           *ebpf.VariableSpec `ebpf:"refused"`
 	Replies           *ebpf.VariableSpec `ebpf:"replies"`
+	ReplySizes        *ebpf.VariableSpec `ebpf:"reply_sizes"`
 	ServerCalls       *ebpf.VariableSpec `ebpf:"server_calls"`
 	ServerNesting     *ebpf.VariableSpec `ebpf:"server_nesting"`
+	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
 	SlowerThan        *ebpf.VariableSpec `ebpf:"slower_than"`
 	Starts            *ebpf.VariableSpec `ebpf:"starts"`
 	Stop              *ebpf.VariableSpec `ebpf:"stop"`
@@ -331,6 +347,8 @@ func (m *callsMaps) Close() error {
 // It can be passed to loadCallsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type callsVariables struct {
 	BeganUnseen       *ebpf.Variable `ebpf:"began_unseen"`
+	Begun             *ebpf.Variable `ebpf:"begun"`
+	Blocks            *ebpf.Variable `ebpf:"blocks"`
 	CallAgain         *ebpf.Variable `ebpf:"call_again"`
 	CallStats         *ebpf.Variable `ebpf:"call_stats"`
 	ClientAgain       *ebpf.Variable `ebpf:"client_again"`
@@ -357,6 +375,7 @@ type callsVariables struct {
 	Ends              *ebpf.Variable `ebpf:"ends"`
 	Errors            *ebpf.Variable `ebpf:"errors"`
 	FirstCalls        *ebpf.Variable `ebpf:"first_calls"`
+	Governed          *ebpf.Variable `ebpf:"governed"`
 	HistogramsUsed    *ebpf.Variable `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.Variable `ebpf:"keep_failed"`
 	KeepTurn          *ebpf.Variable `ebpf:"keep_turn"`
@@ -370,11 +389,14 @@ type callsVariables struct {
 	ObjectExpires     *ebpf.Variable `ebpf:"object_expires"`
 	OneIn             *ebpf.Variable `ebpf:"one_in"`
 	OtherErrors       *ebpf.Variable `ebpf:"other_errors"`
+	Rarer             *ebpf.Variable `ebpf:"rarer"`
 	Reads             *ebpf.Variable `ebpf:"reads"`
 	Refused           *ebpf.Variable `ebpf:"refused"`
 	Replies           *ebpf.Variable `ebpf:"replies"`
+	ReplySizes        *ebpf.Variable `ebpf:"reply_sizes"`
 	ServerCalls       *ebpf.Variable `ebpf:"server_calls"`
 	ServerNesting     *ebpf.Variable `ebpf:"server_nesting"`
+	Shedding          *ebpf.Variable `ebpf:"shedding"`
 	SlowerThan        *ebpf.Variable `ebpf:"slower_than"`
 	Starts            *ebpf.Variable `ebpf:"starts"`
 	Stop              *ebpf.Variable `ebpf:"stop"`
@@ -398,6 +420,7 @@ type callsPrograms struct {
 	CallEnd      *ebpf.Program `ebpf:"call_end"`
 	CallIdentity *ebpf.Program `ebpf:"call_identity"`
 	CallStart    *ebpf.Program `ebpf:"call_start"`
+	ClientBlocks *ebpf.Program `ebpf:"client_blocks"`
 	ErrorReply   *ebpf.Program `ebpf:"error_reply"`
 	LoopWake     *ebpf.Program `ebpf:"loop_wake"`
 	ReadStart    *ebpf.Program `ebpf:"read_start"`
@@ -411,6 +434,7 @@ func (p *callsPrograms) Close() error {
 		p.CallEnd,
 		p.CallIdentity,
 		p.CallStart,
+		p.ClientBlocks,
 		p.ErrorReply,
 		p.LoopWake,
 		p.ReadStart,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/redscope/redscope/engine/probe"
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -55,7 +56,7 @@ func TestStockRecords(t *testing.T) { withStockServers(t, testStockRecords) }
 func testStockRecords(t *testing.T, s *redisServer) {
 	c := s.dial(t)
 	id := c.do("CLIENT ID")
-	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1, Failed: true, Phases: true})
+	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1, Failed: true, Phases: true, Sizes: true})
 	long := strings.Repeat("k", 300)
 	big := strings.Repeat("v", 40000)
 	for _, command := range []struct{ line, want string }{
@@ -105,6 +106,32 @@ func testStockRecords(t *testing.T, s *redisServer) {
 	limits, err := w.Limits()
 	if err != nil || len(limits) != 0 {
 		t.Error(limits, err)
+	}
+}
+
+// Without sizes a client is read at the beginning of its command only, and what is
+// kept tells the rest all the same.
+func TestStockRecordOfClientThatWaits(t *testing.T) {
+	s := newStockServer(t)
+	waiting, other := s.dial(t), s.dial(t)
+	id := waiting.do("CLIENT ID")
+	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1})
+	waiting.send("BLPOP list 0")
+	var got []CommandRecord
+	until(t, "record of BLPOP", func() bool {
+		got = append(got, w.records(t)...)
+		return len(got) > 0
+	})
+	other.do("RPUSH list x")
+	until(t, "record of RPUSH", func() bool {
+		got = append(got, w.records(t)...)
+		return len(got) > 1
+	})
+	if b := got[0]; describe(b) != `BLPOP "list" 3 args 0 bytes` || fmt.Sprintf(":%d", b.Client) != id || b.Flags&probe.CommandBlocked == 0 {
+		t.Errorf("%s: %+v", describe(b), b.Command)
+	}
+	if r := got[1]; describe(r) != `RPUSH "list" 3 args 0 bytes` || r.Flags&probe.CommandBlocked != 0 {
+		t.Errorf("%s: %+v", describe(r), r.Command)
 	}
 }
 
@@ -258,7 +285,7 @@ func testStockBlockedClients(t *testing.T, s *redisServer) {
 	waiting, other := s.dial(t), s.dial(t)
 	id := waiting.do("CLIENT ID")
 	other.do("SET string x")
-	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1, Failed: true, Phases: true})
+	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1, Failed: true, Phases: true, Sizes: true})
 	before, _ := other.commandstats()
 	for _, test := range []struct {
 		block, serve, want, wantWhenDone string
@@ -425,10 +452,12 @@ func TestStockServerWithFunctionsThatAreNotEntered(t *testing.T) {
 func testStockServerWithFunctionsThatAreNotEntered(t *testing.T, s *redisServer) {
 	c := s.dial(t)
 	source, coll := watchCalls(t, s.Process.Pid, func(source *callSource, _ map[string]any) {
-		for i := range source.probes {
-			if p := &source.probes[i]; p.program != callsProgCallStart {
-				// As an inlined function: it is there and not entered.
-				p.at = probes{offsets: []uint64{source.site(t, "rdbLoad")}}
+		for _, all := range [][]callProbe{source.probes, source.phases} {
+			for i := range all {
+				if p := &all[i]; p.program != callsProgCallStart {
+					// As an inlined function: it is there and not entered.
+					p.at = probes{offsets: []uint64{source.site(t, "rdbLoad")}}
+				}
 			}
 		}
 	})

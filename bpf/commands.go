@@ -164,6 +164,7 @@ type CommandTotals struct {
 	Filtered uint64 // not wanted as records
 	Dropped  uint64 // records for which the ring had no room, and what was missed
 	Missed   uint64 // of Dropped: not even counted
+	Shed     uint64 // of Filtered: not looked at, to keep to CommandOptions.Budget
 
 	// CallsBefore and CallsAfter are the sums of the calls that the server's INFO
 	// commandstats gives, before the first and after the last command seen; 0 when
@@ -177,7 +178,7 @@ type CommandTotals struct {
 // CommandCost is what watching has cost the process, besides the hits themselves.
 type CommandCost struct {
 	Hits     uint64        // of probes
-	Commands uint64        // seen meanwhile
+	Commands uint64        // looked at meanwhile
 	RunTime  time.Duration // of the eBPF program, if CommandOptions.Cost asked for it
 }
 
@@ -190,14 +191,18 @@ type CommandOptions struct {
 	Failed     bool          // those answered with an error
 	Histograms uint32        // how many commands can have histograms, which take 128 KiB each; 0 for 128
 	Phases     bool          // of a stock server, also the phases before the call; costs two more probes per read
+	Sizes      bool          // of a stock server, also the sizes of replies; costs two longer looks into its memory per command
 	// Returns is for a stock server: see the end of a call by its return, which costs
 	// it some 0.2 µs per command less; but a stack that a profiler takes meanwhile ends
 	// at call.
 	Returns bool
-	// Turns keeps, for each slow command, the others of its turn too, for an Explainer.
-	// It takes Phases.
-	Turns bool
-	Cost  bool // measure the program's run time, which costs some 20 ns per hit
+	// Explain keeps, for each slow command, the others of its turn too, and watches what
+	// the event loop does besides, for CommandWatcher.Explain. It takes Phases.
+	Explain bool
+	Cost    bool // measure the program's run time, which costs some 20 ns per hit
+	// Budget is the share of the process's processor time that watching may cost
+	// it; 0 for whatever it takes. Budget says what that means.
+	Budget float64
 }
 
 // CommandWatcher counts and measures every command of a server.
@@ -210,6 +215,8 @@ type CommandWatcher struct {
 	stats  io.Closer // while the kernel measures run times
 	limits []string
 	record ringbuf.Record
+	budget *budget    // nil for none
+	why    *explainer // nil unless CommandOptions.Explain
 }
 
 // commandSource is where the records of commands come from: our server's marker,
@@ -228,6 +235,7 @@ type commandSource interface {
 	totals(*ebpf.Collection) (CommandTotals, error)
 	hits(*ebpf.Collection) (uint64, error)
 	limitsNow(*ebpf.Collection) ([]string, error)
+	governed
 	close()
 }
 
@@ -243,6 +251,9 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	if w.target, err = openProcess(opts.PID); err != nil {
 		return w, err
 	}
+	if opts.Explain {
+		opts.Phases = true
+	}
 	source, err := newCommandSource(w.target, opts)
 	if err != nil {
 		return w, err
@@ -256,8 +267,9 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	constants[turnVarSlowerThan] = uint64(max(0, opts.SlowerThan))
 	constants[turnVarOneIn] = opts.OneIn
 	constants[turnVarKeepFailed] = opts.Failed
-	constants[turnVarKeepTurn] = opts.Turns && constants[callsVarManyThreads] != true
-	if !opts.Turns {
+	constants[turnVarGoverned] = opts.Budget > 0
+	constants[turnVarKeepTurn] = opts.Explain && constants[callsVarManyThreads] != true
+	if !opts.Explain {
 		spec.Maps[turnMapLedger].MaxEntries = 1
 	}
 	if opts.Histograms != 0 {
@@ -271,17 +283,31 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	if w.ring, err = ringbuf.NewReader(w.coll.Maps[turnMapCommandRing]); err != nil {
 		return w, fmt.Errorf("opening the ring of commands: %w", err)
 	}
-	if opts.Cost {
+	if opts.Cost || opts.Budget > 0 {
 		w.stats, err = ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
 		switch {
+		case errors.Is(err, unix.EPERM) && opts.Budget > 0:
+			return w, errors.New("a budget needs CAP_SYS_ADMIN: without it what looking costs cannot be measured")
 		case errors.Is(err, unix.EPERM):
 			w.limits = append(w.limits, "what looking costs is not measured: that needs CAP_SYS_ADMIN")
 		case err != nil:
 			return w, fmt.Errorf("measuring the run time of eBPF programs: %w", err)
 		}
 	}
-	w.links, err = w.source.attach(w.coll)
-	return w, err
+	if opts.Explain {
+		if w.why, err = newExplainer(w.target, opts.SlowerThan); err != nil {
+			return w, err
+		}
+	}
+	if opts.Budget > 0 {
+		if w.budget, err = newBudget(opts.Budget, w.source.costs()); err != nil {
+			return w, err
+		}
+	}
+	if w.links, err = w.source.attach(w.coll); err != nil {
+		return w, err
+	}
+	return w, w.begin()
 }
 
 func newCommandSource(p *process, opts CommandOptions) (commandSource, error) {
@@ -302,7 +328,8 @@ const drainAtMost = 60_000
 
 // Drain calls f with each record that is there. Call it every 20 ms or so: the
 // ring has room for 55,000. When the process has exited it returns ErrExited,
-// after the last of them. The record is valid during the call only.
+// after the last of them. The record is valid during the call only. It is Drain
+// that keeps to the budget; with one, call nothing of w meanwhile.
 func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 	gone := w.source.learn(w.coll) // asked before the ring is read for the last time
 	if gone != nil && !errors.Is(gone, ErrExited) {
@@ -325,9 +352,14 @@ func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 		r.Command = *(*probe.Command)(unsafe.Pointer(unsafe.SliceData(raw)))
 		r.Name = w.source.name(w.coll, int(r.Command.Command))
 		r.Slow, r.Failed, r.Sampled = r.Flags&keptSlow != 0, r.Flags&keptFailed != 0, r.Flags&keptSampled != 0
-		f(&r)
+		if w.why == nil || w.why.add(&r) {
+			f(&r)
+		}
 	}
-	return gone
+	if gone != nil {
+		return gone
+	}
+	return w.govern()
 }
 
 // Snapshot returns what was seen so far of each command that was, in the order of
@@ -371,6 +403,7 @@ func (w *CommandWatcher) Totals() (CommandTotals, error) {
 		turnVarCommandsSent: &t.Sent, turnVarCommandsFiltered: &t.Filtered, turnVarCommandsDropped: &noRoom,
 	})
 	t.Dropped = noRoom + t.Missed
+	t.Filtered += t.Shed
 	if t.Seen == 0 {
 		t.Seen = t.Sent + t.Filtered + t.Dropped
 	}
@@ -381,7 +414,12 @@ func (w *CommandWatcher) Totals() (CommandTotals, error) {
 // Some of it shows only after a few hundred commands.
 func (w *CommandWatcher) Limits() ([]string, error) {
 	of, err := w.source.limitsNow(w.coll)
-	return slices.Concat(w.limits, of), err
+	limits := slices.Concat(w.limits, of)
+	if err != nil || w.why == nil {
+		return limits, err
+	}
+	more, err := w.why.limitsNow(w.coll)
+	return append(limits, more...), err
 }
 
 // Cost returns what watching has cost so far.
@@ -390,7 +428,7 @@ func (w *CommandWatcher) Cost() (CommandCost, error) {
 	if err != nil {
 		return CommandCost{}, err
 	}
-	c := CommandCost{Commands: t.Seen}
+	c := CommandCost{Commands: t.Seen - t.Shed}
 	if c.Hits, err = w.source.hits(w.coll); err != nil || w.stats == nil {
 		return c, err
 	}
@@ -416,18 +454,18 @@ func readVariables(coll *ebpf.Collection, variables map[string]*uint64) error {
 
 // Detach ends the watching. What was seen can still be asked for.
 func (w *CommandWatcher) Detach() error {
-	if w.links == nil {
+	if w.links == nil && !w.paused() {
 		return nil
 	}
-	return w.source.end(w.coll, func() {
-		closeLinks(w.links)
-		w.links = nil
-	})
+	return errors.Join(w.endBudget(), w.source.end(w.coll, w.unlink))
 }
 
 // Close detaches the watcher and forgets what was seen.
 func (w *CommandWatcher) Close() {
 	w.Detach()
+	if w.why != nil {
+		w.why.loop.close()
+	}
 	if w.stats != nil {
 		w.stats.Close()
 	}

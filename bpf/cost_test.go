@@ -111,62 +111,6 @@ func BenchmarkProbe(b *testing.B) {
 	}
 }
 
-// BenchmarkWatchCommands measures what the server's thread spends on a command
-// with and without a CommandWatcher, in rounds that take turns; ns/command are
-// processor time, whole process. docs/bpf.md has a table of it.
-//
-//	go test ./bpf -run '^$' -bench WatchCommands -benchtime 10x
-func BenchmarkWatchCommands(b *testing.B) {
-	require.Tool(b, "redis")
-	for _, c := range []struct {
-		server   string
-		start    func(testing.TB) *redisServer
-		pipeline string
-	}{{"redscope", newRedisServer, "1"}, {"redscope", newRedisServer, "16"}, {"redis-server", newStockServer, "1"}, {"redis-server", newStockServer, "16"}} {
-		pipeline := c.pipeline
-		for _, oneIn := range []uint64{0, 100, 1} {
-			b.Run(fmt.Sprintf("%s/P%s/one-in-%d", c.server, pipeline, oneIn), func(b *testing.B) {
-				s := c.start(b)
-				commands := map[string]int{"1": 100_000, "16": 500_000}[pipeline]
-				round := func() float64 {
-					before := cpuTime(b, s.Process.Pid)
-					out, err := exec.Command("redis-benchmark", "-p", s.port, "-t", "set", "-n", strconv.Itoa(commands),
-						"-P", pipeline, "-c", "50", "-r", "1000000", "-q").CombinedOutput()
-					if err != nil {
-						b.Fatalf("%v: %s", err, out)
-					}
-					return float64(cpuTime(b, s.Process.Pid)-before) / float64(commands)
-				}
-				round()
-				var off, on []float64
-				var cost CommandCost
-				for b.Loop() {
-					off = append(off, round())
-					w := watchCommands(b, CommandOptions{PID: s.Process.Pid, OneIn: oneIn, SlowerThan: time.Second, Failed: true, Cost: true})
-					stop := drainAlways(b, w)
-					on = append(on, round())
-					stop()
-					c, err := w.Cost()
-					if err != nil {
-						b.Fatal(err)
-					}
-					w.Close()
-					cost = CommandCost{cost.Hits + c.Hits, cost.Commands + c.Commands, cost.RunTime + c.RunTime}
-				}
-				slices.Sort(off)
-				slices.Sort(on)
-				middle := len(on) / 2
-				b.ReportMetric(off[middle], "off-ns/command")
-				b.ReportMetric(on[middle], "on-ns/command")
-				b.ReportMetric(on[middle]-off[middle], "more-ns/command")
-				b.ReportMetric(100*off[middle]/on[middle], "left-%")
-				b.ReportMetric(float64(cost.RunTime)/float64(cost.Commands), "bpf-ns/command")
-				b.ReportMetric(float64(cost.Commands)/float64(cost.Hits), "commands/hit")
-			})
-		}
-	}
-}
-
 // drainAlways reads the watcher's records until the function that it returns is
 // called.
 func drainAlways(t testing.TB, w *CommandWatcher) (stop func()) {
@@ -291,5 +235,70 @@ func BenchmarkLabels(b *testing.B) {
 				b.ReportMetric(0, "ns/op")
 			})
 		}
+	}
+}
+
+// BenchmarkBudget holds what a budget reckons with against what watching really
+// costs the server's processor time: half seconds of a load with and without it take
+// turns. Shares are of the processor time with it; the medians of all turns.
+// docs/bpf.md has a table of it.
+//
+//	go test ./bpf -run '^$' -bench Budget -benchtime 25x
+func BenchmarkBudget(b *testing.B) {
+	require.Tool(b, "redis")
+	for _, c := range []struct {
+		server   string
+		start    func(testing.TB) *redisServer
+		pipeline string
+	}{{"redscope", newRedisServer, "1"}, {"redscope", newRedisServer, "16"}, {"redis-server", newStockServer, "1"}, {"redis-server", newStockServer, "16"}} {
+		b.Run(c.server+"/P"+c.pipeline, func(b *testing.B) {
+			s := c.start(b)
+			conn := s.dial(b)
+			s.load(b, "-t", "set", "-P", c.pipeline, "-n", "1000000000", "-l")
+			w := watchCommands(b, CommandOptions{PID: s.Process.Pid, OneIn: 101, Budget: 1})
+			defer drainAlways(b, w)()
+			w.budget.due = never
+			var real, estimate, attach, detach []float64
+			// perCommand is what a command costs the server, in ns of its processor
+			// time, in the next half second.
+			perCommand := func() float64 {
+				calls, _ := conn.commandstats()
+				cpu := cpuTime(b, s.Process.Pid)
+				time.Sleep(500 * time.Millisecond)
+				after, _ := conn.commandstats()
+				return float64(cpuTime(b, s.Process.Pid)-cpu) / float64(after[""]-calls[""])
+			}
+			look := func(on bool) float64 {
+				start := time.Now()
+				if err := w.shed(decision{ShedNothing, on, 0}); err != nil {
+					b.Fatal(err)
+				}
+				return float64(time.Since(start).Milliseconds())
+			}
+			for b.Loop() {
+				before, _, err := w.Budget()
+				if err != nil {
+					b.Fatal(err)
+				}
+				on := perCommand()
+				after, _, err := w.Budget()
+				if err != nil {
+					b.Fatal(err)
+				}
+				estimate = append(estimate, 100*float64(after.Cost-before.Cost)/float64(after.CPU-before.CPU))
+				detach = append(detach, look(false))
+				real = append(real, 100*(on-perCommand())/on)
+				attach = append(attach, look(true))
+			}
+			for _, all := range [][]float64{real, estimate, attach, detach} {
+				slices.Sort(all)
+			}
+			middle := len(real) / 2
+			b.ReportMetric(estimate[middle], "estimated-%")
+			b.ReportMetric(real[middle], "real-%")
+			b.ReportMetric(attach[middle], "attach-ms")
+			b.ReportMetric(detach[middle], "detach-ms")
+			b.ReportMetric(0, "ns/op")
+		})
 	}
 }

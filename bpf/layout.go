@@ -143,12 +143,16 @@ func (p *process) layout(exe *image, mem io.ReaderAt) (*serverLayout, error) {
 
 func (l *serverLayout) String() string { return l.name + " " + l.version }
 
-// constants are the layout as c/calls.bpf.c wants it.
-func (l *serverLayout) constants() map[string]any {
+// constants are the layout as c/calls.bpf.c wants it, with sizes for replies to be
+// measured.
+func (l *serverLayout) constants(sizes bool) map[string]any {
+	last := max(l.clientFlags, l.clientArgv, l.clientRealCmd) // of those that are read at once
+	if sizes {
+		last = max(last, l.clientBufpos, l.clientOutput)
+	}
 	return map[string]any{
-		callsVarKnownLayout: true,
-		callsVarClientHead:  max(l.clientBufpos, l.clientFlags, l.clientOutput) + 8, // the last of those that are read at once
-		callsVarClientId:    l.clientID, callsVarClientFlags: l.clientFlags,
+		callsVarKnownLayout: true, callsVarReplySizes: sizes, callsVarClientHead: last + 8,
+		callsVarClientId: l.clientID, callsVarClientFlags: l.clientFlags,
 		callsVarClientArgc: l.clientArgc, callsVarClientArgv: l.clientArgv,
 		callsVarClientCmd: l.clientCmd, callsVarClientLastCmd: l.clientLastCmd, callsVarClientRealCmd: l.clientRealCmd,
 		callsVarClientReply: l.clientReply, callsVarClientReplyBytes: l.clientReplyBytes, callsVarClientBufpos: l.clientBufpos,

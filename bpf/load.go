@@ -47,6 +47,7 @@ type probes struct {
 	semaphores []uint64 // in the file; nil for none
 	cookies    []uint64 // nil for none
 	returns    bool     // when the functions there return
+	cost       Cost     // of a hit, where they differ the highest
 }
 
 // multiSupported tells whether uprobes may be attached many at once. Before
@@ -173,6 +174,12 @@ func lacking(what, since string, err error) error {
 		return fmt.Errorf("the kernel refuses eBPF although the capabilities are there: in a container, run it with --privileged or --cap-add BPF,PERFMON,SYS_PTRACE and a seccomp profile that allows bpf and perf_event_open; a locked-down kernel refuses always")
 	}
 	return fmt.Errorf("testing for %s: %w", what, err)
+}
+
+// lacksBTF tells whether err is for want of the kernel's description of its types.
+func lacksBTF(err error) bool {
+	_, missing := os.Stat("/sys/kernel/btf/vmlinux")
+	return missing != nil && errors.Is(err, ebpf.ErrNotSupported)
 }
 
 // oldForCommands explains the error of loading programs that watch commands on a

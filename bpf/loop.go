@@ -89,16 +89,13 @@ type loopWatcher struct {
 	works []work // by to
 }
 
-func startLoopWatcher(pid int) (l *loopWatcher, err error) {
-	l = &loopWatcher{}
+func startLoopWatcher(target *process) (l *loopWatcher, err error) {
+	l = &loopWatcher{target: target}
 	defer func() {
 		if err != nil {
 			l.close()
 		}
 	}()
-	if l.target, err = openProcess(pid); err != nil {
-		return l, err
-	}
 	if err = l.load(); err != nil {
 		return l, err
 	}
@@ -140,10 +137,10 @@ func (l *loopWatcher) load() error {
 			delete(spec.Programs, loopProgLoopWoken)
 		}
 		l.coll, err = l.target.load(spec, map[string]any{loopVarWaitWorth: uint64(waitWorth), loopVarWorkWorth: uint64(workWorth)})
-		if version, _ := features.LinuxVersionCode(); err == nil || !scheduler || version >= 5<<16|18<<8 {
+		if version, _ := features.LinuxVersionCode(); err == nil || !scheduler || version >= 5<<16|18<<8 && !lacksBTF(err) {
 			return err
 		}
-		l.limit("when the loop was blocked or waited for a CPU is not seen: that needs Linux 5.18")
+		l.limit("when the loop was blocked or waited for a CPU is not seen: that needs Linux 5.18 and the kernel's BTF (CONFIG_DEBUG_INFO_BTF)")
 	}
 }
 
@@ -283,21 +280,14 @@ func (l *loopWatcher) limitsNow() ([]string, error) {
 	return all, nil
 }
 
-func (l *loopWatcher) detach() {
+func (l *loopWatcher) close() {
 	closeLinks(l.links)
 	l.links = nil
-}
-
-func (l *loopWatcher) close() {
-	l.detach()
 	if l.ring != nil {
 		l.ring.Close()
 	}
 	if l.coll != nil {
 		l.coll.Close()
-	}
-	if l.target != nil {
-		l.target.close()
 	}
 }
 

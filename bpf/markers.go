@@ -107,6 +107,7 @@ func (p *process) markers(names []string) (probes, error) {
 		if site.Cost == CostNone || site.Offset != 0 {
 			return at, fmt.Errorf("marker %s of %s has another shape than expected: %s", m.Name, exe.name, site.Reason)
 		}
+		at.cost = site.Cost
 		at.offsets = append(at.offsets, site.File)
 		at.semaphores = append(at.semaphores, semaphores+2*uint64(m.Semaphore))
 		at.cookies = append(at.cookies, markerCookie(i, m))

@@ -29,10 +29,13 @@ type markersMarkerEvent struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	markersMapMarkerEvents = "marker_events"
+	markersProgCount       = "count"
 	markersProgMarker      = "marker"
+	markersVarHits         = "hits"
 	markersVarMarkerLost   = "marker_lost"
 	markersVarTargetNsDev  = "target_ns_dev"
 	markersVarTargetNsIno  = "target_ns_ino"
+	markersVarTargetOnly   = "target_only"
 	markersVarTargetPid    = "target_pid"
 )
 
@@ -78,6 +81,7 @@ type markersSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type markersProgramSpecs struct {
+	Count  *ebpf.ProgramSpec `ebpf:"count"`
 	Marker *ebpf.ProgramSpec `ebpf:"marker"`
 }
 
@@ -92,9 +96,11 @@ type markersMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type markersVariableSpecs struct {
+	Hits        *ebpf.VariableSpec `ebpf:"hits"`
 	MarkerLost  *ebpf.VariableSpec `ebpf:"marker_lost"`
 	TargetNsDev *ebpf.VariableSpec `ebpf:"target_ns_dev"`
 	TargetNsIno *ebpf.VariableSpec `ebpf:"target_ns_ino"`
+	TargetOnly  *ebpf.VariableSpec `ebpf:"target_only"`
 	TargetPid   *ebpf.VariableSpec `ebpf:"target_pid"`
 }
 
@@ -131,9 +137,11 @@ func (m *markersMaps) Close() error {
 //
 // It can be passed to loadMarkersObjects or ebpf.CollectionSpec.LoadAndAssign.
 type markersVariables struct {
+	Hits        *ebpf.Variable `ebpf:"hits"`
 	MarkerLost  *ebpf.Variable `ebpf:"marker_lost"`
 	TargetNsDev *ebpf.Variable `ebpf:"target_ns_dev"`
 	TargetNsIno *ebpf.Variable `ebpf:"target_ns_ino"`
+	TargetOnly  *ebpf.Variable `ebpf:"target_only"`
 	TargetPid   *ebpf.Variable `ebpf:"target_pid"`
 }
 
@@ -141,11 +149,13 @@ type markersVariables struct {
 //
 // It can be passed to loadMarkersObjects or ebpf.CollectionSpec.LoadAndAssign.
 type markersPrograms struct {
+	Count  *ebpf.Program `ebpf:"count"`
 	Marker *ebpf.Program `ebpf:"marker"`
 }
 
 func (p *markersPrograms) Close() error {
 	return _MarkersClose(
+		p.Count,
 		p.Marker,
 	)
 }

@@ -14,6 +14,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/redscope/redscope/engine/probe"
 	"github.com/redscope/redscope/internal/require"
@@ -109,6 +113,20 @@ func helper(what string) {
 				said = true
 			}
 		})
+		fmt.Println(err)
+	case "pauses": // looks at all commands and away from them until killed, and says when it looks
+		w, err := StartCommandWatcher(CommandOptions{PID: pid, OneIn: 1, Budget: 1, Phases: true})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer w.Close()
+		for look := false; err == nil; look = !look {
+			err = w.shed(decision{ShedTime, look, 0})
+			if look {
+				fmt.Println("looking")
+			}
+		}
 		fmt.Println(err)
 	case "commands": // watches all commands until killed, and says once that it does
 		w, err := StartCommandWatcher(CommandOptions{PID: pid, OneIn: 1})
@@ -399,6 +417,56 @@ func TestStartProfileRefusesFrequency(t *testing.T) {
 	for _, f := range []int{-1, MaxFrequency + 1} {
 		if _, err := StartProfile(ProfileOptions{PID: os.Getpid(), Frequency: f}); err == nil || !strings.Contains(err.Error(), "frequency") {
 			t.Errorf("%d Hz: %v", f, err)
+		}
+	}
+}
+
+// What an older kernel says, as the errors of this one.
+func TestOldKernels(t *testing.T) {
+	unsupported := fmt.Errorf("map create: %w", ebpf.ErrNotSupported)
+	for want, err := range map[string]error{
+		"this kernel lacks eBPF ring buffers, in Linux since 5.8; redscope probes, usdt, flame and diff work": lacking("eBPF ring buffers", "5.8", unsupported),
+		"in a container, run it with --privileged":                                                            lacking("eBPF ring buffers", "5.8", unix.EPERM),
+		"watching commands needs Linux 5.15, this is 5.10; redscope record and stack work from 5.8 on":        oldForCommands(unsupported, 5<<16|10<<8|200),
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%v; want …%s…", err, want)
+		}
+	}
+	for _, err := range []error{lacking("x", "1.0", nil), oldForCommands(nil, 5<<16)} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if err := oldForCommands(unsupported, 5<<16|15<<8); err != unsupported {
+		t.Errorf("of a kernel that is new enough: %v", err)
+	}
+}
+
+// memoryText stays where it is, other than what is on a stack.
+var memoryText = []byte("what is to be read")
+
+// Memory is the same through its file and through the system call that does without.
+func TestMemory(t *testing.T) {
+	p, err := openProcess(os.Getpid())
+	if err != nil {
+		t.Skip(err)
+	}
+	defer p.close()
+	file, err := p.memory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.close()
+	text := memoryText
+	addr := int64(uintptr(unsafe.Pointer(&text[0])))
+	for _, m := range []*memory{file, {pid: os.Getpid()}} {
+		got := make([]byte, len(text))
+		if n, err := m.ReadAt(got, addr); n != len(got) || err != nil || string(got) != string(text) {
+			t.Errorf("%q, %d, %v", got, n, err)
+		}
+		if _, err := m.ReadAt(got, 0); err == nil {
+			t.Error("there is something at 0")
 		}
 	}
 }

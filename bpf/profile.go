@@ -162,8 +162,8 @@ func startProfile(opts ProfileOptions, noTables error) (*Profiler, error) {
 		if p.labels != nil {
 			p.limits = append(p.limits, p.labels.limits...)
 		}
-		if _, noBTF := os.Stat("/sys/kernel/btf/vmlinux"); opts.OffCPU && noBTF != nil && errors.Is(err, ebpf.ErrNotSupported) {
-			err = fmt.Errorf("the time off the CPU needs the kernel's BTF (CONFIG_DEBUG_INFO_BTF), which is not there: %w; without --off-cpu redscope record works", noBTF)
+		if opts.OffCPU && lacksBTF(err) {
+			err = errors.New("the time off the CPU needs the kernel's BTF (CONFIG_DEBUG_INFO_BTF), which is not in /sys/kernel/btf; redscope record works without --off-cpu")
 		} else if err != nil && opts.OffCPU {
 			err = fmt.Errorf("%w (the time off the CPU needs Linux 5.18 with CONFIG_DEBUG_INFO_BTF)", err)
 		}

@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -12,6 +13,7 @@ type turnSource struct {
 	target *process
 	at     probes
 	names  []string
+	behind bool // the end was not seen
 }
 
 func newTurnSource(p *process) (s *turnSource, err error) {
@@ -25,7 +27,7 @@ func newTurnSource(p *process) (s *turnSource, err error) {
 
 func (s *turnSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
 	spec, err := loadTurn()
-	return spec, map[string]any{}, err
+	return spec, map[string]any{turnVarTargetOnly: multiSupported()}, err
 }
 
 func (s *turnSource) attach(coll *ebpf.Collection) ([]link.Link, error) {
@@ -54,7 +56,7 @@ func (s *turnSource) learn(*ebpf.Collection) error {
 func (s *turnSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) {
 	var refusedBefore, refusedAfter, idle uint64
 	err = readVariables(coll, map[string]*uint64{
-		turnVarTurnMissed: &t.Missed, turnVarTurns: &t.Turns, turnVarTurnsIdle: &idle,
+		turnVarTurnMissed: &t.Missed, turnVarTurnShed: &t.Shed, turnVarTurns: &t.Turns, turnVarTurnsIdle: &idle,
 		turnVarCallsBefore: &t.CallsBefore, turnVarCallsAfter: &t.CallsAfter,
 		turnVarRefusedBefore: &refusedBefore, turnVarRefusedAfter: &refusedAfter,
 	})
@@ -67,6 +69,15 @@ func (s *turnSource) hits(coll *ebpf.Collection) (n uint64, err error) {
 	return n, readVariables(coll, map[string]*uint64{turnVarTurnHits: &n})
 }
 
-func (s *turnSource) limitsNow(*ebpf.Collection) ([]string, error) { return nil, nil }
+func (s *turnSource) limitsNow(coll *ebpf.Collection) (all []string, err error) {
+	var resets uint64
+	if err = readVariables(coll, map[string]*uint64{turnVarTurnResets: &resets}); resets > 0 {
+		all = append(all, fmt.Sprintf(resetInPause, resets))
+	}
+	if s.behind {
+		all = append(all, "what came after the last look is not counted: the server's loop did not turn")
+	}
+	return all, err
+}
 
 func (s *turnSource) close() {}

@@ -70,6 +70,7 @@ const (
 	turnVarCommandsDropped   = "commands_dropped"
 	turnVarCommandsFiltered  = "commands_filtered"
 	turnVarCommandsSent      = "commands_sent"
+	turnVarGoverned          = "governed"
 	turnVarHistogramsUsed    = "histograms_used"
 	turnVarKeepFailed        = "keep_failed"
 	turnVarKeepTurn          = "keep_turn"
@@ -78,16 +79,23 @@ const (
 	turnVarLoopThread        = "loop_thread"
 	turnVarManyThreads       = "many_threads"
 	turnVarOneIn             = "one_in"
+	turnVarPaused            = "paused"
+	turnVarRarer             = "rarer"
 	turnVarRefusedAfter      = "refused_after"
 	turnVarRefusedBefore     = "refused_before"
 	turnVarScratchUsed       = "scratch_used"
+	turnVarShedding          = "shedding"
 	turnVarSlowerThan        = "slower_than"
 	turnVarTargetNsDev       = "target_ns_dev"
 	turnVarTargetNsIno       = "target_ns_ino"
+	turnVarTargetOnly        = "target_only"
 	turnVarTargetPid         = "target_pid"
 	turnVarTurnHits          = "turn_hits"
 	turnVarTurnKept          = "turn_kept"
 	turnVarTurnMissed        = "turn_missed"
+	turnVarTurnReads         = "turn_reads"
+	turnVarTurnResets        = "turn_resets"
+	turnVarTurnShed          = "turn_shed"
 	turnVarTurnWake          = "turn_wake"
 	turnVarTurns             = "turns"
 	turnVarTurnsIdle         = "turns_idle"
@@ -160,6 +168,7 @@ type turnVariableSpecs struct {
 	CommandsDropped   *ebpf.VariableSpec `ebpf:"commands_dropped"`
 	CommandsFiltered  *ebpf.VariableSpec `ebpf:"commands_filtered"`
 	CommandsSent      *ebpf.VariableSpec `ebpf:"commands_sent"`
+	Governed          *ebpf.VariableSpec `ebpf:"governed"`
 	HistogramsUsed    *ebpf.VariableSpec `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.VariableSpec `ebpf:"keep_failed"`
 	KeepTurn          *ebpf.VariableSpec `ebpf:"keep_turn"`
@@ -168,16 +177,23 @@ type turnVariableSpecs struct {
 	LoopThread        *ebpf.VariableSpec `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.VariableSpec `ebpf:"many_threads"`
 	OneIn             *ebpf.VariableSpec `ebpf:"one_in"`
+	Paused            *ebpf.VariableSpec `ebpf:"paused"`
+	Rarer             *ebpf.VariableSpec `ebpf:"rarer"`
 	RefusedAfter      *ebpf.VariableSpec `ebpf:"refused_after"`
 	RefusedBefore     *ebpf.VariableSpec `ebpf:"refused_before"`
 	ScratchUsed       *ebpf.VariableSpec `ebpf:"scratch_used"`
+	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
 	SlowerThan        *ebpf.VariableSpec `ebpf:"slower_than"`
 	TargetNsDev       *ebpf.VariableSpec `ebpf:"target_ns_dev"`
 	TargetNsIno       *ebpf.VariableSpec `ebpf:"target_ns_ino"`
+	TargetOnly        *ebpf.VariableSpec `ebpf:"target_only"`
 	TargetPid         *ebpf.VariableSpec `ebpf:"target_pid"`
 	TurnHits          *ebpf.VariableSpec `ebpf:"turn_hits"`
 	TurnKept          *ebpf.VariableSpec `ebpf:"turn_kept"`
 	TurnMissed        *ebpf.VariableSpec `ebpf:"turn_missed"`
+	TurnReads         *ebpf.VariableSpec `ebpf:"turn_reads"`
+	TurnResets        *ebpf.VariableSpec `ebpf:"turn_resets"`
+	TurnShed          *ebpf.VariableSpec `ebpf:"turn_shed"`
 	TurnWake          *ebpf.VariableSpec `ebpf:"turn_wake"`
 	Turns             *ebpf.VariableSpec `ebpf:"turns"`
 	TurnsIdle         *ebpf.VariableSpec `ebpf:"turns_idle"`
@@ -231,6 +247,7 @@ type turnVariables struct {
 	CommandsDropped   *ebpf.Variable `ebpf:"commands_dropped"`
 	CommandsFiltered  *ebpf.Variable `ebpf:"commands_filtered"`
 	CommandsSent      *ebpf.Variable `ebpf:"commands_sent"`
+	Governed          *ebpf.Variable `ebpf:"governed"`
 	HistogramsUsed    *ebpf.Variable `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.Variable `ebpf:"keep_failed"`
 	KeepTurn          *ebpf.Variable `ebpf:"keep_turn"`
@@ -239,16 +256,23 @@ type turnVariables struct {
 	LoopThread        *ebpf.Variable `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.Variable `ebpf:"many_threads"`
 	OneIn             *ebpf.Variable `ebpf:"one_in"`
+	Paused            *ebpf.Variable `ebpf:"paused"`
+	Rarer             *ebpf.Variable `ebpf:"rarer"`
 	RefusedAfter      *ebpf.Variable `ebpf:"refused_after"`
 	RefusedBefore     *ebpf.Variable `ebpf:"refused_before"`
 	ScratchUsed       *ebpf.Variable `ebpf:"scratch_used"`
+	Shedding          *ebpf.Variable `ebpf:"shedding"`
 	SlowerThan        *ebpf.Variable `ebpf:"slower_than"`
 	TargetNsDev       *ebpf.Variable `ebpf:"target_ns_dev"`
 	TargetNsIno       *ebpf.Variable `ebpf:"target_ns_ino"`
+	TargetOnly        *ebpf.Variable `ebpf:"target_only"`
 	TargetPid         *ebpf.Variable `ebpf:"target_pid"`
 	TurnHits          *ebpf.Variable `ebpf:"turn_hits"`
 	TurnKept          *ebpf.Variable `ebpf:"turn_kept"`
 	TurnMissed        *ebpf.Variable `ebpf:"turn_missed"`
+	TurnReads         *ebpf.Variable `ebpf:"turn_reads"`
+	TurnResets        *ebpf.Variable `ebpf:"turn_resets"`
+	TurnShed          *ebpf.Variable `ebpf:"turn_shed"`
 	TurnWake          *ebpf.Variable `ebpf:"turn_wake"`
 	Turns             *ebpf.Variable `ebpf:"turns"`
 	TurnsIdle         *ebpf.Variable `ebpf:"turns_idle"`

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/redscope/redscope/engine/probe"
 )
 
@@ -18,8 +20,8 @@ const (
 	CauseBehind  CauseKind = "behind"  // other commands of its turn of the loop; What is their name
 	CauseWork    CauseKind = "work"    // the loop's own; What is a WorkKind
 	CauseBlocked CauseKind = "blocked" // within a phase of its own; What is the kind
-	CauseQueue   CauseKind = "queue"   // the loop could run, but had no CPU, whoever's turn it was
-	CauseStopped CauseKind = "stopped" // by a signal or a debugger, whoever's turn it was
+	CauseQueue   CauseKind = "queue"   // the loop could run, but had no CPU, whosever turn it was
+	CauseStopped CauseKind = "stopped" // by a signal or a debugger, whosever turn it was
 	CauseUnknown CauseKind = "unknown" // the loop was on a CPU, and nobody said what for
 )
 
@@ -56,10 +58,8 @@ type Explanation struct {
 	Causes  []Cause       // longest first; together they are Total
 }
 
-// Explainer explains the slow commands of a CommandWatcher that has
-// CommandOptions.Turns: where the time of each went, and who is to blame. It must be
-// started before the watcher, so that nothing is missing.
-type Explainer struct {
+// explainer explains the slow commands of a CommandWatcher.
+type explainer struct {
 	slower time.Duration
 	loop   *loopWatcher
 	turns  map[int64]*turn // by wake, those that have not been explained
@@ -72,15 +72,14 @@ type turn struct {
 	rounds  int  // since the last record came
 }
 
-// StartExplainer begins to see what keeps a server's event loop from its commands.
-// Slow are those that CommandOptions.SlowerThan says. It must be closed.
-func StartExplainer(pid int, slower time.Duration) (*Explainer, error) {
-	loop, err := startLoopWatcher(pid)
-	return &Explainer{slower: slower, loop: loop, turns: map[int64]*turn{}}, err
+// newExplainer begins to see what keeps a server's event loop from its commands.
+func newExplainer(target *process, slower time.Duration) (*explainer, error) {
+	loop, err := startLoopWatcher(target)
+	return &explainer{slower: slower, loop: loop, turns: map[int64]*turn{}}, err
 }
 
-// Add takes a record from CommandWatcher.Drain.
-func (e *Explainer) Add(r *CommandRecord) {
+// add takes a record, and tells whether it is of a command.
+func (e *explainer) add(r *CommandRecord) bool {
 	key := r.Wake
 	if key == 0 {
 		key = -r.Start // a turn of its own
@@ -93,9 +92,10 @@ func (e *Explainer) Add(r *CommandRecord) {
 	t.rounds = 0
 	if r.Flags&turnReplies != 0 {
 		t.replies = work{kind: WorkReplies, from: r.WriteStart, to: r.WriteEnd}
-		return
+		return false
 	}
 	t.records = append(t.records, *r)
+	return true
 }
 
 // Flags of a record in c/commands.h.
@@ -109,8 +109,10 @@ const (
 const repliesAwaited = 500
 
 // Explain explains the slow commands of the turns that are over, in the order of
-// their beginning; with all set, of all turns. Call it after each Drain of w.
-func (e *Explainer) Explain(w *CommandWatcher, all bool) ([]Explanation, error) {
+// their beginning; with all set, of all turns. It needs CommandOptions.Explain. Call
+// it after each Drain, and with all after the last.
+func (w *CommandWatcher) Explain(all bool) ([]Explanation, error) {
+	e := w.why
 	var thread uint64
 	if err := readVariables(w.coll, map[string]*uint64{turnVarLoopThread: &thread}); err != nil {
 		return nil, err
@@ -146,10 +148,9 @@ func (w *CommandWatcher) awaitsReplies() bool {
 	return ok && slices.ContainsFunc(s.probes, func(p callProbe) bool { return p.program == callsProgRepliesEnd })
 }
 
-// Limits says, a line each, what cannot be seen.
-func (e *Explainer) Limits(w *CommandWatcher) ([]string, error) {
+func (e *explainer) limitsNow(coll *ebpf.Collection) ([]string, error) {
 	var unkept uint64
-	if err := readVariables(w.coll, map[string]*uint64{turnVarLedgerFull: &unkept}); err != nil {
+	if err := readVariables(coll, map[string]*uint64{turnVarLedgerFull: &unkept}); err != nil {
 		return nil, err
 	}
 	limits, err := e.loop.limitsNow()
@@ -161,9 +162,6 @@ func (e *Explainer) Limits(w *CommandWatcher) ([]string, error) {
 
 // ledgerSize is LEDGER in c/ledger.h.
 const ledgerSize = 1024
-
-// Close ends the watching.
-func (e *Explainer) Close() { e.loop.close() }
 
 // segment is a time in which the loop did something known: work of its own, a
 // command's function, or reading, parsing and writing for a client.

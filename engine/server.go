@@ -64,6 +64,7 @@ type Server struct {
 	pause     pause
 	blocked   blockedClients
 	turn      *loopTurn // nil while nobody looks
+	refused   int64     // commands, since the start
 	streams   streamScratch
 	peaks     peaks
 	collector collector
@@ -401,15 +402,18 @@ func (c *client) refusal() func(*client) {
 
 // refuse does what refusal asked for.
 func (c *client) refuse(why func(*client)) {
-	t := c.srv.turn
-	if !watching || t == nil {
-		why(c)
+	s := c.srv
+	t, errors, start, reply := s.turn, s.stat.errorReplies, int64(0), len(c.buf)
+	if watching && t != nil {
+		t.beginCommand()
+		start = monotonic.Ticks()
+	}
+	why(c)
+	if s.stat.errorReplies <= errors { // QUIT and the like are not counted
 		return
 	}
-	t.beginCommand()
-	start, errors, reply := monotonic.Ticks(), c.srv.stat.errorReplies, len(c.buf)
-	why(c)
-	if c.srv.stat.errorReplies > errors { // QUIT and the like are not counted
+	s.refused++
+	if watching && t != nil {
 		t.refuse(c, start, reply)
 	}
 }

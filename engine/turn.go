@@ -66,10 +66,9 @@ func newLoopTurn(s *Server) *loopTurn {
 	_, now := monotonic.Kernel()
 	// Never what it was when somebody looked before, which clients remember:
 	// passing records takes longer than a nanosecond.
-	t := &loopTurn{passed: uint64(now)}
+	t := &loopTurn{passed: uint64(now), refused: s.refused}
 	for _, cmd := range s.commands.byID {
 		t.calls += cmd.calls
-		t.refused += cmd.rejectedCalls
 	}
 	return t
 }

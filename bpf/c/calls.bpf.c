@@ -12,8 +12,9 @@
 #include "regs.h"
 
 #define MAX_DEPTH 8
-// Room for the beginning of a client, of which client_head bytes are read: one long
-// read costs less than two short ones.
+// Room for the beginning of a client, of which client_head bytes are read. A read
+// of the server's memory costs 0.1 µs whatever its length: as much as all else that
+// a program here does. Hence one long one, and only at a command's beginning.
 #define CLIENT_HEAD 1024
 
 // Where things are in the server's structures, in bytes from their beginning; the
@@ -37,9 +38,8 @@ volatile const __u64 server_calls; // address of the server's count of calls; 0 
 // began earlier will not be seen; 0 for none.
 volatile const __u64 server_nesting;
 
-// The kernel runs the programs for the target only, which it does for probes
-// that were attached many at once.
-volatile const __u8 target_only;
+// Measure replies, which takes another read at a command's end.
+volatile const __u8 reply_sizes;
 
 // A flag of call's argument: that INFO commandstats counts the call; 0 when it counts
 // all.
@@ -71,6 +71,8 @@ struct thread {
 	__u64 wake, read_start;
 	__u64 replies; // since when they are written, 0: they are not
 	__u64 batch;
+	__u64 last_command; // the address of a command's structure,
+	__s64 last_number;  // and its number
 	struct call calls[MAX_DEPTH];
 	// The error that a blocked client got last.
 	__u64 waiting_client;
@@ -123,21 +125,22 @@ __u64 errors;     // error replies
 __u64 reads;      // of sockets
 __u64 wakes;      // of the event loop
 __u64 unblocks;   // commands of blocked clients that are done without another call
+__u64 blocks;     // clients that began to wait
 __u64 replies;    // times that it began or ended to write them
 __u64 other_errors; // error replies that belong to no command
 __u64 first_calls; // the server's count of calls when the first beginning was seen
 __u64 last_calls;  // the same at the first end after user space asked to stop, without it
 __u64 stop;        // 1: user space asks for an end, 2: there was one
+__u64 begun;       // a beginning was seen since user space last began to look
 
 static __always_inline struct thread *thread(void)
 {
-	struct bpf_pidns_info ns = {};
 	__u32 tid, zero = 0;
 	struct thread *t;
 
 	if (stop == 2)
 		return 0;
-	if (!target_only && !watched(&ns))
+	if (!in_target())
 		return 0;
 	if (!many_threads)
 		return bpf_map_lookup_elem(&one_thread, &zero);
@@ -190,19 +193,25 @@ static __always_inline __u64 reply_length(struct thread *t)
 
 // command_number is the number of the command whose structure is at addr, -1 when
 // there is none.
-static __always_inline __s32 command_number(__u64 addr)
+static __always_inline __s32 command_number(struct thread *t, __u64 addr)
 {
 	__u32 *known, number;
 
 	if (!addr)
 		return -1;
+	if (addr == t->last_command)
+		return t->last_number;
 	known = bpf_map_lookup_elem(&command_numbers, &addr);
-	if (known)
-		return *known;
-	number = __sync_fetch_and_add(&commands_known, 1);
-	if (bpf_map_update_elem(&command_addresses, &number, &addr, BPF_ANY) ||
-	    bpf_map_update_elem(&command_numbers, &addr, &number, BPF_NOEXIST))
-		return -1; // there is no more room
+	if (known) {
+		number = *known;
+	} else {
+		number = __sync_fetch_and_add(&commands_known, 1);
+		if (bpf_map_update_elem(&command_addresses, &number, &addr, BPF_ANY) ||
+		    bpf_map_update_elem(&command_numbers, &addr, &number, BPF_NOEXIST))
+			return -1; // there is no more room
+	}
+	t->last_command = addr;
+	t->last_number = number;
 	return number;
 }
 
@@ -219,12 +228,13 @@ int call_start(struct regs *ctx)
 	int known = known_layout && read_client(t, client);
 	int again = flags & call_again || (known && field(t, client_flags) & client_again);
 
-	if (!starts) {
+	if (!begun) {
 		__s32 nesting = 0;
 		if (server_nesting && !bpf_probe_read_user(&nesting, sizeof(nesting), (void *)server_nesting))
-			began_unseen = nesting - again; // serving a blocked client counts, but is no call
+			ADD(began_unseen, nesting - again); // serving a blocked client counts, but is no call
 		if (server_calls)
 			bpf_probe_read_user(&first_calls, sizeof(first_calls), (void *)server_calls);
+		begun = 1;
 	}
 	ADD(starts, 1);
 	for (int i = 0; i < MAX_DEPTH; i++) {
@@ -243,6 +253,8 @@ int call_start(struct regs *ctx)
 	f->client = client;
 	f->counted = !call_stats || flags & call_stats;
 	f->command.command = -1;
+	if (SHED(SHED_PHASES))
+		t->wake = t->read_start = 0; // of a turn long ago
 	if (again) {
 		f->command.flags = COMMAND_BLOCKED; // this turn's times are those of whoever served it
 	} else {
@@ -253,8 +265,9 @@ int call_start(struct regs *ctx)
 	if (known) {
 		f->command.client = field(t, client_id);
 		f->command.args = field(t, client_argc);
-		f->command.command = command_number(field(t, client_real_cmd));
-		f->reply = reply_length(t);
+		f->command.command = command_number(t, field(t, client_real_cmd));
+		if (reply_sizes)
+			f->reply = reply_length(t);
 	} else if (known_layout) {
 		ADD(strange, 1);
 	} else {
@@ -352,22 +365,6 @@ static __always_inline void read_key(struct thread *t, struct command *c, __u64 
 		c->key_len = 0;
 }
 
-// wanted tells whether account will keep the record: else its key need not be
-// looked up, which takes six reads.
-static __always_inline int wanted(struct command *c)
-{
-	__u64 begin = c->wake ? c->wake : c->read_start ? c->read_start : c->start;
-
-	if (slower_than && since(begin, c->end) >= slower_than)
-		return 1;
-	if (keep_failed && c->flags & COMMAND_FAILED)
-		return 1;
-	// It may be what the next one will have waited for.
-	if (keep_turn && since(c->start, c->end) >= slower_than / 64)
-		return 1;
-	return one_in && commands_countdown == 0;
-}
-
 // counts is the server's own count of calls, 0 where it is not known.
 static __always_inline __u64 counts(void)
 {
@@ -396,7 +393,7 @@ int call_end(struct regs *ctx)
 
 	if (!t)
 		return 0;
-	if (!starts)
+	if (!begun)
 		return 0; // the other probe is not there yet
 	__u64 now = bpf_ktime_get_ns();
 	if (stop) {
@@ -422,22 +419,24 @@ int call_end(struct regs *ctx)
 		return 0;
 	}
 	c->end = now;
-	if (known_layout && read_client(t, f->client)) {
-		__u64 reply = reply_length(t);
-		if (reply > f->reply)
-			c->reply_bytes = reply - f->reply;
-		if (field(t, client_flags) & CLIENT_BLOCKED) {
-			if (counted_when_done)
-				return 0;
-			c->flags |= COMMAND_BLOCKED;
-		}
-		if (wanted(c))
-			read_key(t, c, field(t, client_real_cmd));
-	}
+	if (counted_when_done && read_client(t, f->client) && field(t, client_flags) & CLIENT_BLOCKED)
+		return 0;
 	if (top == 0)
 		t->batch++;
 	else
 		c->flags |= COMMAND_NESTED;
+	decide(c);
+	// It may be sent yet, as what another one will have waited for.
+	__u32 keyed = c->flags & KEPT || (keep_turn && since(c->start, c->end) >= slower_than / 64);
+	if (known_layout && (reply_sizes || keyed) && read_client(t, f->client)) {
+		if (reply_sizes) {
+			__u64 reply = reply_length(t);
+			if (reply > f->reply)
+				c->reply_bytes = reply - f->reply;
+		}
+		if (keyed)
+			read_key(t, c, field(t, client_real_cmd));
+	}
 	account(c);
 	return 0;
 }
@@ -500,16 +499,17 @@ int error_reply(struct regs *ctx)
 	}
 	c.client = field(t, client_id);
 	c.args = field(t, client_argc);
-	c.command = command_number(field(t, client_cmd));
+	c.command = command_number(t, field(t, client_cmd));
 	c.flags = COMMAND_REFUSED;
 	c.wake = t->wake;
 	c.read_start = t->read_start;
 	c.batch = t->read_start ? t->batch : 0;
 	read_code(&c, REGS_ARG2(ctx), REGS_ARG3(ctx));
-	if (c.command >= 0)
-		read_key(t, &c, field(t, client_cmd));
 	c.start = c.end = bpf_ktime_get_ns();
 	ADD(refused, 1);
+	decide(&c);
+	if (c.command >= 0 && c.flags & KEPT)
+		read_key(t, &c, field(t, client_cmd));
 	account(&c);
 	return 0;
 }
@@ -526,7 +526,7 @@ int unblocked(struct regs *ctx)
 
 	if (!t)
 		return 0;
-	if (!starts)
+	if (!begun)
 		return 0; // the server's count was not read yet
 	if (stop) {
 		last_calls = counts(); // without this one
@@ -541,7 +541,7 @@ int unblocked(struct regs *ctx)
 		command = field(t, client_last_cmd);
 		c.client = field(t, client_id);
 		c.args = field(t, client_argc);
-		c.command = command_number(command);
+		c.command = command_number(t, command);
 	} else {
 		ADD(strange, 1);
 	}
@@ -554,9 +554,25 @@ int unblocked(struct regs *ctx)
 		}
 	}
 	c.start = c.end = bpf_ktime_get_ns();
-	if (command && wanted(&c))
+	decide(&c);
+	if (command && c.flags & KEPT)
 		read_key(t, &c, command);
 	account(&c);
+	return 0;
+}
+
+// void blockClient(client *c, int btype)
+SEC("uprobe")
+int client_blocks(struct regs *ctx)
+{
+	struct thread *t = thread();
+
+	if (!t)
+		return 0;
+	ADD(blocks, 1);
+	__u64 top = t->depth - 1;
+	if (top < MAX_DEPTH && t->calls[top].client == REGS_ARG1(ctx))
+		t->calls[top].command.flags |= COMMAND_BLOCKED;
 	return 0;
 }
 

@@ -6,7 +6,7 @@
 #ifndef REDSCOPE_COMMANDS_H
 #define REDSCOPE_COMMANDS_H
 
-#include "common.h"
+#include "target.h"
 
 // Laid out as engine/probe's Command, which says what the fields mean.
 struct command {
@@ -28,11 +28,12 @@ struct command {
 #define COMMAND_NESTED 0x1000 // executed by another command: EXEC, or a script
 // In place of a command: when the replies of a turn were written.
 #define TURN_REPLIES 0x2000
-// Why a record is in the ring, set here.
+// Why a record is in the ring, set by decide,
 #define KEPT_SLOW 0x100
 #define KEPT_FAILED 0x200
 #define KEPT_SAMPLED 0x400
-#define KEPT_TURN 0x800 // another command of its turn was slow
+#define KEPT_TURN 0x800 // and by account: another command of its turn was slow
+#define KEPT (KEPT_SLOW | KEPT_FAILED | KEPT_SAMPLED | KEPT_TURN)
 
 // Commands that can be told apart: index 0 is for those beyond, and unknown ones.
 #define COMMANDS 1024
@@ -83,6 +84,7 @@ volatile const __u64 slower_than; // ns, in call or in total; 0: keep none for b
 volatile const __u64 one_in;      // keep one in so many; 0: none
 volatile const __u8 keep_failed;
 volatile const __u8 many_threads; // execute commands
+volatile const __u8 governed;     // user space may shed; else what asks for it is no code
 
 // Commands accounted = sent + filtered + dropped.
 __u64 commands_sent;
@@ -90,6 +92,14 @@ __u64 commands_filtered;
 __u64 commands_dropped; // no room in the ring
 __u64 commands_countdown;
 __u64 histograms_used;
+
+// What user space has given up for now, to spend less (budget.go).
+#define SHED_PHASES 1 // times other than of call and total
+#define SHED_TIMES 2  // all times
+__u64 shedding;
+__u64 rarer; // keep 2^rarer times fewer of those that are kept for one_in
+
+#define SHED(what) (governed && shedding & (what))
 
 // Most servers execute commands in one thread, and then nobody else adds.
 #define ADD(variable, n) \
@@ -147,6 +157,38 @@ static __always_inline struct command_histograms *histograms_of(struct command_c
 	return bpf_map_lookup_elem(&histograms, &index);
 }
 
+// began and done are where a command's total begins and ends.
+static __always_inline __u64 began(struct command *c)
+{
+	if (c->flags & COMMAND_BLOCKED)
+		return c->start;
+	return c->wake ? c->wake : c->read_start ? c->read_start : c->start;
+}
+
+static __always_inline __u64 done(struct command *c)
+{
+	return c->write_end ? c->write_end : c->end;
+}
+
+// decide notes in a command's flags why its record will be kept. It comes once
+// for each command, before account.
+static __always_inline void decide(struct command *c)
+{
+	__u64 begin = began(c);
+
+	if (keep_turn && c->flags & COMMAND_NESTED)
+		begin = c->start; // the rest is of the command that it is in
+	if (slower_than && (since(begin, done(c)) >= slower_than || since(c->start, c->end) >= slower_than))
+		c->flags |= KEPT_SLOW;
+	if (keep_failed && c->flags & COMMAND_FAILED)
+		c->flags |= KEPT_FAILED;
+	// Threads that count down at once may keep one more or less.
+	if (one_in && commands_countdown-- == 0) {
+		commands_countdown = (one_in << (rarer & 31)) - 1;
+		c->flags |= KEPT_SAMPLED;
+	}
+}
+
 // account is verified by itself, so that calling it in a loop costs the verifier
 // nothing.
 __attribute__((noinline)) int account(struct command *c)
@@ -160,49 +202,34 @@ __attribute__((noinline)) int account(struct command *c)
 	if (!count)
 		return 0;
 
-	__u64 begin = c->wake ? c->wake : c->read_start ? c->read_start : c->start;
-	__u64 done = c->write_end ? c->write_end : c->end;
-	if (c->flags & COMMAND_BLOCKED)
-		begin = c->start;
 	if (c->flags & COMMAND_REFUSED) {
 		ADD(count->refused, 1);
 	} else {
 		ADD(count->calls, 1);
 		if (c->flags & COMMAND_FAILED)
 			ADD(count->failed, 1);
-		struct command_histograms *h = histograms_of(count);
+		struct command_histograms *h = SHED(SHED_TIMES) ? 0 : histograms_of(count);
 		if (h) {
-			add_phase(h, WAIT, c->wake, c->read_start);
-			add_phase(h, READ, c->read_start, c->read_end);
-			add_phase(h, PARSE, c->read_end, c->parsed);
-			add_phase(h, QUEUE, c->parsed, c->start);
+			if (!SHED(SHED_PHASES)) {
+				add_phase(h, WAIT, c->wake, c->read_start);
+				add_phase(h, READ, c->read_start, c->read_end);
+				add_phase(h, PARSE, c->read_end, c->parsed);
+				add_phase(h, QUEUE, c->parsed, c->start);
+				add_phase(h, HOLD, c->end, c->write_start);
+				add_phase(h, WRITE, c->write_start, c->write_end);
+			}
 			add_phase(h, CALL, c->start, c->end);
-			add_phase(h, HOLD, c->end, c->write_start);
-			add_phase(h, WRITE, c->write_start, c->write_end);
-			add_phase(h, TOTAL, begin, done);
+			add_phase(h, TOTAL, began(c), done(c));
 		}
 	}
 	ADD(count->reply_bytes, c->reply_bytes);
 
-	__u32 kept = 0;
-	if (keep_turn && c->flags & COMMAND_NESTED)
-		begin = c->start; // the rest is of the command that it is in
-	if (slower_than && (since(begin, done) >= slower_than || since(c->start, c->end) >= slower_than))
-		kept |= KEPT_SLOW;
-	if (keep_failed && c->flags & COMMAND_FAILED)
-		kept |= KEPT_FAILED;
-	// Threads that count down at once may keep one more or less.
-	if (one_in && commands_countdown-- == 0) {
-		commands_countdown = one_in - 1;
-		kept |= KEPT_SAMPLED;
-	}
-	if (keep_turn && enter(c, kept))
-		kept |= KEPT_TURN;
-	if (!kept) {
+	if (keep_turn && enter(c, c->flags & KEPT))
+		c->flags |= KEPT_TURN;
+	if (!(c->flags & KEPT)) {
 		ADD(commands_filtered, 1);
 		return 0;
 	}
-	c->flags |= kept;
 	if (bpf_ringbuf_output(&command_ring, c, sizeof(*c), BPF_RB_NO_WAKEUP))
 		ADD(commands_dropped, 1);
 	else

@@ -44,13 +44,20 @@ __u64 turns_wake; // the last one's
 __u64 calls_before, refused_before;
 __u64 calls_after, refused_after;
 __u64 turn_missed; // commands of turns that were not seen, or could not be read
+__u64 turn_reads;  // of sockets, that brought the commands
+
+// User space sets paused before it looks away; what is missing at the first marker
+// seen after that was not looked at.
+__u64 paused;
+__u64 turn_shed;
+__u64 turn_resets; // pauses in which the server's totals began afresh
 
 static __always_inline void account_turn(struct turn t, struct records *records)
 {
 	if (t.count > TURN_RECORDS)
 		t.count = TURN_RECORDS;
 
-	__u64 refused = 0, unread = 0;
+	__u64 refused = 0, unread = 0, reads = 0;
 	for (__u32 first = 0; first < TURN_RECORDS; first += CHUNK) {
 		if (first >= t.count)
 			break;
@@ -66,6 +73,9 @@ static __always_inline void account_turn(struct turn t, struct records *records)
 				break;
 			if (records->command[i].flags & COMMAND_REFUSED)
 				refused++;
+			decide(&records->command[i]);
+			if (governed && !records->command[i].batch)
+				reads++;
 			account(&records->command[i]);
 		}
 	}
@@ -75,10 +85,22 @@ static __always_inline void account_turn(struct turn t, struct records *records)
 	if (!turn_hits) {
 		calls_before = calls;
 		refused_before = refused;
+	} else if (governed && paused && (calls < calls_after || refused < refused_after)) {
+		calls_before += calls - calls_after;
+		refused_before += refused - refused_after;
+		turn_resets++;
 	} else {
-		turn_missed += calls + refused - calls_after - refused_after;
+		__u64 between = calls + refused - calls_after - refused_after;
+		if (governed && paused)
+			turn_shed += between;
+		else
+			turn_missed += between;
 	}
+	if (governed)
+		paused = 0;
 	turn_missed += unread;
+	if (governed)
+		turn_reads += reads;
 	calls_after = t.calls;
 	refused_after = t.refused;
 	turn_hits++;
@@ -92,12 +114,11 @@ static __always_inline void account_turn(struct turn t, struct records *records)
 SEC("uprobe")
 int loop_turn(struct regs *ctx)
 {
-	struct bpf_pidns_info ns = {};
 	struct turn t;
 	__u32 zero = 0;
 	struct records *records = bpf_map_lookup_elem(&scratch, &zero);
 
-	if (!records || !watched(&ns))
+	if (!records || !in_target())
 		return 0;
 	if (bpf_probe_read_user(&t, sizeof(t), (void *)(REGS_SP(ctx) + 8)))
 		return 0;

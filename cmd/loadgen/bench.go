@@ -19,6 +19,7 @@ import (
 const benchHelp = `Usage: loadgen                     the main job: a server of its own, a million SETs, a flame graph
        loadgen run [flags]         the same with other settings: loadgen run --help
        loadgen compare [flags]     two servers against each other: loadgen compare --help
+       loadgen watch [flags]       what looking at a server costs it: loadgen watch --help
        loadgen FLAGS [COMMAND...]  load a server that runs already; any flag will do
 
 The letters mean what they mean to redis-benchmark.

@@ -250,7 +250,7 @@ var tableLine = regexp.MustCompile(`(?m)^\| [A-Za-z0-9_ ()]+ \| [0-9,]+( MiB|\.\
 func TestCompareTable(t *testing.T) {
 	require.Tool(t, "redis")
 	doc := filepath.Join(t.TempDir(), "doc.md")
-	if err := os.WriteFile(doc, []byte("before\n"+tableBegin+"old\n"+tableEnd+"behind\n"), 0o644); err != nil {
+	if err := os.WriteFile(doc, []byte("before\n"+comparePlace.begin+"old\n"+comparePlace.end+"behind\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	const command = `redis-server --port {port} --save ""`
@@ -263,7 +263,7 @@ func TestCompareTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := string(text)
-	if !strings.HasPrefix(got, "before\n"+tableBegin+"| -P 16, 2,000 keys |") || !strings.HasSuffix(got, ").\n"+tableEnd+"behind\n") || strings.Contains(got, "old") {
+	if !strings.HasPrefix(got, "before\n"+comparePlace.begin+"| -P 16, 2,000 keys |") || !strings.HasSuffix(got, ").\n"+comparePlace.end+"behind\n") || strings.Contains(got, "old") {
 		t.Errorf("the document is\n%s", got)
 	}
 	if lines := tableLine.FindAllString(got, -1); len(lines) != 5 {

@@ -52,6 +52,8 @@ func run(args []string) int {
 		return runMain(args[1:])
 	case "compare":
 		return compareMain(args[1:])
+	case "watch":
+		return watchMain(args[1:])
 	case "-h":
 		// Before a host's name it is redis-benchmark's; alone it asks for help.
 		if len(args) == 1 {

@@ -99,6 +99,8 @@ type table struct {
 	memory   []memoryRow
 }
 
+var comparePlace = placeOf("compare")
+
 // settle is how long a server is left alone when its data are set, so that what
 // it does in the background afterwards is not charged to the requests.
 const settle = 300 * time.Millisecond
@@ -130,7 +132,7 @@ func (f *compareFlags) runTable() error {
 		return err
 	}
 	if f.write != "" {
-		if _, _, err := around(f.write); err != nil {
+		if _, _, err := comparePlace.around(f.write); err != nil {
 			return err
 		}
 	}
@@ -166,7 +168,7 @@ func (f *compareFlags) runTable() error {
 	var text bytes.Buffer
 	tb.print(&text, summaries, memory)
 	if f.write != "" {
-		return writeBetween(f.write, text.Bytes())
+		return comparePlace.write(f.write, text.Bytes())
 	}
 	_, err = text.WriteTo(os.Stdout)
 	return err
@@ -282,7 +284,7 @@ func (tb *table) fill(ctx context.Context, c *contender, args []string, n int64)
 }
 
 // empty removes all keys.
-func (tb *table) empty(c *contender) error {
+func (c *contender) empty() error {
 	q, err := query.Dial(child.Host, c.server.Port)
 	if err != nil {
 		return err
@@ -321,7 +323,7 @@ func (tb *table) measureSpeed(ctx context.Context, row speedRow) ([]figures, err
 		seed++ // the same requests for both servers of a round
 		for _, c := range tb.contenders {
 			if row.fresh {
-				if err := errors.Join(tb.empty(c), prepare(c)); err != nil {
+				if err := errors.Join(c.empty(), prepare(c)); err != nil {
 					return nil, err
 				}
 			}
@@ -404,30 +406,31 @@ func (f *compareFlags) printJSON(summaries []summary, rounds []figures, memory [
 	}{version(), thisMachine(), f.clients, f.contenders, summaries, rounds, memory})
 }
 
-// The lines of a document between which --write puts the table.
-const (
-	tableBegin = "<!-- compare -->\n"
-	tableEnd   = "<!-- /compare -->\n"
-)
+// place is the lines of a document between which --write puts a table.
+type place struct{ begin, end string }
+
+func placeOf(table string) place {
+	return place{"<!-- " + table + " -->\n", "<!-- /" + table + " -->\n"}
+}
 
 // around reads a document and returns what stands before and behind the place
 // of the table, the two lines included.
-func around(path string) (before, behind []byte, err error) {
+func (p place) around(path string) (before, behind []byte, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	i := bytes.Index(text, []byte(tableBegin))
-	j := bytes.LastIndex(text, []byte(tableEnd))
+	i := bytes.Index(text, []byte(p.begin))
+	j := bytes.LastIndex(text, []byte(p.end))
 	if i < 0 || j < i {
-		return nil, nil, fmt.Errorf("%s has no line %s with a line %s below it", path, strings.TrimSpace(tableBegin), strings.TrimSpace(tableEnd))
+		return nil, nil, fmt.Errorf("%s has no line %s with a line %s below it", path, strings.TrimSpace(p.begin), strings.TrimSpace(p.end))
 	}
-	return text[:i+len(tableBegin)], text[j:], nil
+	return text[:i+len(p.begin)], text[j:], nil
 }
 
-// writeBetween puts the table into its place in a document.
-func writeBetween(path string, table []byte) error {
-	before, behind, err := around(path)
+// write puts the table into its place in a document.
+func (p place) write(path string, table []byte) error {
+	before, behind, err := p.around(path)
 	if err != nil {
 		return err
 	}

@@ -165,6 +165,22 @@ func TestWithFewCapabilities(t *testing.T) {
 	}
 }
 
+// One's own processes want CAP_SYS_PTRACE not even.
+func TestOwnProcessWithoutPtrace(t *testing.T) {
+	server := exec.Command(stockServer(t))
+	server.Dir = "/"
+	nobody := syscall.Credential{Uid: 65534, Gid: 65534}
+	server.SysProcAttr = &syscall.SysProcAttr{Credential: &nobody}
+	pid, addr := launchCommand(t, server)
+	load(t, addr)
+	attr := &syscall.SysProcAttr{Credential: &nobody, AmbientCaps: []uintptr{unix.CAP_BPF, unix.CAP_PERFMON}}
+	for _, c := range works(strconv.Itoa(pid))[:2] {
+		if status, out, errs := redscopeAs(t, attr, "", strings.Fields(c[0])...); status != 0 || !strings.Contains(out, c[1]) {
+			t.Errorf("%s: status %d, %s\n%s", c[0], status, errs, out)
+		}
+	}
+}
+
 // Without BTF only the time off the CPU is missing, without tracefs nothing.
 func TestWithoutKernelFiles(t *testing.T) {
 	p := strconv.Itoa(startServer(t, buildServer(t)))
@@ -179,6 +195,10 @@ func TestWithoutKernelFiles(t *testing.T) {
 	}
 	status, _, errs := redscopeAs(t, attr(), env, "record", "-p", p, "--off-cpu", "-d", "100ms", "-o=", "--folded", "-")
 	refuses(t, "record --off-cpu", status, errs, "needs the kernel's BTF")
+	status, _, errs = redscopeAs(t, attr(), env, "why", "-p", p, "--for", "100ms")
+	if status != 0 || !strings.Contains(errs, "waited for a CPU is not seen: that needs Linux 5.18 and the kernel's BTF") {
+		t.Errorf("why: status %d, %s", status, errs)
+	}
 }
 
 func TestOfWhatIsNoServer(t *testing.T) {
@@ -429,7 +449,7 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 	defer full.Close()
 	for _, args := range few(3, []string{
 		"top -p " + p + " --for 100ms", "top -p " + p + " --for 100ms --json",
-		"trace -p " + p + " --one-in 1000", "trace -p " + p + " --one-in 1000 --json",
+		"why -p " + p + " --slower-than 1ns --for 300ms", "trace -p " + p + " --one-in 1000", "trace -p " + p + " --one-in 1000 --json",
 		"stack -p " + p + " setCommand -n 0",
 		"record -p " + p + " -d 1s -o= --folded -", "record -p " + p + " -d 1s -o /dev/full",
 		"probes " + buildServer(t),
@@ -461,6 +481,43 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 		cmd.Wait() // by SIGPIPE, as other programs
 		if errs.Len() != 0 || cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGPIPE {
 			t.Errorf("%s: %v, %s", args, cmd.ProcessState, &errs)
+		}
+	}
+}
+
+// The table of what is missing in docs/redscope.md says what these tests have found.
+func TestDocsSayWhatIsNeeded(t *testing.T) {
+	checked := map[string]func(*testing.T){
+		"CAP_BPF, CAP_PERFMON":                 TestWithoutCapabilities,
+		"CAP_SYS_PTRACE":                       TestOwnProcessWithoutPtrace,
+		"CAP_SYS_ADMIN":                        TestWithFewCapabilities,
+		"Linux 5.8 (ring buffers)":             nil, // TestOldKernels in bpf
+		"Linux 5.15":                           nil,
+		"the kernel's BTF, in /sys/kernel/btf": TestWithoutKernelFiles,
+		"tracefs":                              TestWithoutKernelFiles,
+		"our server's symbol table (`-ldflags=-s`, `strip`)":        TestStrippedServer,
+		"a C server's .symtab, with .dynsym there (Debian's build)": TestTopOfStockServer,
+		"a C server's symbols, all of them":                         TestDamagedExecutables,
+		"a program file that is whole":                              TestDamagedExecutables,
+		"a server: any other program":                               TestOfWhatIsNoServer,
+		"a process that runs (SIGSTOP, a debugger)":                 TestStoppedServer,
+		"redscope's own pid and mount namespace":                    TestServerInOtherNamespaces,
+		"room for the output":                                       TestOutputThatCannotBeWritten,
+	}
+	text, err := os.ReadFile("../../docs/redscope.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "\n| missing | what works without | what does not |\n|---|---|---|\n")
+	table, _, ok := strings.Cut(table, "\n\n")
+	rows := strings.Split(table, "\n")
+	if !ok || len(rows) != len(checked) {
+		t.Fatalf("%d rows, %d are checked", len(rows), len(checked))
+	}
+	for _, row := range rows {
+		missing, _, _ := strings.Cut(strings.TrimPrefix(row, "| "), " |")
+		if _, ok := checked[missing]; !ok {
+			t.Errorf("nothing checks %q", missing)
 		}
 	}
 }

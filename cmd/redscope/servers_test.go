@@ -45,7 +45,9 @@ func launchCommand(t *testing.T, cmd *exec.Cmd) (pid int, addr string) {
 		t.Fatal(err)
 	}
 	cmd.Args = slices.Concat(cmd.Args[:1], []string{"--port", port, "--save", ""}, cmd.Args[1:])
-	cmd.Dir = t.TempDir()
+	if cmd.Dir == "" {
+		cmd.Dir = t.TempDir()
+	}
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/redscope/redscope/bpf"
 	"github.com/redscope/redscope/internal/require"
 )
@@ -106,7 +108,7 @@ type tracer struct {
 	*exec.Cmd
 	t        *testing.T
 	stderr   said
-	seen     sync.Map // pids of records
+	seen     sync.Map // CLOCK_MONOTONIC of the last record, by pid
 	accounts []account
 	ended    chan struct{} // when the output has
 }
@@ -158,17 +160,21 @@ func startTrace(t *testing.T, args ...string) *tracer {
 			if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
 				t.Error(err)
 			}
-			tr.seen.Store(r.PID, r.Target)
+			tr.seen.Store(r.PID, r.Start)
 		}
 	}()
 	return tr
 }
 
-// await waits for a record of a process.
+// await waits for a record of a process, of a command that is yet to come.
 func (tr *tracer) await(pid int) {
 	tr.t.Helper()
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		tr.t.Fatal(err)
+	}
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		if _, ok := tr.seen.Load(pid); ok {
+		if last, ok := tr.seen.Load(pid); ok && last.(int64) > now.Nano() {
 			return
 		}
 		if time.Now().After(end) {
@@ -391,13 +397,11 @@ func TestFollowsDebugRestart(t *testing.T) {
 	t.Cleanup(func() { stop.Store(true); <-done })
 	tr.await(pid)
 	client.Do(ctx, "DEBUG", "RESTART")
-	tr.seen.Delete(pid)
 	for end := time.Now().Add(patience); !strings.Contains(tr.stderr.String(), "began anew"); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the restart was not noticed")
 		}
 	}
-	tr.seen.Delete(pid)
 	tr.await(pid)
 	if accounts := tr.interrupt(); len(accounts) != 3 || accounts[1].PID != pid || accounts[1].Spans == 0 {
 		t.Errorf("accounts %+v", accounts)

@@ -24,17 +24,23 @@ const hotKeySample = 101
 const hotShare = 0.01
 
 func runTop(ctx context.Context, args []string) error {
-	fs := newFlags("top", "-p PROCESS [--every TIME] [--for TIME] [--phase NAME] [--json]", `
+	fs := newFlags("top", "-p PROCESS [-p PROCESS]… [--all] [--every TIME] [--for TIME] [--phase NAME] [--budget SHARE] [--json]", `
   redscope top -p server
+  redscope top -p server -p 4711,4712
+  redscope top -p redis-server --all
   redscope top -p server --for 10s
   redscope top -p 4711 --phase total --every 5s
   redscope top -p 4711 --for 1s --json
+  redscope top -p redis-server --budget 2%
 
 Shows what a server does, by command: calls and errors per second, the share of
 the event loop's time, and how long a phase took (call, unless --phase says
 another; redscope trace -h names them). Every command is counted. On a terminal
 the picture is renewed, elsewhere it is printed once, at the end. Keys are
 counted in one command of 101.
+
+A server that is given by its name is followed when it is restarted; a pid is
+that process alone.
 `)
 	flags := addWatchFlags(fs)
 	every := fs.Duration("every", time.Second, "renew the picture after that `TIME`")
@@ -57,7 +63,7 @@ counted in one command of 101.
 	if err != nil {
 		return err
 	}
-	opts.OneIn, opts.Cost = hotKeySample, true
+	opts.OneIn, opts.Cost, opts.Sizes = hotKeySample, true, *asJSON
 	live := isTerminal(os.Stdout) && !*asJSON
 	ws := &watching{targets: list, opts: opts, live: live}
 	if !live {
@@ -66,11 +72,12 @@ counted in one command of 101.
 
 	keys := map[*target]*hotKeys{}
 	last := map[*target]picture{}
+	shown := map[*target]picture{} // while nobody looks, what was seen last stays
 	for _, t := range list {
 		keys[t] = newHotKeys(hotKeysKept)
 	}
-	// pictures are those of all targets, of the time since the last ones.
-	pictures := func(last map[*target]picture) ([]targetPicture, error) {
+	// pictures are those of all targets, whole or of the time since the last ones.
+	pictures := func(whole bool) ([]targetPicture, error) {
 		var all []targetPicture
 		for _, t := range list {
 			if t.began.IsZero() && !t.waiting {
@@ -80,8 +87,16 @@ counted in one command of 101.
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, targetPicture{t, now.since(last[t]), keys[t]})
-			last[t] = now
+			d := shown[t]
+			d.looking = now.looking
+			switch {
+			case whole:
+				d = now
+			case !now.away:
+				d = now.since(last[t])
+				last[t], shown[t] = now, d
+			}
+			all = append(all, targetPicture{t, d, keys[t]})
 		}
 		return all, nil
 	}
@@ -89,7 +104,7 @@ counted in one command of 101.
 		if !live {
 			return nil
 		}
-		now, err := pictures(last)
+		now, err := pictures(false)
 		if err != nil {
 			return err
 		}
@@ -110,7 +125,7 @@ counted in one command of 101.
 	if err != nil {
 		return err
 	}
-	whole, err := pictures(map[*target]picture{})
+	whole, err := pictures(true)
 	if err != nil {
 		return err
 	}
@@ -128,6 +143,9 @@ counted in one command of 101.
 	default:
 		writePictures(&b, whole, phase)
 		b.WriteByte('\n')
+		for i := range ws.accounts {
+			ws.accounts[i].Looking = nil // it is in the pictures
+		}
 	}
 	if err := ws.writeAccounts(&b, *asJSON); err != nil {
 		return err
@@ -140,6 +158,9 @@ counted in one command of 101.
 // picture is what was seen up to a time, or between two.
 type picture struct {
 	elapsed time.Duration // while there was a process
+	looked  time.Duration // of that, at it
+	looking *looking      // since the start; nil without a budget
+	away    bool          // not looking now
 	stats   []bpf.CommandStats
 	totals  bpf.CommandTotals
 	cost    bpf.CommandCost
@@ -153,17 +174,22 @@ type targetPicture struct {
 }
 
 func takePicture(w *bpf.CommandWatcher, elapsed time.Duration) (p picture, err error) {
-	p.elapsed = elapsed
-	var errs [3]error
+	p.elapsed, p.looked = elapsed, elapsed
+	var errs [4]error
 	p.stats, errs[0] = w.Snapshot()
 	p.totals, errs[1] = w.Totals()
 	p.cost, errs[2] = w.Cost()
+	b, governed, err := w.Budget()
+	if errs[3] = err; governed {
+		p.looking = lookingOf(b)
+		p.elapsed, p.looked, p.away = b.Elapsed(), b.Looked, !b.Looking
+	}
 	return p, errors.Join(errs[:]...)
 }
 
 // since returns what came after an earlier picture.
 func (p picture) since(before picture) picture {
-	d := picture{elapsed: p.elapsed - before.elapsed, totals: p.totals, cost: p.cost}
+	d := picture{elapsed: p.elapsed - before.elapsed, looked: p.looked - before.looked, looking: p.looking, totals: p.totals, cost: p.cost}
 	d.totals.Turns -= before.totals.Turns
 	d.totals.Idle -= before.totals.Idle
 	d.totals.Seen -= before.totals.Seen
@@ -189,11 +215,12 @@ func (p picture) since(before picture) picture {
 
 // plus returns both together, one after the other.
 func (p picture) plus(after picture) picture {
-	sum := picture{elapsed: p.elapsed + after.elapsed, totals: p.totals, cost: p.cost, stats: slices.Clone(p.stats)}
+	sum := picture{elapsed: p.elapsed + after.elapsed, looked: p.looked + after.looked, looking: p.looking.plus(after.looking), away: after.away, totals: p.totals, cost: p.cost, stats: slices.Clone(p.stats)}
 	sum.totals.Seen += after.totals.Seen
 	sum.totals.Sent += after.totals.Sent
 	sum.totals.Filtered += after.totals.Filtered
 	sum.totals.Dropped += after.totals.Dropped
+	sum.totals.Shed += after.totals.Shed
 	sum.totals.Missed += after.totals.Missed
 	sum.totals.Turns += after.totals.Turns
 	sum.totals.Idle += after.totals.Idle
@@ -228,7 +255,15 @@ func (p picture) of(name string) *bpf.CommandStats {
 // busy is the share of the time in which the event loop did not wait for events,
 // where that is known.
 func (p picture) busy() (float64, bool) {
-	return max(0, 1-share(p.totals.Idle, p.elapsed)), p.totals.Idle > 0
+	return max(0, 1-share(p.totals.Idle, p.looked)), p.totals.Idle > 0
+}
+
+// loop is the share of the event loop's time that a command's function took, and
+// false when no call was timed.
+func (p picture) loop(s bpf.CommandStats) (part float64, known bool) {
+	calls := s.Phases[bpf.PhaseCall]
+	n := calls.Count()
+	return share(calls.Sum, p.looked) * float64(s.Calls) / float64(max(1, n)), n > 0
 }
 
 // share is a part of a time, 0 of none.
@@ -250,7 +285,7 @@ func perSecond(n uint64, in time.Duration) float64 {
 // byLoopTime sorts commands, those first that took most of the loop's time.
 func byLoopTime(stats []bpf.CommandStats) []bpf.CommandStats {
 	return slices.SortedStableFunc(slices.Values(stats), func(a, b bpf.CommandStats) int {
-		return cmp.Compare(b.Phases[bpf.PhaseCall].Sum, a.Phases[bpf.PhaseCall].Sum)
+		return cmp.Or(cmp.Compare(b.Phases[bpf.PhaseCall].Sum, a.Phases[bpf.PhaseCall].Sum), cmp.Compare(b.Calls, a.Calls))
 	})
 }
 
@@ -291,15 +326,26 @@ func writePictures(b *strings.Builder, pictures []targetPicture, phase bpf.Phase
 		}
 	}
 	slices.SortStableFunc(rows, func(a, b row) int {
-		return cmp.Compare(b.Phases[bpf.PhaseCall].Sum, a.Phases[bpf.PhaseCall].Sum)
+		return cmp.Or(cmp.Compare(b.Phases[bpf.PhaseCall].Sum, a.Phases[bpf.PhaseCall].Sum), cmp.Compare(b.Calls, a.Calls))
 	})
 	for _, s := range rows {
 		name(s.of.of.String())
+		loop := "-"
+		if part, known := s.of.loop(s.CommandStats); known {
+			loop = fmt.Sprintf("%.1f%%", 100*part)
+		}
 		h := s.Phases[phase]
-		elapsed := s.of.elapsed
-		fmt.Fprintf(b, "%-20s %10.0f %5.1f%% %9.1f  %*s %7s %7s %7s\n", commandName(s.Name), perSecond(s.Calls, elapsed),
-			100*share(s.Phases[bpf.PhaseCall].Sum, elapsed), perSecond(s.Failed+s.Refused, elapsed),
-			len(phase.String())+7, short(h.Quantile(0.5)), short(h.Quantile(0.99)), short(h.Quantile(0.999)), short(h.Quantile(1)))
+		timed := h.Count() > 0
+		quantile := func(q float64) string {
+			if !timed {
+				return "-"
+			}
+			return short(h.Quantile(q))
+		}
+		looked := s.of.looked
+		fmt.Fprintf(b, "%-20s %10.0f %6s %9.1f  %*s %7s %7s %7s\n", commandName(s.Name), perSecond(s.Calls, looked),
+			loop, perSecond(s.Failed+s.Refused, looked),
+			len(phase.String())+7, quantile(0.5), quantile(0.99), quantile(0.999), quantile(1))
 	}
 	title := "\nkeys\n"
 	for _, p := range pictures {
@@ -317,7 +363,7 @@ func writePictures(b *strings.Builder, pictures []targetPicture, phase bpf.Phase
 // writeRates shows what a server does, in a line.
 func (p targetPicture) writeRates(b *strings.Builder) {
 	if p.of.waiting {
-		b.WriteString("waiting for the next process\n")
+		fmt.Fprintf(b, "waiting for another %s\n", p.of.name)
 		return
 	}
 	fmt.Fprintf(b, "%.0f commands/s", perSecond(p.totals.Seen, p.elapsed))
@@ -325,13 +371,16 @@ func (p targetPicture) writeRates(b *strings.Builder) {
 		fmt.Fprintf(b, "   loop busy %.0f %%", 100*busy)
 	}
 	if p.totals.Turns > 0 {
-		fmt.Fprintf(b, "   %.1f commands per wake-up", float64(p.totals.Seen)/float64(p.totals.Turns))
+		fmt.Fprintf(b, "   %.1f commands per wake-up", float64(p.cost.Commands)/float64(p.totals.Turns))
 	}
-	if p.cost.Commands > 0 && p.cost.RunTime > 0 {
+	if p.looking == nil && p.cost.Commands > 0 && p.cost.RunTime > 0 {
 		fmt.Fprintf(b, "   looking: %d ns of eBPF per command", p.cost.RunTime.Nanoseconds()/int64(p.cost.Commands))
 	}
 	if p.totals.Missed > 0 {
 		fmt.Fprintf(b, "   %d not seen", p.totals.Missed)
+	}
+	if p.looking != nil {
+		fmt.Fprintf(b, "\n%v", p.looking)
 	}
 	b.WriteByte('\n')
 }

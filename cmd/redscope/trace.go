@@ -17,11 +17,13 @@ import (
 )
 
 func runTrace(ctx context.Context, args []string) error {
-	fs := newFlags("trace", "-p PROCESS [--slower-than TIME] [--failed] [--one-in N] [--for TIME] [--json] [--otlp ENDPOINT]", `
+	fs := newFlags("trace", "-p PROCESS [-p PROCESS]… [--all] [--slower-than TIME] [--failed] [--one-in N] [--for TIME] [--budget SHARE] [--json] [--otlp ENDPOINT]", `
   redscope trace -p server
   redscope trace -p server --slower-than 200us --for 10s
   redscope trace -p 4711 --slower-than 0 --failed
   redscope trace -p 4711 --one-in 1000 --json > commands.json
+  redscope trace -p redis-server --slower-than 1ms --budget 0.5%
+  redscope trace -p server -p redis-server --failed
   redscope trace -p redis-server --phases --otlp localhost:4317
 
 Shows single commands, phase by phase: wait, behind other clients since the
@@ -49,6 +51,7 @@ call, and with --phases what comes before it.
 		return err
 	}
 	opts.SlowerThan, opts.OneIn, opts.Failed = *slower, *oneIn, *failed
+	opts.Sizes = *asJSON || *otlp != "" // which show them
 	ws := &watching{targets: list, opts: opts}
 	var sent *exporter
 	if *otlp != "" {

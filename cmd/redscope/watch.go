@@ -34,6 +34,7 @@ type watchFlags struct {
 	all             *bool
 	duration        *time.Duration
 	phases, returns *bool
+	budget          *string
 }
 
 // listFlag is the values of a flag that may be repeated; one may hold several with
@@ -53,6 +54,7 @@ func addWatchFlags(fs *flag.FlagSet) *watchFlags {
 		duration: fs.Duration("for", 0, "end after that `TIME`; 0 is at Ctrl-C"),
 		phases:   fs.Bool("phases", false, "of a stock server, also what comes before a command's call: two more probes per read"),
 		returns:  fs.Bool("returns", false, "of a stock server, the end of a call by its return: a little cheaper, but profilers' stacks end at call meanwhile"),
+		budget:   fs.String("budget", "", "see less rather than cost a server more than that `SHARE` of its processor time: 2%, 0.5%"),
 	}
 	fs.Var(&f.processes, "p", "`PROCESS` to look into: a pid, or a name, which is followed over restarts; may be repeated")
 	return f
@@ -67,6 +69,9 @@ func (f *watchFlags) options(operands []string) (opts bpf.CommandOptions, list [
 		return opts, nil, usagef("--for cannot be negative")
 	}
 	opts.Phases, opts.Returns = *f.phases, *f.returns
+	if opts.Budget, err = parseBudget(*f.budget); err != nil {
+		return opts, nil, err
+	}
 	list, err = targets(f.processes, *f.all)
 	return opts, list, err
 }
@@ -111,11 +116,8 @@ type watching struct {
 	live     bool            // the terminal is redrawn: print notes at the end
 	opts     bpf.CommandOptions
 	looked   time.Time // for processes
-
-	// If not nil: before is called with a target and the process that will be watched
-	// as it, after when its watcher is detached and about to be closed.
-	before func(t *target, pid int) error
-	after  func(*target) error
+	// explained takes the explanations, if opts asks for them.
+	explained func(*target, []bpf.Explanation) error
 }
 
 // watch runs a watcher for each target until the time is over, ctx ends or nothing
@@ -207,16 +209,10 @@ func (ws *watching) begin() error {
 }
 
 // start begins to watch a process as a target.
-func (ws *watching) start(t *target, p process) (err error) {
+func (ws *watching) start(t *target, p process) error {
 	opts, was := ws.opts, !gone(p.pid)
 	opts.PID = p.pid
-	if ws.before != nil {
-		err = ws.before(t, p.pid)
-	}
-	var w *bpf.CommandWatcher
-	if err == nil {
-		w, err = bpf.StartCommandWatcher(opts)
-	}
+	w, err := bpf.StartCommandWatcher(opts)
 	switch {
 	case err != nil && was && gone(p.pid):
 		return fmt.Errorf("pid %d exited before it could be watched", p.pid)
@@ -252,6 +248,15 @@ func (ws *watching) drain(t *target, record func(*target, *bpf.CommandRecord), o
 	if err != nil && !exited {
 		return err
 	}
+	if ws.opts.Explain {
+		list, err := t.w.Explain(exited || over)
+		if err == nil {
+			err = ws.explained(t, list)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if !exited && !over {
 		return nil
 	}
@@ -266,18 +271,21 @@ func (ws *watching) drain(t *target, record func(*target, *bpf.CommandRecord), o
 	if err != nil {
 		return err
 	}
-	if ws.after != nil {
-		if err := ws.after(t); err != nil {
-			return err
-		}
-	}
 	t.w.Close()
 	t.w = nil
 	t.past = t.past.plus(now)
 	a := accountOf(now)
 	a.Target, a.PID = t.name, t.pid
 	ws.accounts = append(ws.accounts, a)
-	ws.noteLimits(t, limits)
+	for _, l := range limits {
+		if len(ws.targets) > 1 {
+			l = fmt.Sprintf("%s: %s", t.name, l)
+		}
+		if !ws.limits[l] {
+			ws.limits[l] = true
+			ws.note("%s", l)
+		}
+	}
 	switch {
 	case over:
 	case !gone(t.pid):
@@ -368,19 +376,6 @@ func (ws *watching) close() {
 	}
 }
 
-// noteLimits notes what could not be seen of a target.
-func (ws *watching) noteLimits(t *target, limits []string) {
-	for _, l := range limits {
-		if len(ws.targets) > 1 {
-			l = fmt.Sprintf("%s: %s", t.name, l)
-		}
-		if !ws.limits[l] {
-			ws.limits[l] = true
-			ws.note("%s", l)
-		}
-	}
-}
-
 // note says on standard error what happened, and what could not be seen.
 func (ws *watching) note(format string, args ...any) {
 	ws.notes = append(ws.notes, fmt.Sprintf(format, args...))
@@ -404,7 +399,10 @@ type account struct {
 	Spans          uint64 `json:"spans"`
 	Filtered       uint64 `json:"filtered"`
 	Dropped        uint64 `json:"dropped"`
+	NotLookedAt    uint64 `json:"not_looked_at"`   // of Filtered, to keep to the budget
 	ServerCommands uint64 `json:"server_commands"` // as the server counts them itself
+
+	Looking *looking `json:"looking,omitempty"`
 }
 
 func accountOf(p picture) (a account) {
@@ -412,6 +410,7 @@ func accountOf(p picture) (a account) {
 		a.Commands += s.Calls + s.Refused
 	}
 	a.Spans, a.Filtered, a.Dropped, a.ServerCommands = p.totals.Sent, p.totals.Filtered, p.totals.Dropped, p.totals.Seen
+	a.NotLookedAt, a.Looking = p.totals.Shed, p.looking
 	return a
 }
 
@@ -425,7 +424,9 @@ func (ws *watching) writeAccounts(out io.Writer, asJSON bool) error {
 		sum.Spans += a.Spans
 		sum.Filtered += a.Filtered
 		sum.Dropped += a.Dropped
+		sum.NotLookedAt += a.NotLookedAt
 		sum.ServerCommands += a.ServerCommands
+		sum.Looking = sum.Looking.plus(a.Looking)
 	}
 	if len(all) == 1 {
 		all = nil
@@ -446,7 +447,14 @@ func (a account) write(out io.Writer, asJSON bool) error {
 	if a.PID != 0 {
 		who = fmt.Sprintf("%s[%d]: ", a.Target, a.PID)
 	}
-	_, err := fmt.Fprintf(out, "%s%d commands: %d shown, %d filtered, %d dropped; the server counts %d\n", who, a.Commands, a.Spans, a.Filtered, a.Dropped, a.ServerCommands)
+	if a.Looking != nil {
+		fmt.Fprintf(out, "%s%v\n", who, a.Looking)
+	}
+	commands := fmt.Sprintf("%d commands", a.Commands)
+	if a.NotLookedAt > 0 {
+		commands += fmt.Sprintf(" looked at, %d not", a.NotLookedAt)
+	}
+	_, err := fmt.Fprintf(out, "%s%s: %d shown, %d filtered, %d dropped; the server counts %d\n", who, commands, a.Spans, a.Filtered, a.Dropped, a.ServerCommands)
 	return err
 }
 

@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -120,18 +119,12 @@ func calls(t *testing.T, client *redis.Client) map[string]uint64 {
 	return all
 }
 
-// awaitAttached waits until a process holds a link of a probe.
-func awaitAttached(t *testing.T, pid int) {
+// awaitAttached waits until a process holds a link of a probe on another.
+func awaitAttached(t *testing.T, pid, on int) {
 	t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, fd := range fds {
-			if to, _ := os.Readlink(fd); strings.Contains(to, "bpf_link") || strings.Contains(to, "perf_event") {
-				return
-			}
+		if holdsProbe(t, pid, on) {
+			return
 		}
 	}
 	t.Fatal("no probe was attached")
@@ -241,7 +234,7 @@ func testTop(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	awaitAttached(t, cmd.Process.Pid)
+	awaitAttached(t, cmd.Process.Pid, pid)
 
 	ctx := context.Background()
 	before := calls(t, client)
@@ -326,7 +319,7 @@ func TestTraceToJaeger(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-			awaitAttached(t, cmd.Process.Pid)
+			awaitAttached(t, cmd.Process.Pid, pid)
 			for range 3 {
 				client.Incr(ctx, "n") // so that both have begun a turn of the loop with somebody looking
 			}

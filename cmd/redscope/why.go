@@ -48,22 +48,14 @@ and some probes on its functions besides.
 	if err != nil {
 		return err
 	}
-	opts.SlowerThan, opts.Phases, opts.Turns = *slower, true, true
-
+	if opts.Budget > 0 {
+		return usagef("--budget is for top and trace: an explanation takes all that there is to see")
+	}
+	opts.SlowerThan, opts.Explain = *slower, true
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	out := &whyOutput{Writer: bufio.NewWriter(os.Stdout), json: *asJSON, most: *count, several: len(list) > 1}
-	explainers := map[*target]*bpf.Explainer{}
-	defer func() {
-		for _, e := range explainers {
-			e.Close()
-		}
-	}()
-	explain := func(t *target, all bool) error {
-		list, err := explainers[t].Explain(t.w, all)
-		if err != nil {
-			return err
-		}
+	out := &whyOutput{Writer: bufio.NewWriter(os.Stdout), json: *asJSON, several: len(list) > 1, most: *count}
+	ws := &watching{targets: list, opts: opts, explained: func(t *target, list []bpf.Explanation) error {
 		if err := out.show(t, list); err != nil {
 			return err
 		}
@@ -71,61 +63,44 @@ and some probes on its functions besides.
 			cancel()
 		}
 		return out.Flush()
-	}
-	ws := &watching{targets: list, opts: opts}
-	ws.before = func(t *target, pid int) error {
-		if before := explainers[t]; before != nil {
-			before.Close()
-			delete(explainers, t)
-		}
-		e, err := bpf.StartExplainer(pid, *slower)
-		if err == nil {
-			explainers[t] = e
-		}
-		return err
-	}
-	ws.after = func(t *target) error {
-		if err := explain(t, true); err != nil {
-			return err
-		}
-		limits, err := explainers[t].Limits(t.w)
-		ws.noteLimits(t, limits)
-		return err
-	}
+	}}
 	ws.waiting("explaining slow commands")
-	err = watch(ctx, ws, *flags.duration, drainEvery, func(t *target, r *bpf.CommandRecord) {
-		explainers[t].Add(r)
-	}, func(time.Duration) error {
-		for _, t := range list {
-			if t.w != nil {
-				if err := explain(t, false); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := watch(ctx, ws, *flags.duration, drainEvery, func(*target, *bpf.CommandRecord) {}, nil); err != nil {
 		return err
 	}
 	return errors.Join(out.summary(), ws.writeAccounts(out, *asJSON), out.Flush())
+}
+
+// blame is a cause in one of several servers, "" when there is only one.
+type blame struct {
+	bpf.Cause
+	server string
+}
+
+func blames(causes []bpf.Cause) []blame {
+	list := make([]blame, len(causes))
+	for i, c := range causes {
+		list[i].Cause = c
+	}
+	return list
 }
 
 // whyOutput shows explanations and adds their causes up.
 type whyOutput struct {
 	*bufio.Writer
 	json    bool
-	most    int  // to be shown, 0 for all
 	several bool // servers
+	most    int  // explanations to be shown, 0 for all
 
 	explained int
 	commands  int           // with those that are alike
 	total     time.Duration // of those that were explained
-	causes    []bpf.Cause
+	causes    []blame
 }
 
 func (o *whyOutput) full() bool { return o.most != 0 && o.explained >= o.most }
 
+// show shows explanations and adds them up.
 func (o *whyOutput) show(t *target, list []bpf.Explanation) error {
 	server := ""
 	if o.several {
@@ -136,9 +111,9 @@ func (o *whyOutput) show(t *target, list []bpf.Explanation) error {
 			return nil
 		}
 		e := &list[i]
-		o.add(e)
+		o.add(server, e)
 		if o.json {
-			if err := json.NewEncoder(o).Encode(jsonExplanation{recordOf(t, &e.Command), e.Total, e.Alike, jsonCausesOf(e.Causes, e.Total)}); err != nil {
+			if err := json.NewEncoder(o).Encode(jsonExplanation{recordOf(t, &e.Command), e.Total, e.Alike, jsonCausesOf(blames(e.Causes), e.Total)}); err != nil {
 				return err
 			}
 		} else if _, err := o.WriteString(explanation(server, e)); err != nil {
@@ -149,15 +124,21 @@ func (o *whyOutput) show(t *target, list []bpf.Explanation) error {
 }
 
 // add adds the causes of an explanation to those of all.
-func (o *whyOutput) add(e *bpf.Explanation) {
+func (o *whyOutput) add(server string, e *bpf.Explanation) {
 	o.explained++
 	o.commands += 1 + e.Alike
 	o.total += e.Total
 	for _, c := range e.Causes {
-		i := slices.IndexFunc(o.causes, func(d bpf.Cause) bool { return d.Kind == c.Kind && d.What == c.What && d.Client == c.Client })
+		in := ""
+		if c.Kind == bpf.CauseBehind {
+			in = server // where the client is
+		}
+		i := slices.IndexFunc(o.causes, func(d blame) bool {
+			return d.Kind == c.Kind && d.What == c.What && d.Client == c.Client && d.server == in
+		})
 		if i < 0 {
 			c.Amount, c.Commands, c.Key = 0, 0, nil // several may have waited for the same
-			o.causes = append(o.causes, c)
+			o.causes = append(o.causes, blame{c, in})
 			continue
 		}
 		o.causes[i].Time += c.Time
@@ -177,7 +158,7 @@ func explanation(server string, e *bpf.Explanation) string {
 	var b strings.Builder
 	waterfall(&b, server, &e.Command)
 	b.WriteString("  why\n")
-	writeCauses(&b, e.Causes, e.Total, e.Command.Client)
+	writeCauses(&b, blames(e.Causes), e.Total, e.Command.Client)
 	if e.Alike > 0 {
 		fmt.Fprintf(&b, "  and %d more %s of this client in the same turn\n", e.Alike, commandName(e.Command.Name))
 	}
@@ -187,7 +168,7 @@ func explanation(server string, e *bpf.Explanation) string {
 
 // writeCauses writes a line for each cause that counts. client is whose command it is
 // about, 0 for no one's.
-func writeCauses(b *strings.Builder, causes []bpf.Cause, total time.Duration, client uint64) {
+func writeCauses(b *strings.Builder, causes []blame, total time.Duration, client uint64) {
 	line := func(t time.Duration, text string) {
 		fmt.Fprintf(b, "    %5.1f%% %7s  %s\n", 100*t.Seconds()/max(total.Seconds(), 1e-9), short(t), text)
 	}
@@ -235,7 +216,7 @@ var ownTexts = map[string]string{
 }
 
 // causeText is a cause in words.
-func causeText(c *bpf.Cause, client uint64) string {
+func causeText(c *blame, client uint64) string {
 	var b strings.Builder
 	switch c.Kind {
 	case bpf.CauseOwn:
@@ -253,6 +234,9 @@ func causeText(c *bpf.Cause, client uint64) string {
 			b.WriteString(" of its own pipeline")
 		} else {
 			fmt.Fprintf(&b, " of client %d", c.Client)
+		}
+		if c.server != "" {
+			b.WriteString(" of " + c.server)
 		}
 	case bpf.CauseWork:
 		b.WriteString(workTexts[c.What])
@@ -287,6 +271,7 @@ type jsonExplanation struct {
 type jsonCause struct {
 	Cause    bpf.CauseKind `json:"cause"`
 	What     string        `json:"what,omitempty"`
+	Server   string        `json:"server,omitempty"`
 	Client   uint64        `json:"client,omitempty"`
 	Commands int           `json:"commands,omitempty"`
 	Key      string        `json:"key,omitempty"`
@@ -297,10 +282,10 @@ type jsonCause struct {
 	Function string        `json:"function,omitempty"`
 }
 
-func jsonCausesOf(causes []bpf.Cause, total time.Duration) []jsonCause {
+func jsonCausesOf(causes []blame, total time.Duration) []jsonCause {
 	list := make([]jsonCause, 0, len(causes))
 	for _, c := range causes {
-		list = append(list, jsonCause{c.Kind, c.What, c.Client, c.Commands, string(c.Key), c.Amount,
+		list = append(list, jsonCause{c.Kind, c.What, c.server, c.Client, c.Commands, string(c.Key), c.Amount,
 			c.Time, c.Time.Seconds() / max(total.Seconds(), 1e-9), c.Blocked, c.Function})
 	}
 	return list
@@ -308,7 +293,7 @@ func jsonCausesOf(causes []bpf.Cause, total time.Duration) []jsonCause {
 
 // summary adds up what was explained.
 func (o *whyOutput) summary() error {
-	slices.SortStableFunc(o.causes, func(a, b bpf.Cause) int { return cmp.Compare(b.Time, a.Time) })
+	slices.SortStableFunc(o.causes, func(a, b blame) int { return cmp.Compare(b.Time, a.Time) })
 	if o.json {
 		return json.NewEncoder(o).Encode(struct {
 			Slow      int           `json:"slow_commands"`

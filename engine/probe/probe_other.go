@@ -35,6 +35,9 @@ func ReplyWritten(client uint64, fd, bytes int) {}
 // LoopTurn does nothing on this architecture.
 func LoopTurn(records uint64, count int, calls, refused, wake, idle int64, ready int) {}
 
+// LoopWork does nothing on this architecture.
+func LoopWork(kind int, start, duration int64, amount int) {}
+
 // BeginCommand does nothing on this architecture.
 func BeginCommand(args [][]byte) {}
 
@@ -43,9 +46,6 @@ func NameCommand(mark uint64) {}
 
 // EndCommand does nothing on this architecture.
 func EndCommand() {}
-
-// LoopWork does nothing on this architecture.
-func LoopWork(kind int, start, duration int64, amount int) {}
 
 // Hold does nothing on this architecture.
 func Hold() {}
