@@ -125,7 +125,7 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 		{&s.probes, callsProgClientBlocks, "blockClient", "commands that began to wait are not told apart"},
 	}
 	if s.layout != nil && s.layout.countedWhenDone {
-		more = append(more, functionProbe{&s.probes, callsProgUnblocked, "updateStatsOnUnblock", "clients that wait in vain are not seen"})
+		more[1] = functionProbe{&s.probes, callsProgUnblocked, "updateStatsOnUnblock", "clients that wait in vain are not seen"}
 	}
 	if opts.Phases {
 		threads, err := s.readingThreads()

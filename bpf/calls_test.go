@@ -285,7 +285,7 @@ func testStockBlockedClients(t *testing.T, s *redisServer) {
 	waiting, other := s.dial(t), s.dial(t)
 	id := waiting.do("CLIENT ID")
 	other.do("SET string x")
-	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1, Failed: true, Phases: true})
+	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1, Failed: true, Phases: true, Sizes: true})
 	before, _ := other.commandstats()
 	for _, test := range []struct {
 		block, serve, want, wantWhenDone string
@@ -519,18 +519,18 @@ func TestStockServersWithIOThreads(t *testing.T) {
 	needEBPF(t)
 	for _, test := range []struct {
 		name  string
-		start func() *redisServer
+		start func(*testing.T) *redisServer
 	}{
-		{"redis-server", func() *redisServer {
+		{"redis-server", func(t *testing.T) *redisServer {
 			require.Tool(t, "redis")
 			return startRedisServer(t, "redis-server", "--save", "", "--io-threads", "2", "--io-threads-do-reads", "yes")
 		}},
-		{"valkey-server", func() *redisServer {
+		{"valkey-server", func(t *testing.T) *redisServer {
 			return startRedisServer(t, require.Valkey(t), "--save", "", "--io-threads", "2", "--events-per-io-thread", "0")
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := test.start()
+			s := test.start(t)
 			stop := s.mixedLoad(t)
 			defer stop()
 			w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1000, Phases: true})

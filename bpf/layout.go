@@ -151,7 +151,7 @@ func (l *serverLayout) String() string { return l.name + " " + l.version }
 // constants are the layout as c/calls.bpf.c wants it, with sizes for replies to be
 // measured.
 func (l *serverLayout) constants(sizes bool) map[string]any {
-	last := max(l.clientRealCmd, l.clientFlags) // of those that are read at once
+	last := max(l.clientFlags, l.clientArgv, l.clientLastCmd, l.clientRealCmd) // of those that are read at once
 	if sizes {
 		last = max(last, l.clientBufpos, l.clientOutput)
 	}
