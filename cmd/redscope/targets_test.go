@@ -116,19 +116,19 @@ type tracer struct {
 // said is what a program has printed so far.
 type said struct {
 	sync.Mutex
-	bytes.Buffer
+	text bytes.Buffer // not embedded: its ReadFrom would be used, without the lock
 }
 
 func (s *said) Write(b []byte) (int, error) {
 	s.Lock()
 	defer s.Unlock()
-	return s.Buffer.Write(b)
+	return s.text.Write(b)
 }
 
 func (s *said) String() string {
 	s.Lock()
 	defer s.Unlock()
-	return s.Buffer.String()
+	return s.text.String()
 }
 
 func startTrace(t *testing.T, args ...string) *tracer {
