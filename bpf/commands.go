@@ -197,7 +197,7 @@ type CommandOptions struct {
 	// at call.
 	Returns bool
 	// Explain keeps, for each slow command, the others of its turn too, and watches what
-	// the event loop does besides, for CommandWatcher.Explain. It takes Phases.
+	// the event loop does besides, for CommandWatcher.Explain. It takes Phases and Sizes.
 	Explain bool
 	Cost    bool // measure the program's run time, which costs some 20 ns per hit
 	// Budget is the share of the process's processor time that watching may cost
@@ -252,7 +252,7 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 		return w, err
 	}
 	if opts.Explain {
-		opts.Phases = true
+		opts.Phases, opts.Sizes = true, true
 	}
 	source, err := newCommandSource(w.target, opts)
 	if err != nil {
