@@ -109,6 +109,9 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 		}
 		s.probes = append(s.probes, all)
 	} else if server, _, err := exe.object("server"); err == nil {
+		if s.layout.caveat != "" {
+			s.limit("%v: %s", s.layout, s.layout.caveat)
+		}
 		bias, err := s.target.bias(exe)
 		if err != nil {
 			return err

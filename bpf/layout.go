@@ -12,7 +12,7 @@ import (
 
 // serverLayout says where things are in the structures of a stock server of one
 // version, in bytes from their beginning. An entry belongs here only after the
-// tests have passed with that server.
+// tests have passed with that server, but for what caveat says.
 type serverLayout struct {
 	name, version string // as in "Redis", "7.0.15"
 	table         string // the variable with the commands
@@ -37,6 +37,8 @@ type serverLayout struct {
 	// A blocked client's command is counted when it is done, in another call or in
 	// updateStatsOnUnblock.
 	countedWhenDone bool
+
+	caveat string // for those who watch such a server
 
 	// current_client, and executing_client, or else lua_client in the variable lctx, which
 	// scripts use: pointers to a client.
@@ -93,6 +95,7 @@ var serverLayouts = []serverLayout{{
 	serverCalls: 1616, serverErrors: 2224, serverNesting: 1112, serverIOThreads: 1484,
 	serverCurrentClient: 1080, serverExecutingClient: 1088,
 	clientAgain: 1 << 53, objectEmbeds: 1 << 34, objectExpires: 1 << 32, countedWhenDone: true,
+	caveat: "attached while a script ran, one command too many may have been taken for missed",
 }}
 
 // layout finds the layout of the server that p is, and checks it against the
