@@ -178,8 +178,8 @@ func (l *serverLayout) labelConstants() map[string]any {
 		profileVarLabelSource: uint8(labelClient),
 		profileVarAtArgc:      l.clientArgc, profileVarAtArgv: l.clientArgv,
 		profileVarAtCmd: l.clientCmd, profileVarAtRealCmd: l.clientRealCmd,
-		profileVarAtKeySpecs:   l.commandKeySpecs,
-		profileVarObjectEmbeds: l.objectEmbeds, profileVarObjectExpires: l.objectExpires,
+		profileVarCommandKeySpecs: l.commandKeySpecs,
+		profileVarObjectEmbeds:    l.objectEmbeds, profileVarObjectExpires: l.objectExpires,
 	}
 }
 

@@ -94,8 +94,8 @@ const (
 	profileVarAtArgc               = "at_argc"
 	profileVarAtArgv               = "at_argv"
 	profileVarAtCmd                = "at_cmd"
-	profileVarAtKeySpecs           = "at_key_specs"
 	profileVarAtRealCmd            = "at_real_cmd"
+	profileVarCommandKeySpecs      = "command_key_specs"
 	profileVarCurrentClientAddr    = "current_client_addr"
 	profileVarCutStacks            = "cut_stacks"
 	profileVarHaveTaskRegs         = "have_task_regs"
@@ -185,8 +185,8 @@ type profileVariableSpecs struct {
 	AtArgc            *ebpf.VariableSpec `ebpf:"at_argc"`
 	AtArgv            *ebpf.VariableSpec `ebpf:"at_argv"`
 	AtCmd             *ebpf.VariableSpec `ebpf:"at_cmd"`
-	AtKeySpecs        *ebpf.VariableSpec `ebpf:"at_key_specs"`
 	AtRealCmd         *ebpf.VariableSpec `ebpf:"at_real_cmd"`
+	CommandKeySpecs   *ebpf.VariableSpec `ebpf:"command_key_specs"`
 	CurrentClientAddr *ebpf.VariableSpec `ebpf:"current_client_addr"`
 	CutStacks         *ebpf.VariableSpec `ebpf:"cut_stacks"`
 	HaveTaskRegs      *ebpf.VariableSpec `ebpf:"have_task_regs"`
@@ -256,8 +256,8 @@ type profileVariables struct {
 	AtArgc            *ebpf.Variable `ebpf:"at_argc"`
 	AtArgv            *ebpf.Variable `ebpf:"at_argv"`
 	AtCmd             *ebpf.Variable `ebpf:"at_cmd"`
-	AtKeySpecs        *ebpf.Variable `ebpf:"at_key_specs"`
 	AtRealCmd         *ebpf.Variable `ebpf:"at_real_cmd"`
+	CommandKeySpecs   *ebpf.Variable `ebpf:"command_key_specs"`
 	CurrentClientAddr *ebpf.Variable `ebpf:"current_client_addr"`
 	CutStacks         *ebpf.Variable `ebpf:"cut_stacks"`
 	HaveTaskRegs      *ebpf.Variable `ebpf:"have_task_regs"`

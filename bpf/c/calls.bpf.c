@@ -8,6 +8,7 @@
 // wants. So the calls under way are kept on a stack per thread. The stack pointer
 // tells when the end of a call was not seen: a call made within another one has a
 // lower one.
+#include "arguments.h"
 #include "commands.h"
 #include "regs.h"
 
@@ -32,7 +33,6 @@ volatile const __u32 client_reply;
 volatile const __u32 client_reply_bytes;
 volatile const __u32 client_bufpos;
 volatile const __u32 client_output; // 0 for none
-volatile const __u32 command_key_specs;
 volatile const __u64 server_calls; // address of the server's count of calls; 0 for none
 // Address of the server's count of calls under way, when the end of those that
 // began earlier will not be seen; 0 for none.
@@ -49,10 +49,6 @@ volatile const __u64 call_stats;
 volatile const __u64 call_again, client_again;
 // INFO commandstats counts the command of a blocked client when it is done.
 volatile const __u8 counted_when_done;
-
-// Flags of an object: that it contains its value, not a pointer to it, and that an
-// expiry time comes before that.
-volatile const __u64 object_embeds, object_expires;
 
 // A flag of a client (server.h, the same since Redis 3).
 #define CLIENT_BLOCKED (1 << 4)
@@ -292,76 +288,19 @@ int call_identity(struct regs *ctx)
 	return 0;
 }
 
-// Where a command's first key is (server.h, keySpec): behind a fixed number of
-// arguments, of which the last may be the number of keys.
-struct key_spec {
-	__u64 notes, flags;
-	__u32 begin, pad;
-	__u32 position, rest[3];
-	__u32 find;
-	__u32 number_at, first, step;
-};
-#define KSPEC_BS_INDEX 2
-#define KSPEC_FK_KEYNUM 3
-
-// argument reads the address and the type of the bytes of an argument.
-static __always_inline __u64 argument(__u64 argv, __u32 i, __u8 *type)
-{
-	__u64 arg, object[2];
-
-	if (bpf_probe_read_user(&arg, sizeof(arg), (void *)(argv + 8 * i)) ||
-	    bpf_probe_read_user(object, sizeof(object), (void *)arg))
-		return 0;
-	if (object[0] & object_embeds) // behind the flags, and the three bytes of an sdshdr8
-		object[1] = arg + 8 + (object[0] & object_expires ? 8 : 0) + 3;
-	if (bpf_probe_read_user(type, 1, (void *)(object[1] - 1)))
-		return 0;
-	return object[1];
-}
-
 // read_key fills in the first key of the command of the client whose beginning
 // was read.
 static __always_inline void read_key(struct thread *t, struct command *c, __u64 command)
 {
-	__u64 argv = field(t, client_argv), specs, sds, len = 0;
-	__u32 argc = field(t, client_argc);
 	struct key_spec spec;
-	__u8 type, digit;
+	__u64 len, key = first_key(&spec, command, field(t, client_argv), field(t, client_argc), &len);
 
-	if (bpf_probe_read_user(&specs, sizeof(specs), (void *)(command + command_key_specs)) ||
-	    bpf_probe_read_user(&spec, sizeof(spec), (void *)specs) || spec.begin != KSPEC_BS_INDEX)
+	if (!key)
 		return;
-	if (spec.find == KSPEC_FK_KEYNUM) {
-		sds = argument(argv, spec.position + spec.number_at, &type);
-		if (!sds || bpf_probe_read_user(&digit, 1, (void *)sds) || digit == '0')
-			return;
-		spec.position += spec.first;
-	}
-	if (spec.position >= argc)
-		return;
-	sds = argument(argv, spec.position, &type);
-	if (!sds)
-		return;
-	switch (type & 7) { // sds.h: SDS_TYPE_5 and so on
-	case 0:
-		len = type >> 3;
-		break;
-	case 1:
-		bpf_probe_read_user(&len, 1, (void *)(sds - 3));
-		break;
-	case 2:
-		bpf_probe_read_user(&len, 2, (void *)(sds - 5));
-		break;
-	case 3:
-		bpf_probe_read_user(&len, 4, (void *)(sds - 9));
-		break;
-	default:
-		bpf_probe_read_user(&len, 8, (void *)(sds - 17));
-	}
 	c->key_len = len;
 	if (len > sizeof(c->key))
 		len = sizeof(c->key);
-	if (len && bpf_probe_read_user(c->key, len, (void *)sds))
+	if (len && read_user(c->key, len, key))
 		c->key_len = 0;
 }
 

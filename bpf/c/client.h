@@ -6,7 +6,7 @@
 #ifndef REDSCOPE_CLIENT_H
 #define REDSCOPE_CLIENT_H
 
-#include "common.h"
+#include "arguments.h"
 
 // Where the command is found. Numbered as in labels.go.
 enum {
@@ -43,11 +43,7 @@ struct label_scratch {
 	struct {
 		__u64 at, len, room;
 	} arg; // a slice
-	struct {
-		__u64 notes, flags;
-		__u32 begin, pad, position, rest[3];
-		__u32 find, number_at, first, step;
-	} spec; // server.h, keySpec
+	struct key_spec spec;
 };
 
 struct {
@@ -64,24 +60,16 @@ volatile const __u8 label_separator; // between a key's prefix and the rest
 volatile const __u64 running_addr; // of the three words of probe.RunningSymbol
 
 // Of a stock server: the addresses of the pointers to the client whose command is
-// executed and to the one that scripts use, 0 for none; where things are in a client
-// and in a command; and flags of an object, that it contains its value, not a pointer
-// to it, and that an expiry time comes before that.
+// executed and to the one that scripts use, 0 for none; and where things are in a
+// client.
 volatile const __u64 current_client_addr;
 volatile const __u64 script_client_addr;
 volatile const __u32 at_argc;
 volatile const __u32 at_argv;
 volatile const __u32 at_cmd;
 volatile const __u32 at_real_cmd;
-volatile const __u32 at_key_specs;
-volatile const __u64 object_embeds, object_expires;
 
 __u64 label_unread; // samples within a command that could not be read
-
-static __always_inline int read_user(void *to, __u32 n, __u64 from)
-{
-	return bpf_probe_read_user(to, n, (void *)from);
-}
 
 // keep_prefix keeps the beginning of a key up to the separator.
 static __always_inline void keep_prefix(struct label *l, __u64 key, __u64 len)
@@ -135,64 +123,6 @@ static __always_inline int label_running(struct label_scratch *s)
 	return 1;
 }
 
-// read_sds finds the text of an argument of a stock server (server.h, robj; sds.h).
-static __always_inline __u64 read_sds(__u64 argv, __u64 i, __u64 *len)
-{
-	__u64 arg, object[2], sds;
-	__u8 type;
-
-	*len = 0;
-	if (read_user(&arg, sizeof(arg), argv + 8 * i) || read_user(object, sizeof(object), arg))
-		return 0;
-	sds = object[1];
-	if (object[0] & object_embeds) // behind the flags, and the three bytes of an sdshdr8
-		sds = arg + 8 + (object[0] & object_expires ? 8 : 0) + 3;
-	if (read_user(&type, 1, sds - 1))
-		return 0;
-	switch (type & 7) {
-	case 0: // SDS_TYPE_5
-		*len = type >> 3;
-		break;
-	case 1:
-		read_user(len, 1, sds - 3);
-		break;
-	case 2:
-		read_user(len, 2, sds - 5);
-		break;
-	case 3:
-		read_user(len, 4, sds - 9);
-		break;
-	default:
-		read_user(len, 8, sds - 17);
-	}
-	return sds;
-}
-
-// label_key labels by the first key of a stock server's command, where its first
-// key specification finds it without a keyword (server.h, keySpec).
-static __always_inline void label_key(struct label_scratch *s, __u64 argv, __u32 argc)
-{
-	__u64 sds, len;
-	__u32 position;
-	char digit;
-
-	if (read_user(&sds, sizeof(sds), s->label.command + at_key_specs) ||
-	    read_user(&s->spec, sizeof(s->spec), sds) || s->spec.begin != 2 /* KSPEC_BS_INDEX */)
-		return;
-	position = s->spec.position;
-	if (s->spec.find == 3 /* KSPEC_FK_KEYNUM */) {
-		sds = read_sds(argv, position + s->spec.number_at, &len);
-		if (!sds || read_user(&digit, 1, sds) || digit == '0')
-			return;
-		position += s->spec.first;
-	}
-	if (position >= argc)
-		return;
-	sds = read_sds(argv, position, &len);
-	if (sds)
-		keep_prefix(&s->label, sds, len);
-}
-
 // label_client labels by the command of the client that a stock server executes
 // one of; false when there is none.
 static __always_inline int label_client(struct label_scratch *s)
@@ -213,13 +143,16 @@ static __always_inline int label_client(struct label_scratch *s)
 		goto unread;
 	if (cmd) {
 		s->label.command = real ? real : cmd;
-		if (label_keys && argc)
-			label_key(s, argv, argc);
+		if (label_keys && argc) {
+			sds = first_key(&s->spec, s->label.command, argv, argc, &len);
+			if (sds)
+				keep_prefix(&s->label, sds, len);
+		}
 		return 1;
 	}
 	if (!argc)
 		return 0; // it has been executed, and its arguments freed
-	sds = read_sds(argv, 0, &len);
+	sds = argument(argv, 0, &len);
 	if (sds)
 		keep_name(&s->label, sds, len);
 	return 1;
