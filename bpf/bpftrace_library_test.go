@@ -22,6 +22,9 @@ func TestBpftraceLibrary(t *testing.T) {
 	require.Tool(t, "redis")
 	require.Tool(t, "go")
 	needEBPF(t)
+	if testing.Short() {
+		t.Skip("a minute of bpftrace's own work")
+	}
 	stock, err := exec.LookPath("redis-server")
 	if err != nil {
 		t.Fatal(err)
