@@ -148,9 +148,9 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 			s.limit("%s: %v", m.without, err)
 			continue
 		}
-		site := exe.function(f).Site
-		if site.Cost == CostNone {
-			s.limit("%s: %s cannot be probed: %s", m.without, m.function, site.Reason)
+		site, err := exe.site(f)
+		if err != nil {
+			s.limit("%s: %v", m.without, err)
 			continue
 		}
 		*m.to = append(*m.to, callProbe{m.program, probes{offsets: []uint64{site.File}, cost: site.Cost}})
@@ -176,9 +176,9 @@ func (s *callSource) findReplies(exe *image) {
 		s.limit("%s: %v", without, err)
 		return
 	}
-	site := exe.function(f).Site
-	if site.Cost == CostNone {
-		s.limit("%s: %s cannot be probed: %s", without, f.name, site.Reason)
+	site, err := exe.site(f)
+	if err != nil {
+		s.limit("%s: %v", without, err)
 		return
 	}
 	s.probes = append(s.probes,
@@ -205,6 +205,15 @@ func commandOfSymbol(symbol string) (name string, ok bool) {
 	}
 	name, ok = strings.CutSuffix(symbol, "Command")
 	return strings.ToUpper(name), ok && name != ""
+}
+
+// site is where a probe on a function goes. The error says why it can go nowhere.
+func (b *image) site(f symbol) (Site, error) {
+	site := b.function(f).Site
+	if site.Cost == CostNone {
+		return site, fmt.Errorf("%s cannot be probed: %s", f.name, site.Reason)
+	}
+	return site, nil
 }
 
 // cFunction finds a function by its name in C, or in C++ with any arguments.

@@ -336,30 +336,43 @@ func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 		return gone
 	}
 	var r CommandRecord
-	w.ring.SetDeadline(time.Unix(1, 0)) // it has to wait for nothing
-	for range drainAtMost {
-		err := w.ring.ReadInto(&w.record)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("reading the ring of commands: %w", err)
-		}
-		raw := w.record.RawSample
-		if len(raw) < int(unsafe.Sizeof(r.Command)) {
-			return fmt.Errorf("reading a command: %d bytes", len(raw))
-		}
-		r.Command = *(*probe.Command)(unsafe.Pointer(unsafe.SliceData(raw)))
+	err := drainRing(w.ring, &w.record, drainAtMost, func(c *probe.Command) {
+		r.Command = *c
 		r.Name = w.source.name(w.coll, int(r.Command.Command))
 		r.Slow, r.Failed, r.Sampled = r.Flags&keptSlow != 0, r.Flags&keptFailed != 0, r.Flags&keptSampled != 0
 		if w.why == nil || w.why.add(&r) {
 			f(&r)
 		}
-	}
-	if gone != nil {
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading the ring of commands: %w", err)
+	case gone != nil:
 		return gone
 	}
 	return w.govern()
+}
+
+// drainRing calls f with each entry that is in a ring, at most so many, without
+// waiting. What f gets is valid during the call only.
+func drainRing[T any](ring *ringbuf.Reader, record *ringbuf.Record, most int, f func(*T)) error {
+	ring.SetDeadline(time.Unix(1, 0)) // long past
+	for range most {
+		err := ring.ReadInto(record)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var entry *T
+		if len(record.RawSample) < int(unsafe.Sizeof(*entry)) {
+			return fmt.Errorf("an entry of %d bytes", len(record.RawSample))
+		}
+		entry = (*T)(unsafe.Pointer(unsafe.SliceData(record.RawSample)))
+		f(entry)
+	}
+	return nil
 }
 
 // Snapshot returns what was seen so far of each command that was, in the order of

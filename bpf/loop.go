@@ -2,13 +2,10 @@ package bpf
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
@@ -165,9 +162,9 @@ func (l *loopWatcher) attachOurs(exe *image) error {
 			l.limit("when Go's runtime stops the server is not seen: %v", err)
 			return nil
 		}
-		site := exe.function(f).Site
-		if site.Cost == CostNone {
-			l.limit("when Go's runtime stops the server is not seen: %s cannot be probed: %s", p.function, site.Reason)
+		site, err := exe.site(f)
+		if err != nil {
+			l.limit("when Go's runtime stops the server is not seen: %v", err)
 			return nil
 		}
 		if err := l.attach(p.program, probes{offsets: []uint64{site.File}, cookies: []uint64{uint64(WorkStopped) | anyThread}}); err != nil {
@@ -186,9 +183,9 @@ func (l *loopWatcher) attachStock(exe *image) error {
 			l.limit("%s is not seen: %v", w.kind, err)
 			continue
 		}
-		site := exe.function(f).Site
-		if site.Cost == CostNone {
-			l.limit("%s is not seen: %s cannot be probed: %s", w.kind, w.function, site.Reason)
+		site, err := exe.site(f)
+		if err != nil {
+			l.limit("%s is not seen: %v", w.kind, err)
 			continue
 		}
 		at.offsets = append(at.offsets, site.File)
@@ -223,19 +220,9 @@ func (l *loopWatcher) follow(thread uint32) error {
 
 // drain takes what is there.
 func (l *loopWatcher) drain() error {
-	l.ring.SetDeadline(time.Unix(1, 0))
-	for range eventsKept {
-		err := l.ring.ReadInto(&l.record)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("reading the ring of the loop: %w", err)
-		}
-		if len(l.record.RawSample) < int(unsafe.Sizeof(loopLoopEvent{})) {
-			return fmt.Errorf("reading what the loop does: %d bytes", len(l.record.RawSample))
-		}
-		l.add((*loopLoopEvent)(unsafe.Pointer(unsafe.SliceData(l.record.RawSample))))
+	err := drainRing(l.ring, &l.record, eventsKept, l.add)
+	if err != nil {
+		return fmt.Errorf("reading the ring of the loop: %w", err)
 	}
 	return nil
 }

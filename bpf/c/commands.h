@@ -110,6 +110,15 @@ static __always_inline __u64 since(__u64 from, __u64 to)
 	return from && to > from ? to - from : 0;
 }
 
+// send puts a record into the ring, if there is room.
+static __always_inline void send(struct command *c)
+{
+	if (bpf_ringbuf_output(&command_ring, c, sizeof(*c), BPF_RB_NO_WAKEUP))
+		ADD(commands_dropped, 1);
+	else
+		ADD(commands_sent, 1);
+}
+
 #include "ledger.h"
 
 // bucket has no branch, for the verifier walks every path.
@@ -230,10 +239,7 @@ __attribute__((noinline)) int account(struct command *c)
 		ADD(commands_filtered, 1);
 		return 0;
 	}
-	if (bpf_ringbuf_output(&command_ring, c, sizeof(*c), BPF_RB_NO_WAKEUP))
-		ADD(commands_dropped, 1);
-	else
-		ADD(commands_sent, 1);
+	send(c);
 	return 0;
 }
 

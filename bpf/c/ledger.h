@@ -34,10 +34,7 @@ __attribute__((noinline)) int send_entry(__u32 at)
 		return 0;
 	c->flags |= KEPT_TURN;
 	commands_filtered--;
-	if (bpf_ringbuf_output(&command_ring, c, sizeof(*c), BPF_RB_NO_WAKEUP))
-		commands_dropped++;
-	else
-		commands_sent++;
+	send(c);
 	return 0;
 }
 
