@@ -55,10 +55,13 @@ func newRedisServer(t testing.TB) *redisServer {
 	return startRedisServer(t, path)
 }
 
+// unixSocket is in the server's folder.
+const unixSocket = "redis.sock"
+
 func startRedisServer(t testing.TB, path string, args ...string) *redisServer {
 	t.Helper()
 	s := &redisServer{port: freePort(t)}
-	s.Cmd = exec.Command(path, append([]string{"--port", s.port, "--enable-debug-command", "yes"}, args...)...)
+	s.Cmd = exec.Command(path, append([]string{"--port", s.port, "--unixsocket", unixSocket, "--enable-debug-command", "yes"}, args...)...)
 	s.Dir = t.TempDir()
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
@@ -85,7 +88,17 @@ type respClient struct {
 
 func (s *redisServer) dial(t testing.TB) *respClient {
 	t.Helper()
-	conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
+	return s.dialBy(t, "tcp")
+}
+
+// dialBy connects by "tcp" or "unix".
+func (s *redisServer) dialBy(t testing.TB, network string) *respClient {
+	t.Helper()
+	address := "127.0.0.1:" + s.port
+	if network == "unix" {
+		address = filepath.Join(s.Dir, unixSocket)
+	}
+	conn, err := net.Dial(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,14 +24,15 @@ func runWhy(ctx context.Context, args []string) error {
   redscope why -p 4711 --slower-than 1ms --json > why.json
 
 Says of each slow command where its time went and who is to blame: other
-clients' commands that the event loop served before it, the loop's own work
+clients' commands that the event loop served before it, while it lay in its socket
+already or after the loop had seen it, the loop's own work
 (expiry, eviction, rehashing, the append-only file, a fork), the kernel, where it
 was blocked and in which function, a CPU that others had, or its own execution.
 At the end the causes are added up. It takes the phases of a stock server too,
 and some probes on its functions besides.
 `)
 	flags := addWatchFlags(fs)
-	slower := fs.Duration("slower-than", 10*time.Millisecond, "explain commands that took that `TIME`, from the loop's wake-up to the reply")
+	slower := fs.Duration("slower-than", 10*time.Millisecond, "explain commands that took that `TIME`, from their arrival in the socket to the reply")
 	count := fs.Int("n", 0, "end after so many explanations; 0 is no end")
 	asJSON := fs.Bool("json", false, "one line of JSON per command; times in ns")
 	operands, err := parse(fs, args)

@@ -17,7 +17,7 @@ import (
 
 func TestExplanation(t *testing.T) {
 	e := bpf.Explanation{
-		Command: bpf.CommandRecord{Name: "GET", Command: probe.Command{Client: 7, Wake: 1000, ReadStart: 60_001_000, Start: 60_001_000, End: 100_001_000, Args: 2}},
+		Command: bpf.CommandRecord{Name: "GET", Arrived: 1000, Command: probe.Command{Client: 7, Wake: 25_001_000, ReadStart: 60_001_000, Start: 60_001_000, End: 100_001_000, Args: 2}},
 		Total:   100 * time.Millisecond,
 		Alike:   3,
 		Causes: []bpf.Cause{
@@ -35,7 +35,14 @@ func TestExplanation(t *testing.T) {
 			{Kind: bpf.CauseOwn, What: "read", Time: 40 * time.Microsecond},
 		},
 	}
-	_, got, _ := strings.Cut(explanation("", &e), "  why\n")
+	phases, got, _ := strings.Cut(explanation("", &e), "  why\n")
+	if want := `GET  100ms  client 7
+  socket  25.0ms  ████████████
+  wait    35.0ms              ██████████████████
+  call    40.0ms                                ████████████████████
+`; phases != want {
+		t.Errorf("%s\nwant\n%s", phases, want)
+	}
 	want := `     40.0%  40.0ms  behind KEYS of client 8
      20.0%  20.0ms  its own execution
      10.0%  10.0ms  blocked: fsync, in jbd2_log_wait_commit
