@@ -21,6 +21,7 @@ import (
 	"github.com/redscope/redscope/bpf"
 	"github.com/redscope/redscope/engine/probe"
 	"github.com/redscope/redscope/internal/jaeger"
+	"github.com/redscope/redscope/internal/require"
 )
 
 func TestShort(t *testing.T) {
@@ -234,7 +235,7 @@ func TestTrace(t *testing.T) {
 // have is found.
 func TestTop(t *testing.T) { testTop(t, buildServer(t)) }
 
-func TestTopOfStockServer(t *testing.T) { testTop(t, stockServer(t)) }
+func TestTopOfStockServer(t *testing.T) { testTop(t, require.Redis(t)) }
 
 func testTop(t *testing.T, path string) {
 	pid, client := watchedServer(t, path)
@@ -296,7 +297,7 @@ func testTop(t *testing.T, path string) {
 func TestTraceToJaeger(t *testing.T) {
 	for name, c := range map[string]struct{ path, service, tree string }{
 		"ours":  {buildServer(t), "server", "readQueryFromClient\n  SETEX\n    call\n      setexCommand\n  writeToClient\n"},
-		"stock": {stockServer(t), "redis-server", "readQueryFromClient\n  SETEX\n    call\n      setexCommand\n"},
+		"stock": {require.Redis(t), "redis-server", "readQueryFromClient\n  SETEX\n    call\n      setexCommand\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := jaeger.Start(t)
