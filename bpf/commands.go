@@ -182,7 +182,7 @@ type CommandTotals struct {
 	CallsBefore, CallsAfter uint64
 
 	Turns uint64        // of the event loop
-	Idle  time.Duration // that it waited for events, while watched
+	Idle  time.Duration // that it waited for events, while watched; of a stock server, that its thread slept
 }
 
 // CommandCost is what watching has cost the process, besides the hits themselves.

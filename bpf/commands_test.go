@@ -263,6 +263,41 @@ func until(t testing.TB, what string, f func() bool) {
 	}
 }
 
+// The loop sleeps when nothing is asked, and is awake for as long as its commands take.
+func TestIdle(t *testing.T) {
+	both(t, func(t *testing.T, s *redisServer) {
+		c := s.dial(t)
+		c.prepareLong(3000)
+		w := watchCommands(t, CommandOptions{PID: s.Process.Pid})
+		idle := func() time.Duration {
+			c.do("PING") // the end of the sleep is told with it
+			return w.totals(t).Idle
+		}
+		begin, before := time.Now(), idle()
+		time.Sleep(500 * time.Millisecond)
+		if slept, most := idle()-before, time.Since(begin); slept < 50*time.Millisecond || slept > most {
+			t.Errorf("the loop slept %v of %v in which nothing was asked", slept, most)
+		}
+		begin, before = time.Now(), idle()
+		var called time.Duration
+		until(t, "a second's commands", func() bool {
+			c.do(long)
+			called = 0
+			stats, err := w.Snapshot()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, stats := range stats {
+				called += stats.Phases[PhaseCall].Sum
+			}
+			return called > time.Second
+		})
+		if awake := time.Since(begin) - (idle() - before); awake < called*9/10 {
+			t.Errorf("the loop was awake for %v, its commands took %v", awake, called)
+		}
+	})
+}
+
 // Every command counts, to the single one, also when the watcher comes and goes
 // in the middle.
 func TestCommandsAreCounted(t *testing.T) {
