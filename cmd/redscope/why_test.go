@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/redscope/redscope/bpf"
 	"github.com/redscope/redscope/engine/probe"
-	"github.com/redscope/redscope/internal/require"
 )
 
 func TestExplanation(t *testing.T) {
@@ -72,14 +70,7 @@ func TestExplanation(t *testing.T) {
 // account behind it adds up.
 func TestWhy(t *testing.T) {
 	t.Run("ours", func(t *testing.T) { testWhy(t, buildServer(t)) })
-	t.Run("stock", func(t *testing.T) {
-		require.Tool(t, "redis")
-		path, err := exec.LookPath("redis-server")
-		if err != nil {
-			t.Fatal(err)
-		}
-		testWhy(t, path)
-	})
+	t.Run("stock", func(t *testing.T) { testWhy(t, stockServer(t)) })
 }
 
 func testWhy(t *testing.T, path string) {
