@@ -21,7 +21,7 @@ const (
 	CauseBehind  CauseKind = "behind"  // other commands, of its turn of the loop or the one before; What is their name
 	CauseWork    CauseKind = "work"    // the loop's own; What is a WorkKind
 	CauseBlocked CauseKind = "blocked" // within a phase of its own; What is the kind
-	CauseQueue   CauseKind = "queue"   // the loop could run, but had no CPU, whosever turn it was
+	CauseQueue   CauseKind = "queue"   // the loop could run, but had no CPU, whosever turn it was; What is the thread that had it last
 	CauseStopped CauseKind = "stopped" // by a signal or a debugger, whosever turn it was
 	CauseUnknown CauseKind = "unknown" // the loop was on a CPU, and nobody said what for
 )
@@ -419,7 +419,7 @@ func (t *turn) causes(victim int, segments []segment, pieces []piece, waits []wa
 		}
 		switch {
 		case p.queued:
-			k, s, other = key{kind: CauseQueue}, nil, nil
+			k, s, other = key{kind: CauseQueue, what: waits[p.wait].cpuHad}, nil, nil
 		case off.kind == "stopped":
 			k, s, other = key{kind: CauseStopped}, nil, nil
 		case off.kind != "" && (k.kind == CauseOwn || k.kind == CauseUnknown):

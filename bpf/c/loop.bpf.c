@@ -16,6 +16,7 @@ struct loop_event {
 	__u64 amount;     // of work: of what it did
 	__u32 kind;       // of work; WAIT
 	__u32 thread;     // that waited, as the kernel numbers it
+	char cpu_had[COMM_LEN]; // of a wait: the thread that had the CPU until its end
 	__u64 stack[STACK];
 };
 
@@ -124,6 +125,7 @@ int loop_switched(__u64 *ctx)
 			struct loop_event *e = event(WAIT, was->thread, since, now);
 			if (e) {
 				e->woken = woken;
+				bpf_get_current_comm(e->cpu_had, sizeof(e->cpu_had)); // the switch is still prev's
 				__builtin_memcpy(e->stack, was->stack, sizeof(e->stack));
 				bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 			}
