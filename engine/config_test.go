@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/redscope/redscope/engine/probe"
+	"github.com/redscope/redscope/internal/port"
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -330,7 +332,7 @@ func TestConfigSetEffects(t *testing.T) {
 	addr := startOurs(t)
 	c := dial(t, addr)
 	host, _, _ := net.SplitHostPort(addr)
-	port := freePort(t)
+	port := strconv.Itoa(port.Free(t))
 	if v := c.do(t, "CONFIG", "SET", "port", port); v.text != "OK" {
 		t.Fatal(v)
 	}

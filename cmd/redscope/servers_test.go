@@ -20,6 +20,7 @@ import (
 	"github.com/redscope/redscope/bpf"
 	"github.com/redscope/redscope/cmd/internal/capture"
 	"github.com/redscope/redscope/flame"
+	"github.com/redscope/redscope/internal/port"
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -34,16 +35,8 @@ func launchCommand(t *testing.T, cmd *exec.Cmd) (pid int, addr string) {
 	if err := bpf.Supported(); err != nil {
 		require.Missing(t, "ebpf", err.Error())
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = l.Addr().String()
-	l.Close()
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := strconv.Itoa(port.Free(t))
+	addr = net.JoinHostPort("127.0.0.1", port)
 	cmd.Args = slices.Concat(cmd.Args[:1], []string{"--port", port, "--save", ""}, cmd.Args[1:])
 	if cmd.Dir == "" {
 		cmd.Dir = t.TempDir()
@@ -57,7 +50,8 @@ func launchCommand(t *testing.T, cmd *exec.Cmd) (pid int, addr string) {
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", addr); err == nil {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
 			conn.Close()
 			return cmd.Process.Pid, addr
 		}
