@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -417,6 +418,7 @@ func TestExitsMeanwhile(t *testing.T) {
 	for i := range rounds {
 		pid, _ := launchServer(t, paths[i%2])
 		args := looks(pid)[i/2%3]
+		args[slices.Index(args, "100ms")] = patience.String() // it does not end by itself before
 		cmd := redscope(t, "", args...)
 		var errs bytes.Buffer
 		cmd.Stderr = &errs
