@@ -257,8 +257,8 @@ func TestSeveralTargets(t *testing.T) {
 		t.Errorf("%d accounts, it says %s", len(accounts), got)
 	}
 
-	// All are attached before the time begins.
-	args := []string{"top", "-p", name, "--all", "-p", strconv.Itoa(pids[2]), "--for", "1s"}
+	// All are attached before the time begins, which has a key of one command in 101.
+	args := []string{"top", "-p", name, "--all", "-p", strconv.Itoa(pids[2]), "--for", "3s"}
 	status, out, errs := runRedscope(t, "", args...)
 	if status != 0 || errs != "" {
 		t.Fatalf("status %d: %s", status, errs)
