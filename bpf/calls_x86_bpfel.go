@@ -63,9 +63,12 @@ type callsThread struct {
 		Sp      uint64
 		Client  uint64
 		Reply   uint64
+		Block   uint64
 		Counted uint64
 		Command callsCommand
 	}
+	Block         uint64
+	Blocks        uint64
 	WaitingClient uint64
 	WaitingError  [16]uint8
 	Client        [1024]uint8
@@ -140,7 +143,6 @@ const (
 	callsVarReads             = "reads"
 	callsVarRefused           = "refused"
 	callsVarReplies           = "replies"
-	callsVarReplySizes        = "reply_sizes"
 	callsVarServerCalls       = "server_calls"
 	callsVarServerNesting     = "server_nesting"
 	callsVarShedding          = "shedding"
@@ -279,7 +281,6 @@ type callsVariableSpecs struct {
 	Reads             *ebpf.VariableSpec `ebpf:"reads"`
 	Refused           *ebpf.VariableSpec `ebpf:"refused"`
 	Replies           *ebpf.VariableSpec `ebpf:"replies"`
-	ReplySizes        *ebpf.VariableSpec `ebpf:"reply_sizes"`
 	ServerCalls       *ebpf.VariableSpec `ebpf:"server_calls"`
 	ServerNesting     *ebpf.VariableSpec `ebpf:"server_nesting"`
 	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
@@ -393,7 +394,6 @@ type callsVariables struct {
 	Reads             *ebpf.Variable `ebpf:"reads"`
 	Refused           *ebpf.Variable `ebpf:"refused"`
 	Replies           *ebpf.Variable `ebpf:"replies"`
-	ReplySizes        *ebpf.Variable `ebpf:"reply_sizes"`
 	ServerCalls       *ebpf.Variable `ebpf:"server_calls"`
 	ServerNesting     *ebpf.Variable `ebpf:"server_nesting"`
 	Shedding          *ebpf.Variable `ebpf:"shedding"`
