@@ -414,11 +414,11 @@ func TestContrast(t *testing.T) {
 
 func TestFormat(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0ns", 999: "999ns", 1000: "1.00µs", 12345: "12.3µs", 999_499: "999µs", 999_500: "1.00ms", 9_995_000: "10.0ms",
-		4 * time.Second: "4.00s", 137 * time.Second: "137s",
+		0: "0ns", 999: "999ns", 1000: "1.00µs", 1234: "1.23µs", 9994: "9.99µs", 9996: "10.0µs", 12345: "12.3µs", 99949: "99.9µs",
+		99960: "100µs", 999499: "999µs", 999500: "1.00ms", 1500 * time.Millisecond: "1.50s", 137 * time.Second: "137s",
 	} {
 		if got := Format(d); got != want {
-			t.Errorf("%d ns: %s, want %s", d, got, want)
+			t.Errorf("%d ns: %s, want %s", int64(d), got, want)
 		}
 	}
 }

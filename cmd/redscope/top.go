@@ -142,16 +142,10 @@ that process alone.
 	if err != nil {
 		return err
 	}
-	if drawing != nil {
-		if err := drawing.write(func(w io.Writer) error { return latency.WriteSVG(w, latencyPage(whole, ws, phase)) }); err != nil {
-			return fmt.Errorf("writing %s: %w", drawing.path, err)
-		}
-	}
+	page := latencyPage(whole, ws, phase)
 	var b strings.Builder
 	switch {
 	case *svg == "-":
-		ws.printNotes()
-		return nil
 	case *asJSON:
 		for _, p := range whole {
 			if err := p.writeJSON(&b); err != nil {
@@ -168,15 +162,23 @@ that process alone.
 			ws.accounts[i].Looking = nil // it is in the pictures
 		}
 	}
-	if err := ws.writeAccounts(&b, *asJSON); err != nil {
-		return err
+	if *svg != "-" {
+		if err := ws.writeAccounts(&b, *asJSON); err != nil {
+			return err
+		}
 	}
 	_, err = os.Stdout.WriteString(b.String())
 	ws.printNotes()
-	if drawing != nil {
+	if drawing == nil || err != nil {
+		return err
+	}
+	if err := drawing.write(func(w io.Writer) error { return latency.WriteSVG(w, page) }); err != nil {
+		return fmt.Errorf("writing %s: %w", drawing.path, err)
+	}
+	if *svg != "-" {
 		fmt.Fprintln(os.Stderr, "wrote", drawing.path)
 	}
-	return err
+	return nil
 }
 
 // picture is what was seen up to a time, or between two.
