@@ -44,7 +44,10 @@ func (p Phase) String() string { return phaseNames[p] }
 // CommandRecord is all that is known of one command.
 type CommandRecord struct {
 	probe.Command
-	Name string // as "GET" or "CONFIG SET", "" for an unknown command
+	// Arrived is when its request came into its socket, 0 when that is not known:
+	// CommandOptions.Explain asks for it.
+	Arrived int64
+	Name    string // as "GET" or "CONFIG SET", "" for an unknown command
 	// Why it was kept; more than one may hold.
 	Slow, Failed, Sampled bool
 }
@@ -74,11 +77,18 @@ func (r *CommandRecord) Phase(p Phase) (time.Duration, bool) {
 	return time.Duration(max(0, to-from)), from != 0 && to != 0
 }
 
+// Socket returns how long its request lay in its socket before the event loop woke
+// up for it, and false when that is not known.
+func (r *CommandRecord) Socket() (time.Duration, bool) {
+	return time.Duration(max(0, r.Wake-r.Arrived)), r.Arrived != 0 && r.Wake != 0
+}
+
 func (r *CommandRecord) begin() int64 {
 	if r.Flags&probe.CommandBlocked != 0 {
 		return r.Start
 	}
-	return cmp.Or(r.Wake, r.ReadStart, r.Start)
+	begin := cmp.Or(r.Wake, r.ReadStart, r.Start)
+	return min(begin, cmp.Or(r.Arrived, begin))
 }
 
 // Histogram counts durations: exact to the nanosecond below 64 ns, and to 0.8 %
@@ -189,7 +199,7 @@ type CommandTotals struct {
 	CallsBefore, CallsAfter uint64
 
 	Turns uint64        // of the event loop
-	Idle  time.Duration // that it waited for events, while watched
+	Idle  time.Duration // that it waited for events, while watched; of a stock server, that its thread slept
 }
 
 // CommandCost is what watching has cost the process, besides the hits themselves.
@@ -213,8 +223,9 @@ type CommandOptions struct {
 	// it some 0.2 µs per command less; but a stack that a profiler takes meanwhile ends
 	// at call.
 	Returns bool
-	// Explain keeps, for each slow command, the others of its turn too, and watches what
-	// the event loop does besides, for CommandWatcher.Explain. It takes Phases and Sizes.
+	// Explain keeps, for each slow command, the others of its turn and of the one before too,
+	// and watches what the event loop does besides, for CommandWatcher.Explain. A command
+	// is as slow then as from its request's arrival in its socket. It takes Phases and Sizes.
 	Explain bool
 	Cost    bool // measure the program's run time, which costs some 20 ns per hit
 	// Budget is the share of the process's processor time that watching may cost
@@ -292,7 +303,7 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	if opts.Histograms != 0 {
 		spec.Maps[turnMapHistograms].MaxEntries = opts.Histograms
 	}
-	w.coll, err = w.target.load(spec, constants)
+	w.coll, err = w.target.load(spec, constants, nil)
 	if err != nil {
 		version, _ := features.LinuxVersionCode()
 		return w, oldForCommands(err, version)
@@ -312,7 +323,7 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 		}
 	}
 	if opts.Explain {
-		if w.why, err = newExplainer(w.target, opts.SlowerThan); err != nil {
+		if w.why, err = newExplainer(w.target, opts.SlowerThan, w.coll.Maps[turnMapArrivals]); err != nil {
 			return w, err
 		}
 	}
@@ -339,6 +350,12 @@ func newCommandSource(p *process, opts CommandOptions) (commandSource, error) {
 	return newCallSource(p, opts)
 }
 
+// ringRecord is record in c/commands.h.
+type ringRecord struct {
+	probe.Command
+	Arrived int64
+}
+
 // drainAtMost is more than the ring has room for: Drain ends although records may
 // come faster than they are taken.
 const drainAtMost = 60_000
@@ -353,8 +370,8 @@ func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 		return gone
 	}
 	var r CommandRecord
-	err := drainRing(w.ring, &w.record, drainAtMost, func(c *probe.Command) {
-		r.Command = *c
+	err := drainRing(w.ring, &w.record, drainAtMost, func(sent *ringRecord) {
+		r.Command, r.Arrived = sent.Command, sent.Arrived
 		r.Name = w.source.name(w.coll, int(r.Command.Command))
 		r.Slow, r.Failed, r.Sampled = r.Flags&keptSlow != 0, r.Flags&keptFailed != 0, r.Flags&keptSampled != 0
 		if w.why == nil || w.why.add(&r) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/redscope/redscope/bpf"
-	"github.com/redscope/redscope/internal/require"
 )
 
 func TestParseBudget(t *testing.T) {
@@ -58,30 +56,16 @@ func TestLooking(t *testing.T) {
 // Over its budget redscope looks part of the time, and accounts for all the same.
 func TestBudget(t *testing.T) {
 	t.Run("redscope", func(t *testing.T) { testBudget(t, buildServer(t)) })
-	t.Run("redis-server", func(t *testing.T) {
-		require.Tool(t, "redis")
-		path, err := exec.LookPath("redis-server")
-		if err != nil {
-			t.Fatal(err)
-		}
-		testBudget(t, path)
-	})
+	t.Run("redis-server", func(t *testing.T) { testBudget(t, stockServer(t)) })
 }
 
 func testBudget(t *testing.T, path string) {
 	pid, client := watchedServer(t, path)
 	run := func(args ...string) string {
 		t.Helper()
-		cmd := redscope(t, "", append(args, "-p", strconv.Itoa(pid), "--budget", "0.1%")...)
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, os.Stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-		awaitAttached(t, cmd.Process.Pid, pid)
+		look := startAttached(t, pid, append(args, "--budget", "0.1%")...)
 		ctx := context.Background()
-		for end := time.Now().Add(patience); holdsProbe(t, cmd.Process.Pid, pid); {
+		for end := time.Now().Add(patience); holdsProbe(t, look.Process.Pid, pid); {
 			pipe := client.Pipeline()
 			for range 100 {
 				pipe.Get(ctx, "key")
@@ -92,13 +76,7 @@ func testBudget(t *testing.T, path string) {
 			}
 		}
 		client.Get(ctx, "key") // nobody looks
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Wait(); err != nil {
-			t.Fatal(err)
-		}
-		return out.String()
+		return look.interrupt()
 	}
 
 	lines := strings.Split(strings.TrimSpace(run("top", "--json")), "\n")

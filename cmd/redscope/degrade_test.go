@@ -206,15 +206,9 @@ func TestOfWhatIsNoServer(t *testing.T) {
 		require.Missing(t, "ebpf", err.Error())
 	}
 	sleep := exec.Command("sleep", "1000")
-	if err := sleep.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { sleep.Process.Kill(); sleep.Wait() })
+	start(t, sleep)
 	zombie := exec.Command("true")
-	if err := zombie.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { zombie.Wait() })
+	start(t, zombie)
 	for end := time.Now().Add(patience); !gone(zombie.Process.Pid); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("true does not end")

@@ -69,6 +69,15 @@ func runRedscope(t *testing.T, dir string, args ...string) (status int, stdout, 
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
+// start starts a program, which ends with the test.
+func start(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+}
+
 func TestExitStatus(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "a.folded"), []byte("main;f 3\n"), 0o644); err != nil {
@@ -241,10 +250,7 @@ func startProgram(t *testing.T, path string) (pid int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	start(t, cmd)
 	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
@@ -420,11 +426,7 @@ func TestRecordKeepsWhatItHasWhenInterrupted(t *testing.T) {
 }
 
 func TestProbes(t *testing.T) {
-	require.Tool(t, "redis")
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := stockServer(t)
 	status, out, errs := runRedscope(t, "", "probes", path, "setCommand")
 	if status != 0 {
 		t.Fatalf("status %d: %s", status, errs)

@@ -52,10 +52,7 @@ func launchCommand(t *testing.T, cmd *exec.Cmd) (pid int, addr string) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	start(t, cmd)
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", addr); err == nil {
 			conn.Close()
@@ -215,12 +212,7 @@ func TestOurServer(t *testing.T) {
 // A redis-server that nobody modified, compiled without frame pointers: its chain
 // from main, by its unwind table. Static functions have no names.
 func TestStockServer(t *testing.T) {
-	require.Tool(t, "redis")
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid := startServer(t, path)
+	pid := startServer(t, stockServer(t))
 	got := slices.DeleteFunc(stackOf(t, pid), func(n string) bool { return strings.Contains(n, "[unknown]") })
 	want := []string{"setCommand", "call", "processCommand", "processInputBuffer", "readQueryFromClient", "aeMain", "main", "__libc_start_main", "_start"}
 	if !slices.Equal(got, want) {

@@ -140,10 +140,7 @@ func startTrace(t *testing.T, args ...string) *tracer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := tr.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tr.Process.Kill(); tr.Wait() })
+	start(t, tr.Cmd)
 	go func() {
 		defer close(tr.ended)
 		lines := bufio.NewScanner(out)
