@@ -372,27 +372,39 @@ func FuzzWriteSVG(f *testing.F) {
 	})
 }
 
+// linear are the components of a colour in linear light, from 0 to 1.
+func linear(t *testing.T, colour string) (l [3]float64) {
+	t.Helper()
+	var c [3]uint8
+	if _, err := fmt.Sscanf(colour, "#%02x%02x%02x", &c[0], &c[1], &c[2]); err != nil {
+		t.Fatalf("colour %q: %v", colour, err)
+	}
+	for i, v := range c {
+		if s := float64(v) / 255; s <= 0.04045 {
+			l[i] = s / 12.92
+		} else {
+			l[i] = math.Pow((s+0.055)/1.055, 2.4)
+		}
+	}
+	return l
+}
+
+// times3 is a matrix times a vector.
+func times3(m [3][3]float64, v [3]float64) (r [3]float64) {
+	for i, row := range m {
+		for j := range row {
+			r[i] += row[j] * v[j]
+		}
+	}
+	return r
+}
+
 // Text on a phase's colour must be readable (WCAG 2.2, level AA: 4.5:1), and beside
 // the graph too, on a light page and on a dark one.
 func TestContrast(t *testing.T) {
-	luminance := func(colour string) float64 {
-		var c [3]uint8
-		if _, err := fmt.Sscanf(colour, "#%02x%02x%02x", &c[0], &c[1], &c[2]); err != nil {
-			t.Fatalf("colour %q: %v", colour, err)
-		}
-		sum := 0.0
-		for i, weight := range []float64{0.2126, 0.7152, 0.0722} {
-			s := float64(c[i]) / 255
-			if s <= 0.04045 {
-				sum += weight * s / 12.92
-			} else {
-				sum += weight * math.Pow((s+0.055)/1.055, 2.4)
-			}
-		}
-		return sum
-	}
 	check := func(a, b string) {
-		x, y := luminance(a), luminance(b)
+		luminance := [3][3]float64{{0.2126, 0.7152, 0.0722}}
+		x, y := times3(luminance, linear(t, a))[0], times3(luminance, linear(t, b))[0]
 		if ratio := (max(x, y) + 0.05) / (min(x, y) + 0.05); ratio < 4.5 {
 			t.Errorf("%s on %s: %.2f", a, b, ratio)
 		}
@@ -408,6 +420,48 @@ func TestContrast(t *testing.T) {
 	for _, p := range pages {
 		for _, text := range p[2:] {
 			check(p[1], text)
+		}
+	}
+}
+
+// Phases stay apart for those who lack one kind of cones, as Machado, Oliveira and
+// Fernandes simulate it (2009, severity 1.0): by 10 in CIELAB (1976), which is several
+// times what can just be told, and neighbours by 20.
+func TestColoursForTheColourBlind(t *testing.T) {
+	var colours []string
+	for _, e := range ofClass(draw(t, page()), "phase") {
+		colours = append(colours, strings.TrimPrefix(e.attrs["style"], "fill:"))
+	}
+	if len(colours) != len(phases) {
+		t.Fatalf("%d colours for %d phases", len(colours), len(phases))
+	}
+	for eyes, m := range map[string][3][3]float64{
+		"all cones":    {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}},
+		"protanopia":   {{0.152286, 1.052583, -0.204868}, {0.114503, 0.786281, 0.099216}, {-0.003882, -0.048116, 1.051998}},
+		"deuteranopia": {{0.367322, 0.860646, -0.227968}, {0.280085, 0.672501, 0.047413}, {-0.011820, 0.042940, 0.968881}},
+		"tritanopia":   {{1.255528, -0.076749, -0.178779}, {-0.078411, 0.930809, 0.147602}, {0.004733, 0.691367, 0.303900}},
+	} {
+		lab := func(colour string) [3]float64 {
+			seen := times3(m, linear(t, colour))
+			for i := range seen {
+				seen[i] = min(1, max(0, seen[i]))
+			}
+			xyz := times3([3][3]float64{{0.4124, 0.3576, 0.1805}, {0.2126, 0.7152, 0.0722}, {0.0193, 0.1192, 0.9505}}, seen)
+			for i, white := range []float64{0.9505, 1, 1.089} {
+				xyz[i] = math.Cbrt(xyz[i] / white) // these colours are all light
+			}
+			return [3]float64{116*xyz[1] - 16, 500 * (xyz[0] - xyz[1]), 200 * (xyz[1] - xyz[2])}
+		}
+		for i, c := range colours {
+			for j, other := range colours[:i] {
+				a, b, least := lab(c), lab(other), 10.0
+				if i == j+1 {
+					least = 20
+				}
+				if d := math.Hypot(math.Hypot(a[0]-b[0], a[1]-b[1]), a[2]-b[2]); d < least {
+					t.Errorf("%s: %s and %s differ by %.1f", eyes, phases[j].Name, phases[i].Name, d)
+				}
+			}
 		}
 	}
 }

@@ -49,11 +49,12 @@ const (
 //go:embed latency.css
 var style string
 
-// The colours are Paul Tol's light scheme, which stays apart for the colour-blind
-// and carries dark text: warm ones for waiting, cool ones for work.
+// The colours are Paul Tol's light scheme, which carries dark text and stays apart
+// for the colour-blind: warm ones for waiting, cool ones for work, in an order that
+// keeps neighbours furthest apart.
 var (
-	warm = []string{"#eedd88", "#ffaabb", "#ee8866"}
-	cool = []string{"#99ddff", "#44bb99", "#77aadd", "#bbcc33"}
+	warm = []string{"#ffaabb", "#eedd88", "#ee8866"}
+	cool = []string{"#bbcc33", "#44bb99", "#77aadd", "#99ddff"}
 )
 
 // drawing is one SVG being written. Errors of the writer stick to it and come up
