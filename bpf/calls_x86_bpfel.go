@@ -129,6 +129,8 @@ const (
 	callsProgUnblocked        = "unblocked"
 	callsVarArrivalsSeen      = "arrivals_seen"
 	callsVarArrived           = "arrived"
+	callsVarBeforeFrom        = "before_from"
+	callsVarBeforeTo          = "before_to"
 	callsVarBeganUnseen       = "began_unseen"
 	callsVarBegun             = "begun"
 	callsVarBlocks            = "blocks"
@@ -177,6 +179,8 @@ const (
 	callsVarRarer             = "rarer"
 	callsVarReads             = "reads"
 	callsVarRefused           = "refused"
+	callsVarRepliedFrom       = "replied_from"
+	callsVarRepliedTo         = "replied_to"
 	callsVarReplies           = "replies"
 	callsVarReplySizes        = "reply_sizes"
 	callsVarServerCalls       = "server_calls"
@@ -275,6 +279,8 @@ type callsMapSpecs struct {
 type callsVariableSpecs struct {
 	ArrivalsSeen      *ebpf.VariableSpec `ebpf:"arrivals_seen"`
 	Arrived           *ebpf.VariableSpec `ebpf:"arrived"`
+	BeforeFrom        *ebpf.VariableSpec `ebpf:"before_from"`
+	BeforeTo          *ebpf.VariableSpec `ebpf:"before_to"`
 	BeganUnseen       *ebpf.VariableSpec `ebpf:"began_unseen"`
 	Begun             *ebpf.VariableSpec `ebpf:"begun"`
 	Blocks            *ebpf.VariableSpec `ebpf:"blocks"`
@@ -323,6 +329,8 @@ type callsVariableSpecs struct {
 	Rarer             *ebpf.VariableSpec `ebpf:"rarer"`
 	Reads             *ebpf.VariableSpec `ebpf:"reads"`
 	Refused           *ebpf.VariableSpec `ebpf:"refused"`
+	RepliedFrom       *ebpf.VariableSpec `ebpf:"replied_from"`
+	RepliedTo         *ebpf.VariableSpec `ebpf:"replied_to"`
 	Replies           *ebpf.VariableSpec `ebpf:"replies"`
 	ReplySizes        *ebpf.VariableSpec `ebpf:"reply_sizes"`
 	ServerCalls       *ebpf.VariableSpec `ebpf:"server_calls"`
@@ -397,6 +405,8 @@ func (m *callsMaps) Close() error {
 type callsVariables struct {
 	ArrivalsSeen      *ebpf.Variable `ebpf:"arrivals_seen"`
 	Arrived           *ebpf.Variable `ebpf:"arrived"`
+	BeforeFrom        *ebpf.Variable `ebpf:"before_from"`
+	BeforeTo          *ebpf.Variable `ebpf:"before_to"`
 	BeganUnseen       *ebpf.Variable `ebpf:"began_unseen"`
 	Begun             *ebpf.Variable `ebpf:"begun"`
 	Blocks            *ebpf.Variable `ebpf:"blocks"`
@@ -445,6 +455,8 @@ type callsVariables struct {
 	Rarer             *ebpf.Variable `ebpf:"rarer"`
 	Reads             *ebpf.Variable `ebpf:"reads"`
 	Refused           *ebpf.Variable `ebpf:"refused"`
+	RepliedFrom       *ebpf.Variable `ebpf:"replied_from"`
+	RepliedTo         *ebpf.Variable `ebpf:"replied_to"`
 	Replies           *ebpf.Variable `ebpf:"replies"`
 	ReplySizes        *ebpf.Variable `ebpf:"reply_sizes"`
 	ServerCalls       *ebpf.Variable `ebpf:"server_calls"`

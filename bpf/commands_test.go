@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/redscope/redscope/engine/probe"
+	"github.com/redscope/redscope/internal/port"
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -60,7 +61,7 @@ const unixSocket = "redis.sock"
 
 func startRedisServer(t testing.TB, path string, args ...string) *redisServer {
 	t.Helper()
-	s := &redisServer{port: freePort(t)}
+	s := &redisServer{port: strconv.Itoa(port.Free(t))}
 	s.Cmd = exec.Command(path, append([]string{"--port", s.port, "--unixsocket", unixSocket, "--enable-debug-command", "yes"}, args...)...)
 	s.Dir = t.TempDir()
 	if err := s.Start(); err != nil {
