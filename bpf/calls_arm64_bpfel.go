@@ -77,6 +77,7 @@ type callsThread struct {
 		Sp      uint64
 		Client  uint64
 		Reply   uint64
+		Block   uint64
 		Counted uint64
 		Command struct {
 			_          structs.HostLayout
@@ -99,6 +100,8 @@ type callsThread struct {
 			Key        [32]uint8
 		}
 	}
+	Block         uint64
+	Blocks        uint64
 	WaitingClient uint64
 	WaitingError  [16]uint8
 	Client        [1024]uint8
@@ -182,7 +185,6 @@ const (
 	callsVarRepliedFrom       = "replied_from"
 	callsVarRepliedTo         = "replied_to"
 	callsVarReplies           = "replies"
-	callsVarReplySizes        = "reply_sizes"
 	callsVarServerCalls       = "server_calls"
 	callsVarServerNesting     = "server_nesting"
 	callsVarShedding          = "shedding"
@@ -332,7 +334,6 @@ type callsVariableSpecs struct {
 	RepliedFrom       *ebpf.VariableSpec `ebpf:"replied_from"`
 	RepliedTo         *ebpf.VariableSpec `ebpf:"replied_to"`
 	Replies           *ebpf.VariableSpec `ebpf:"replies"`
-	ReplySizes        *ebpf.VariableSpec `ebpf:"reply_sizes"`
 	ServerCalls       *ebpf.VariableSpec `ebpf:"server_calls"`
 	ServerNesting     *ebpf.VariableSpec `ebpf:"server_nesting"`
 	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
@@ -458,7 +459,6 @@ type callsVariables struct {
 	RepliedFrom       *ebpf.Variable `ebpf:"replied_from"`
 	RepliedTo         *ebpf.Variable `ebpf:"replied_to"`
 	Replies           *ebpf.Variable `ebpf:"replies"`
-	ReplySizes        *ebpf.Variable `ebpf:"reply_sizes"`
 	ServerCalls       *ebpf.Variable `ebpf:"server_calls"`
 	ServerNesting     *ebpf.Variable `ebpf:"server_nesting"`
 	Shedding          *ebpf.Variable `ebpf:"shedding"`

@@ -66,7 +66,7 @@ that process alone.
 	if err != nil {
 		return err
 	}
-	opts.OneIn, opts.Cost, opts.Sizes = hotKeySample, true, *asJSON
+	opts.OneIn, opts.Cost = hotKeySample, true
 	if *asJSON && *svg == "-" {
 		return usagef("only one of --json and -o can go to standard output")
 	}
