@@ -1,6 +1,7 @@
-// Package bpf looks into a running process from outside with eBPF: a sampling
-// profiler, stacks at a function's entry, and the markers of engine/probe. It
-// works on any Linux process, ours or a stock redis-server.
+// Package bpf looks into a running process from outside with eBPF. Of any Linux
+// process: a sampling profiler, and stacks at a function's entry. Of a server, ours or
+// a stock one: which command a sample is for, every command phase by phase, within a
+// budget, and why one was slow. Of ours: the markers of engine/probe.
 //
 // It must never harm what it watches. Everything attached hangs on file
 // descriptors and nothing is pinned, so an observer that dies, even by SIGKILL,

@@ -1,10 +1,11 @@
 // Package resp reads commands from a client's bytes: RESP multibulk and inline
-// ones, at whatever byte the stream is cut. Replies are written with redcon's
-// codec; docs/adr/0002-reading-commands.md says why the reading is our own.
+// ones, at whatever byte the stream is cut; and splits and quotes words as inline
+// commands and configurations have them. Replies are written with redcon's codec;
+// docs/adr/0002-reading-commands.md says why the reading is our own.
 //
-// The package knows neither clients nor sockets. It never copies an argument,
-// never allocates for a well-formed command whose arguments fit in the slice
-// that it was given, and never looks at a byte twice when more bytes arrive.
+// The package knows neither clients nor sockets. It never copies an argument of a
+// multibulk command, never allocates for a well-formed one whose arguments fit in the
+// slice that it was given, and never looks at a byte twice when more bytes arrive.
 package resp
 
 import "bytes"
