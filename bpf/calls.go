@@ -37,7 +37,6 @@ type callSource struct {
 	withoutPhases bool        // for now
 	names         map[int]string
 	limits        []string
-	sizes         bool // measure replies
 }
 
 // callProbe is a program and where it goes.
@@ -57,7 +56,7 @@ func newCallSource(p *process, opts CommandOptions) (s *callSource, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; watching commands needs a redscope server or a Redis, Valkey or KeyDB server with its symbols", err)
 	}
-	s = &callSource{target: p, names: map[int]string{}, sizes: opts.Sizes}
+	s = &callSource{target: p, names: map[int]string{}}
 	s.asleep.schedstat = p.path(fmt.Sprintf("task/%d/schedstat", p.pid))
 	if s.mem, err = p.memory(); err != nil {
 		return nil, err
@@ -313,7 +312,7 @@ func (s *callSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
 		callsVarManyThreads: s.manyThreads(),
 	}
 	if s.layout != nil {
-		maps.Copy(constants, s.layout.constants(s.sizes))
+		maps.Copy(constants, s.layout.constants())
 	}
 	if s.server != 0 {
 		constants[callsVarServerCalls] = s.server + s.layout.serverCalls

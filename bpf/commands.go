@@ -201,14 +201,13 @@ type CommandOptions struct {
 	Failed     bool          // those answered with an error
 	Histograms uint32        // how many commands can have histograms, which take 128 KiB each; 0 for 128
 	Phases     bool          // of a stock server, also the phases before the call; costs two more probes per read
-	Sizes      bool          // of a stock server, also the sizes of replies; costs two longer looks into its memory per command
 	// Returns is for a stock server: see the end of a call by its return, which costs
 	// it some 0.2 µs per command less; but a stack that a profiler takes meanwhile ends
 	// at call.
 	Returns bool
 	// Explain keeps, for each slow command, the others of its turn and of the one before too,
 	// and watches what the event loop does besides, for CommandWatcher.Explain. A command
-	// is as slow then as from its request's arrival in its socket. It takes Phases and Sizes.
+	// is as slow then as from its request's arrival in its socket. It takes Phases.
 	Explain bool
 	Cost    bool // measure the program's run time, which costs some 20 ns per hit
 	// Budget is the share of the process's processor time that watching may cost
@@ -263,7 +262,7 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 		return w, err
 	}
 	if opts.Explain {
-		opts.Phases, opts.Sizes = true, true
+		opts.Phases = true
 	}
 	source, err := newCommandSource(w.target, opts)
 	if err != nil {

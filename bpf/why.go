@@ -70,6 +70,7 @@ type explainer struct {
 // turn is a turn of the event loop with a slow command in it, or one before such a turn.
 type turn struct {
 	records []CommandRecord
+	slow    bool  // one of them is known to be
 	replies work  // writing them, where the records do not tell
 	rounds  int   // since the last record came
 	from    int64 // the first command's beginning, set by explain
@@ -100,6 +101,7 @@ func (e *explainer) add(r *CommandRecord) bool {
 		return false
 	}
 	t.records = append(t.records, *r)
+	t.slow = t.slow || r.Slow
 	return true
 }
 
@@ -135,7 +137,7 @@ func (w *CommandWatcher) Explain(all bool) ([]Explanation, error) {
 	}
 	for _, wake := range slices.Sorted(maps.Keys(e.turns)) {
 		t := e.turns[wake]
-		if !all && (t.rounds < 2 || awaits && wake > 0 && t.replies.to == 0 && t.rounds < repliesAwaited) {
+		if !all && (t.rounds < 2 || awaits && t.slow && wake > 0 && t.replies.to == 0 && t.rounds < repliesAwaited) {
 			if wake < 0 {
 				continue
 			}

@@ -63,7 +63,7 @@ that process alone.
 	if err != nil {
 		return err
 	}
-	opts.OneIn, opts.Cost, opts.Sizes = hotKeySample, true, *asJSON
+	opts.OneIn, opts.Cost = hotKeySample, true
 	live := isTerminal(os.Stdout) && !*asJSON
 	ws := &watching{targets: list, opts: opts, live: live}
 	if !live {
