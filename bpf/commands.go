@@ -117,20 +117,37 @@ func (h Histogram) Quantile(q float64) time.Duration {
 	var seen uint64
 	for i, c := range h.counts {
 		if seen += c; seen >= rank {
-			return stepMiddle(i)
+			from, to := stepBounds(i)
+			return from + (to-from-1)/2
 		}
 	}
 	return 0
 }
 
-// stepMiddle is the middle of a histogram's step.
-func stepMiddle(i int) time.Duration {
-	if i < 2*histogramSteps {
-		return time.Duration(i)
+// Step is how many durations there are from one up to another, that one not
+// included.
+type Step struct {
+	From, To time.Duration
+	Count    uint64
+}
+
+// Steps returns those steps that are not empty, in rising order.
+func (h Histogram) Steps() []Step {
+	var steps []Step
+	for i, c := range h.counts {
+		if c > 0 {
+			from, to := stepBounds(i)
+			steps = append(steps, Step{from, to, c})
+		}
 	}
-	shift := i/histogramSteps - 1
-	lowest := int64(i-shift*histogramSteps) << shift
-	return time.Duration(lowest + (int64(1)<<shift-1)/2)
+	return steps
+}
+
+// stepBounds are the least duration of a histogram's step, and of the next one.
+func stepBounds(i int) (from, to time.Duration) {
+	shift := max(0, i/histogramSteps-1)
+	lowest := time.Duration(i - shift*histogramSteps)
+	return lowest << shift, (lowest + 1) << shift
 }
 
 // Sub returns what h has more than an earlier reading of it.

@@ -766,4 +766,13 @@ func TestHistogram(t *testing.T) {
 	if d := (Histogram{}).Add(a); d.Count() != 2 || d.Quantile(0.5) != 10 {
 		t.Errorf("%d, half of them up to %v", d.Count(), d.Quantile(0.5))
 	}
+	if got, want := h(0, 63, 128, 129, 129).Steps(), []Step{{63, 64, 1}, {128, 130, 1}, {130, 132, 2}}; !slices.Equal(got, want) {
+		t.Errorf("steps %v, want %v", got, want)
+	}
+	for i := range 2047 { // each step ends where the next begins
+		_, end := stepBounds(i)
+		if begin, _ := stepBounds(i + 1); begin != end {
+			t.Errorf("step %d ends at %d, the next begins at %d", i, end, begin)
+		}
+	}
 }

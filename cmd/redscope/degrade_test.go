@@ -445,7 +445,7 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 	}
 	defer full.Close()
 	for _, args := range few(3, []string{
-		"top -p " + p + " --for 100ms", "top -p " + p + " --for 100ms --json",
+		"top -p " + p + " --for 100ms", "top -p " + p + " --for 100ms --json", "top -p " + p + " --for 100ms -o -",
 		"why -p " + p + " --slower-than 1ns --for 300ms", "trace -p " + p + " --one-in 1000", "trace -p " + p + " --one-in 1000 --json",
 		"stack -p " + p + " setCommand -n 0",
 		"record -p " + p + " -d 1s -o= --folded -", "record -p " + p + " -d 1s -o /dev/full",

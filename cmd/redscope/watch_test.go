@@ -24,17 +24,6 @@ import (
 	"github.com/redscope/redscope/internal/jaeger"
 )
 
-func TestShort(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		0: "0ns", 999: "999ns", 1000: "1.00µs", 1234: "1.23µs", 9994: "9.99µs", 9996: "10.0µs", 12345: "12.3µs", 99949: "99.9µs",
-		99960: "100µs", 999499: "999µs", 999500: "1.00ms", 1500 * time.Millisecond: "1.50s", 137 * time.Second: "137s",
-	} {
-		if got := short(d); got != want {
-			t.Errorf("%d ns: %s, want %s", int64(d), got, want)
-		}
-	}
-}
-
 // The keys that come more often than one in hotKeysKept are found, with counts that
 // are at least right and too high by no more than they say.
 func TestHotKeys(t *testing.T) {
