@@ -490,6 +490,7 @@ func TestDocsSayWhatIsNeeded(t *testing.T) {
 		"CAP_SYS_ADMIN":                        TestWithFewCapabilities,
 		"Linux 5.8 (ring buffers)":             nil, // TestOldKernels in bpf
 		"Linux 5.15":                           nil,
+		"Linux 6.3":                            nil,
 		"the kernel's BTF, in /sys/kernel/btf": TestWithoutKernelFiles,
 		"tracefs":                              TestWithoutKernelFiles,
 		"our server's symbol table (`-ldflags=-s`, `strip`)":        TestStrippedServer,
