@@ -29,6 +29,7 @@ type callSource struct {
 	before, after struct{ calls, errors uint64 }
 	ended         bool
 	past          callsPast
+	asleep        sleepClock // of the first thread, which is the event loop's
 
 	probes        []callProbe // the end of a call first, its beginning last
 	phases        []callProbe // those of CommandOptions.Phases
@@ -36,7 +37,6 @@ type callSource struct {
 	withoutPhases bool        // for now
 	names         map[int]string
 	limits        []string
-	sizes         bool // measure replies
 }
 
 // callProbe is a program and where it goes.
@@ -56,7 +56,8 @@ func newCallSource(p *process, opts CommandOptions) (s *callSource, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; watching commands needs a redscope server or a Redis, Valkey or KeyDB server with its symbols", err)
 	}
-	s = &callSource{target: p, names: map[int]string{}, sizes: opts.Sizes}
+	s = &callSource{target: p, names: map[int]string{}}
+	s.asleep.schedstat = p.path(fmt.Sprintf("task/%d/schedstat", p.pid))
 	if s.mem, err = p.memory(); err != nil {
 		return nil, err
 	}
@@ -311,7 +312,7 @@ func (s *callSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
 		callsVarManyThreads: s.manyThreads(),
 	}
 	if s.layout != nil {
-		maps.Copy(constants, s.layout.constants(s.sizes))
+		maps.Copy(constants, s.layout.constants())
 	}
 	if s.server != 0 {
 		constants[callsVarServerCalls] = s.server + s.layout.serverCalls
@@ -339,6 +340,7 @@ func (s *callSource) attach(coll *ebpf.Collection) ([]link.Link, error) {
 	}
 	// The beginning of calls is taken out first, as it was placed last.
 	slices.Reverse(links)
+	s.asleep.start()
 	return links, nil
 }
 
@@ -363,6 +365,7 @@ func (s *callSource) end(coll *ebpf.Collection, detach func()) error {
 	}
 	// When no call comes any more, these are the last counts.
 	err := s.counts(&s.after.calls, &s.after.errors)
+	s.asleep.stop()
 	detach()
 	closeLinks(s.phaseLinks)
 	s.phaseLinks = nil
@@ -464,6 +467,7 @@ func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) 
 		callsVarUncounted: &uncounted, callsVarRefused: &refused, callsVarWakes: &t.Turns,
 	})
 	t.Missed = unseen + unended + deep
+	t.Idle = s.asleep.total()
 	if s.past.phasesShed {
 		t.Turns = 0 // not all were counted
 	}

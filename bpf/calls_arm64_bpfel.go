@@ -77,6 +77,7 @@ type callsThread struct {
 		Sp      uint64
 		Client  uint64
 		Reply   uint64
+		Block   uint64
 		Counted uint64
 		Command struct {
 			_          structs.HostLayout
@@ -99,6 +100,8 @@ type callsThread struct {
 			Key        [32]uint8
 		}
 	}
+	Block         uint64
+	Blocks        uint64
 	WaitingClient uint64
 	WaitingError  [16]uint8
 	Client        [1024]uint8
@@ -129,6 +132,8 @@ const (
 	callsProgUnblocked        = "unblocked"
 	callsVarArrivalsSeen      = "arrivals_seen"
 	callsVarArrived           = "arrived"
+	callsVarBeforeFrom        = "before_from"
+	callsVarBeforeTo          = "before_to"
 	callsVarBeganUnseen       = "began_unseen"
 	callsVarBegun             = "begun"
 	callsVarBlocks            = "blocks"
@@ -177,8 +182,9 @@ const (
 	callsVarRarer             = "rarer"
 	callsVarReads             = "reads"
 	callsVarRefused           = "refused"
+	callsVarRepliedFrom       = "replied_from"
+	callsVarRepliedTo         = "replied_to"
 	callsVarReplies           = "replies"
-	callsVarReplySizes        = "reply_sizes"
 	callsVarServerCalls       = "server_calls"
 	callsVarServerNesting     = "server_nesting"
 	callsVarShedding          = "shedding"
@@ -275,6 +281,8 @@ type callsMapSpecs struct {
 type callsVariableSpecs struct {
 	ArrivalsSeen      *ebpf.VariableSpec `ebpf:"arrivals_seen"`
 	Arrived           *ebpf.VariableSpec `ebpf:"arrived"`
+	BeforeFrom        *ebpf.VariableSpec `ebpf:"before_from"`
+	BeforeTo          *ebpf.VariableSpec `ebpf:"before_to"`
 	BeganUnseen       *ebpf.VariableSpec `ebpf:"began_unseen"`
 	Begun             *ebpf.VariableSpec `ebpf:"begun"`
 	Blocks            *ebpf.VariableSpec `ebpf:"blocks"`
@@ -323,8 +331,9 @@ type callsVariableSpecs struct {
 	Rarer             *ebpf.VariableSpec `ebpf:"rarer"`
 	Reads             *ebpf.VariableSpec `ebpf:"reads"`
 	Refused           *ebpf.VariableSpec `ebpf:"refused"`
+	RepliedFrom       *ebpf.VariableSpec `ebpf:"replied_from"`
+	RepliedTo         *ebpf.VariableSpec `ebpf:"replied_to"`
 	Replies           *ebpf.VariableSpec `ebpf:"replies"`
-	ReplySizes        *ebpf.VariableSpec `ebpf:"reply_sizes"`
 	ServerCalls       *ebpf.VariableSpec `ebpf:"server_calls"`
 	ServerNesting     *ebpf.VariableSpec `ebpf:"server_nesting"`
 	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
@@ -397,6 +406,8 @@ func (m *callsMaps) Close() error {
 type callsVariables struct {
 	ArrivalsSeen      *ebpf.Variable `ebpf:"arrivals_seen"`
 	Arrived           *ebpf.Variable `ebpf:"arrived"`
+	BeforeFrom        *ebpf.Variable `ebpf:"before_from"`
+	BeforeTo          *ebpf.Variable `ebpf:"before_to"`
 	BeganUnseen       *ebpf.Variable `ebpf:"began_unseen"`
 	Begun             *ebpf.Variable `ebpf:"begun"`
 	Blocks            *ebpf.Variable `ebpf:"blocks"`
@@ -445,8 +456,9 @@ type callsVariables struct {
 	Rarer             *ebpf.Variable `ebpf:"rarer"`
 	Reads             *ebpf.Variable `ebpf:"reads"`
 	Refused           *ebpf.Variable `ebpf:"refused"`
+	RepliedFrom       *ebpf.Variable `ebpf:"replied_from"`
+	RepliedTo         *ebpf.Variable `ebpf:"replied_to"`
 	Replies           *ebpf.Variable `ebpf:"replies"`
-	ReplySizes        *ebpf.Variable `ebpf:"reply_sizes"`
 	ServerCalls       *ebpf.Variable `ebpf:"server_calls"`
 	ServerNesting     *ebpf.Variable `ebpf:"server_nesting"`
 	Shedding          *ebpf.Variable `ebpf:"shedding"`

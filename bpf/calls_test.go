@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -56,7 +57,7 @@ func TestStockRecords(t *testing.T) { withStockServers(t, testStockRecords) }
 func testStockRecords(t *testing.T, s *redisServer) {
 	c := s.dial(t)
 	id := c.do("CLIENT ID")
-	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1, Failed: true, Phases: true, Sizes: true})
+	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1, Failed: true, Phases: true})
 	long := strings.Repeat("k", 300)
 	big := strings.Repeat("v", 40000)
 	for _, command := range []struct{ line, want string }{
@@ -65,8 +66,8 @@ func testStockRecords(t *testing.T, s *redisServer) {
 		{"GET " + long, `GET "` + long[:32] + `" 2 args 5 bytes`},
 		{"LPUSH key x", `LPUSH "key" 3 args 68 bytes WRONGTYPE`},
 		{"INCR key", `INCR "key" 2 args 46 bytes ERR`},
-		{"GET", `GET "" 1 args 0 bytes refused ERR`},
-		{"NONSENSE key", ` "" 2 args 0 bytes refused ERR`},
+		{"GET", `GET "" 1 args 50 bytes refused ERR`},
+		{"NONSENSE key", ` "" 2 args 67 bytes refused ERR`},
 		{"CONFIG GET maxclients", `CONFIG GET "" 3 args 32 bytes`},
 		{"SET big " + big, `SET "big" 3 args 5 bytes`},
 		{"GET big", `GET "big" 2 args 40010 bytes`},
@@ -109,8 +110,7 @@ func testStockRecords(t *testing.T, s *redisServer) {
 	}
 }
 
-// Without sizes a client is read at the beginning of its command only, and what is
-// kept tells the rest all the same.
+// A command that began to wait, and the one that it waited for.
 func TestStockRecordOfClientThatWaits(t *testing.T) {
 	s := newStockServer(t)
 	waiting, other := s.dial(t), s.dial(t)
@@ -130,9 +130,95 @@ func TestStockRecordOfClientThatWaits(t *testing.T) {
 	if b := got[0]; describe(b) != `BLPOP "list" 3 args 0 bytes` || fmt.Sprintf(":%d", b.Client) != id || b.Flags&probe.CommandBlocked == 0 {
 		t.Errorf("%s: %+v", describe(b), b.Command)
 	}
-	if r := got[1]; describe(r) != `RPUSH "list" 3 args 0 bytes` || r.Flags&probe.CommandBlocked != 0 {
+	if r := got[1]; describe(r) != `RPUSH "list" 3 args 4 bytes` || r.Flags&probe.CommandBlocked != 0 {
 		t.Errorf("%s: %+v", describe(r), r.Command)
 	}
+}
+
+// The bytes of each reply are those that come out of the socket, wherever the server
+// keeps them until then: in a buffer, in blocks of 16 KiB with and without room left,
+// in blocks whose beginning is filled in at the end.
+func TestStockReplyBytes(t *testing.T) { withStockServers(t, testStockReplyBytes) }
+
+func testStockReplyBytes(t *testing.T, s *redisServer) {
+	c := s.dial(t)
+	for _, n := range []int{9000, 13000, 100_000} {
+		c.do(fmt.Sprintf("SETRANGE string:%d %d x", n, n))
+	}
+	c.do(`EVAL "for i=1,1800 do redis.call('rpush','list',string.rep('x',10000+i)) end" 1 list`)
+	c.do(`EVAL "for i=1,500 do redis.call('hset','hash','field:'..i,i) redis.call('sadd','set',i) end" 2 hash set`)
+	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1})
+	for _, lines := range [][]string{
+		{"GET string:9000"},
+		{"PING", "GET string:13000", "GET string:9000", "KEYS *", "GET string:9000", "KEYS *", "PING", "SCAN 0", "KEYS nothing"},
+		{"LRANGE list 0 -1", "KEYS *", "LRANGE list 1 -2"}, // 18 MB: above 1024 blocks
+		{"GET string:100000", "COMMAND DOCS", "COMMAND", "GET string:100000", "KEYS *", "CLIENT LIST", "HGETALL hash"},
+		{"GET nothing", "GET", "NONSENSE", "INCR list", "SET string:1 x y z", "LPUSH string:9000 x", "CONFIG GET *"},
+		{"MULTI", "GET string:9000", "KEYS *", "GET string:9000", "NONSENSE", "EXEC", "PING"},
+		{"GET string:13000", "MULTI", "GET string:9000", "KEYS *", "COMMAND DOCS", "GET string:9000", "EXEC", "KEYS *"},
+		{`EVAL "return redis.call('keys','*')" 0`, `EVAL "return redis.call('get','string:100000')" 0`, `EVAL "return redis.call('get')" 0`},
+		{"SUBSCRIBE one two", "UNSUBSCRIBE one two", "HELLO 3", "HGETALL hash", "SMEMBERS set", "COMMAND DOCS GET", "KEYS *"},
+	} {
+		fmt.Fprint(c, strings.Join(lines, "\r\n")+"\r\n")
+		var executed []string
+		var want, got []int
+		for _, line := range lines {
+			replies := 1
+			if strings.HasPrefix(line, "SUBSCRIBE") || strings.HasPrefix(line, "UNSUBSCRIBE") {
+				replies = strings.Count(line, " ") // one for each channel
+			}
+			queued, _ := c.in.Peek(2)
+			length := 0
+			for range replies {
+				length += c.replyLength()
+			}
+			if string(queued) != "+Q" {
+				executed, want = append(executed, line), append(want, length)
+			}
+		}
+		until(t, fmt.Sprintf("records of %q", executed), func() bool {
+			for _, r := range w.records(t) {
+				if r.Flags&commandNested == 0 {
+					got = append(got, int(r.ReplyBytes))
+				}
+			}
+			return len(got) >= len(executed)
+		})
+		for i, line := range executed {
+			if got[i] != want[i] {
+				t.Errorf("%q: %s: %d bytes, want %d", lines, line, got[i], want[i])
+			}
+		}
+	}
+}
+
+// replyLength reads a reply, and tells how long it is.
+func (c *respClient) replyLength() int {
+	c.t.Helper()
+	line, err := c.in.ReadString('\n')
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	length := len(line)
+	n, _ := strconv.Atoi(strings.TrimSpace(line[1:]))
+	switch line[0] {
+	case '$', '=':
+		if n >= 0 {
+			more, err := c.in.Discard(n + 2)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			length += more
+		}
+	case '%':
+		n *= 2
+		fallthrough
+	case '*', '~', '>':
+		for range n {
+			length += c.replyLength()
+		}
+	}
+	return length
 }
 
 // mixedLoad sends commands of many kinds from several connections until the returned
@@ -285,7 +371,7 @@ func testStockBlockedClients(t *testing.T, s *redisServer) {
 	waiting, other := s.dial(t), s.dial(t)
 	id := waiting.do("CLIENT ID")
 	other.do("SET string x")
-	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1, Failed: true, Phases: true, Sizes: true})
+	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1, Failed: true, Phases: true})
 	before, _ := other.commandstats()
 	for _, test := range []struct {
 		block, serve, want, wantWhenDone string

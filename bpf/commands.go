@@ -117,20 +117,37 @@ func (h Histogram) Quantile(q float64) time.Duration {
 	var seen uint64
 	for i, c := range h.counts {
 		if seen += c; seen >= rank {
-			return stepMiddle(i)
+			from, to := stepBounds(i)
+			return from + (to-from-1)/2
 		}
 	}
 	return 0
 }
 
-// stepMiddle is the middle of a histogram's step.
-func stepMiddle(i int) time.Duration {
-	if i < 2*histogramSteps {
-		return time.Duration(i)
+// Step is how many durations there are from one up to another, that one not
+// included.
+type Step struct {
+	From, To time.Duration
+	Count    uint64
+}
+
+// Steps returns those steps that are not empty, in rising order.
+func (h Histogram) Steps() []Step {
+	var steps []Step
+	for i, c := range h.counts {
+		if c > 0 {
+			from, to := stepBounds(i)
+			steps = append(steps, Step{from, to, c})
+		}
 	}
-	shift := i/histogramSteps - 1
-	lowest := int64(i-shift*histogramSteps) << shift
-	return time.Duration(lowest + (int64(1)<<shift-1)/2)
+	return steps
+}
+
+// stepBounds are the least duration of a histogram's step, and of the next one.
+func stepBounds(i int) (from, to time.Duration) {
+	shift := max(0, i/histogramSteps-1)
+	lowest := time.Duration(i - shift*histogramSteps)
+	return lowest << shift, (lowest + 1) << shift
 }
 
 // Sub returns what h has more than an earlier reading of it.
@@ -182,7 +199,7 @@ type CommandTotals struct {
 	CallsBefore, CallsAfter uint64
 
 	Turns uint64        // of the event loop
-	Idle  time.Duration // that it waited for events, while watched
+	Idle  time.Duration // that it waited for events, while watched; of a stock server, that its thread slept
 }
 
 // CommandCost is what watching has cost the process, besides the hits themselves.
@@ -201,14 +218,13 @@ type CommandOptions struct {
 	Failed     bool          // those answered with an error
 	Histograms uint32        // how many commands can have histograms, which take 128 KiB each; 0 for 128
 	Phases     bool          // of a stock server, also the phases before the call; costs two more probes per read
-	Sizes      bool          // of a stock server, also the sizes of replies; costs two longer looks into its memory per command
 	// Returns is for a stock server: see the end of a call by its return, which costs
 	// it some 0.2 µs per command less; but a stack that a profiler takes meanwhile ends
 	// at call.
 	Returns bool
 	// Explain keeps, for each slow command, the others of its turn and of the one before too,
 	// and watches what the event loop does besides, for CommandWatcher.Explain. A command
-	// is as slow then as from its request's arrival in its socket. It takes Phases and Sizes.
+	// is as slow then as from its request's arrival in its socket. It takes Phases.
 	Explain bool
 	Cost    bool // measure the program's run time, which costs some 20 ns per hit
 	// Budget is the share of the process's processor time that watching may cost
@@ -263,7 +279,7 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 		return w, err
 	}
 	if opts.Explain {
-		opts.Phases, opts.Sizes = true, true
+		opts.Phases = true
 	}
 	source, err := newCommandSource(w.target, opts)
 	if err != nil {

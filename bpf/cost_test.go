@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"math"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -235,6 +236,53 @@ func BenchmarkLabels(b *testing.B) {
 				b.ReportMetric(0, "ns/op")
 			})
 		}
+	}
+}
+
+// BenchmarkCalls measures what the programs on a stock server's call take, in ns per
+// hit by the kernel's own count: the least of all rounds. docs/bpf.md has a table of it.
+//
+//	go test ./bpf -run '^$' -bench Calls -benchtime 20x
+func BenchmarkCalls(b *testing.B) {
+	require.Tool(b, "redis")
+	for _, c := range []struct {
+		name  string
+		opts  CommandOptions
+		empty bool // the programs end at once
+	}{{"empty", CommandOptions{}, true}, {"histograms", CommandOptions{}, false}, {"every-record", CommandOptions{OneIn: 1}, false}} {
+		b.Run(c.name, func(b *testing.B) {
+			s := newStockServer(b)
+			s.load(b, "-t", "set", "-P", "16", "-n", "1000000000", "-l")
+			c.opts.PID, c.opts.Cost = s.Process.Pid, true
+			w := watchCommands(b, c.opts)
+			defer drainAlways(b, w)()
+			if c.empty {
+				if err := w.coll.Variables[callsVarStop].Set(uint64(2)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			stats := func() (all [2]*ebpf.ProgramStats) {
+				for i, name := range []string{callsProgCallStart, callsProgCallEnd} {
+					var err error
+					if all[i], err = w.coll.Programs[name].Stats(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				return all
+			}
+			until(b, "commands", func() bool { return stats()[1].RunCount > 0 })
+			least := [2]float64{math.Inf(1), math.Inf(1)}
+			for b.Loop() {
+				before := stats()
+				time.Sleep(200 * time.Millisecond)
+				for i, now := range stats() {
+					least[i] = min(least[i], float64(now.Runtime-before[i].Runtime)/float64(now.RunCount-before[i].RunCount))
+				}
+			}
+			b.ReportMetric(least[0], "beginning-ns")
+			b.ReportMetric(least[1], "end-ns")
+			b.ReportMetric(0, "ns/op")
+		})
 	}
 }
 

@@ -151,15 +151,12 @@ func (p *process) layout(exe *image, mem io.ReaderAt) (*serverLayout, error) {
 
 func (l *serverLayout) String() string { return l.name + " " + l.version }
 
-// constants are the layout as c/calls.bpf.c wants it, with sizes for replies to be
-// measured.
-func (l *serverLayout) constants(sizes bool) map[string]any {
-	last := max(l.clientFlags, l.clientArgv, l.clientLastCmd, l.clientRealCmd) // of those that are read at once
-	if sizes {
-		last = max(last, l.clientBufpos, l.clientOutput)
-	}
+// constants are the layout as c/calls.bpf.c wants it.
+func (l *serverLayout) constants() map[string]any {
+	// Of those that are read at once.
+	last := max(l.clientFlags, l.clientArgv, l.clientLastCmd, l.clientRealCmd, l.clientReplyBytes, l.clientBufpos, l.clientOutput)
 	return map[string]any{
-		callsVarKnownLayout: true, callsVarReplySizes: sizes, callsVarClientHead: last + 8,
+		callsVarKnownLayout: true, callsVarClientHead: last + 8,
 		callsVarClientId: l.clientID, callsVarClientFlags: l.clientFlags,
 		callsVarClientArgc: l.clientArgc, callsVarClientArgv: l.clientArgv,
 		callsVarClientCmd: l.clientCmd, callsVarClientLastCmd: l.clientLastCmd, callsVarClientRealCmd: l.clientRealCmd,

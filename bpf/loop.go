@@ -65,6 +65,7 @@ type work struct {
 type wait struct {
 	since, woken, back int64 // blocked until woken, runnable from then on
 	thread             uint32
+	cpuHad             string // the thread that had the CPU until back
 	blocked            blocked
 }
 
@@ -249,7 +250,7 @@ func (l *loopWatcher) add(e *loopLoopEvent) {
 	const isWait = 0xff // WAIT in c/loop.bpf.c
 	switch {
 	case e.Kind == isWait && (l.thread == 0 || e.Thread == l.thread):
-		w := wait{since: int64(e.Start), woken: int64(e.Woken), back: int64(e.End), thread: e.Thread}
+		w := wait{since: int64(e.Start), woken: int64(e.Woken), back: int64(e.End), thread: e.Thread, cpuHad: cName(e.CpuHad[:])}
 		if w.woken > w.since {
 			w.blocked = whereBlocked(e.Stack[:])
 		}

@@ -46,6 +46,7 @@ type loopLoopEvent struct {
 	Amount uint64
 	Kind   uint32
 	Thread uint32
+	CpuHad [16]int8
 	Stack  [20]uint64
 }
 

@@ -83,6 +83,8 @@ const (
 	turnProgLoopTurn         = "loop_turn"
 	turnVarArrivalsSeen      = "arrivals_seen"
 	turnVarArrived           = "arrived"
+	turnVarBeforeFrom        = "before_from"
+	turnVarBeforeTo          = "before_to"
 	turnVarCallsAfter        = "calls_after"
 	turnVarCallsBefore       = "calls_before"
 	turnVarCommandsCountdown = "commands_countdown"
@@ -104,6 +106,8 @@ const (
 	turnVarRarer             = "rarer"
 	turnVarRefusedAfter      = "refused_after"
 	turnVarRefusedBefore     = "refused_before"
+	turnVarRepliedFrom       = "replied_from"
+	turnVarRepliedTo         = "replied_to"
 	turnVarScratchUsed       = "scratch_used"
 	turnVarShedding          = "shedding"
 	turnVarSlowerThan        = "slower_than"
@@ -188,6 +192,8 @@ type turnMapSpecs struct {
 type turnVariableSpecs struct {
 	ArrivalsSeen      *ebpf.VariableSpec `ebpf:"arrivals_seen"`
 	Arrived           *ebpf.VariableSpec `ebpf:"arrived"`
+	BeforeFrom        *ebpf.VariableSpec `ebpf:"before_from"`
+	BeforeTo          *ebpf.VariableSpec `ebpf:"before_to"`
 	CallsAfter        *ebpf.VariableSpec `ebpf:"calls_after"`
 	CallsBefore       *ebpf.VariableSpec `ebpf:"calls_before"`
 	CommandsCountdown *ebpf.VariableSpec `ebpf:"commands_countdown"`
@@ -209,6 +215,8 @@ type turnVariableSpecs struct {
 	Rarer             *ebpf.VariableSpec `ebpf:"rarer"`
 	RefusedAfter      *ebpf.VariableSpec `ebpf:"refused_after"`
 	RefusedBefore     *ebpf.VariableSpec `ebpf:"refused_before"`
+	RepliedFrom       *ebpf.VariableSpec `ebpf:"replied_from"`
+	RepliedTo         *ebpf.VariableSpec `ebpf:"replied_to"`
 	ScratchUsed       *ebpf.VariableSpec `ebpf:"scratch_used"`
 	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
 	SlowerThan        *ebpf.VariableSpec `ebpf:"slower_than"`
@@ -275,6 +283,8 @@ func (m *turnMaps) Close() error {
 type turnVariables struct {
 	ArrivalsSeen      *ebpf.Variable `ebpf:"arrivals_seen"`
 	Arrived           *ebpf.Variable `ebpf:"arrived"`
+	BeforeFrom        *ebpf.Variable `ebpf:"before_from"`
+	BeforeTo          *ebpf.Variable `ebpf:"before_to"`
 	CallsAfter        *ebpf.Variable `ebpf:"calls_after"`
 	CallsBefore       *ebpf.Variable `ebpf:"calls_before"`
 	CommandsCountdown *ebpf.Variable `ebpf:"commands_countdown"`
@@ -296,6 +306,8 @@ type turnVariables struct {
 	Rarer             *ebpf.Variable `ebpf:"rarer"`
 	RefusedAfter      *ebpf.Variable `ebpf:"refused_after"`
 	RefusedBefore     *ebpf.Variable `ebpf:"refused_before"`
+	RepliedFrom       *ebpf.Variable `ebpf:"replied_from"`
+	RepliedTo         *ebpf.Variable `ebpf:"replied_to"`
 	ScratchUsed       *ebpf.Variable `ebpf:"scratch_used"`
 	Shedding          *ebpf.Variable `ebpf:"shedding"`
 	SlowerThan        *ebpf.Variable `ebpf:"slower_than"`

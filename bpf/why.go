@@ -21,7 +21,7 @@ const (
 	CauseBehind  CauseKind = "behind"  // other commands, of its turn of the loop or the one before; What is their name
 	CauseWork    CauseKind = "work"    // the loop's own; What is a WorkKind
 	CauseBlocked CauseKind = "blocked" // within a phase of its own; What is the kind
-	CauseQueue   CauseKind = "queue"   // the loop could run, but had no CPU, whosever turn it was
+	CauseQueue   CauseKind = "queue"   // the loop could run, but had no CPU, whosever turn it was; What is the thread that had it last
 	CauseStopped CauseKind = "stopped" // by a signal or a debugger, whosever turn it was
 	CauseUnknown CauseKind = "unknown" // the loop was on a CPU, and nobody said what for
 )
@@ -70,6 +70,7 @@ type explainer struct {
 // turn is a turn of the event loop with a slow command in it, or one before such a turn.
 type turn struct {
 	records []CommandRecord
+	slow    bool  // one of them is known to be
 	replies work  // writing them, where the records do not tell
 	rounds  int   // since the last record came
 	from    int64 // the first command's beginning, set by explain
@@ -100,6 +101,7 @@ func (e *explainer) add(r *CommandRecord) bool {
 		return false
 	}
 	t.records = append(t.records, *r)
+	t.slow = t.slow || r.Slow
 	return true
 }
 
@@ -135,7 +137,7 @@ func (w *CommandWatcher) Explain(all bool) ([]Explanation, error) {
 	}
 	for _, wake := range slices.Sorted(maps.Keys(e.turns)) {
 		t := e.turns[wake]
-		if !all && (t.rounds < 2 || awaits && wake > 0 && t.replies.to == 0 && t.rounds < repliesAwaited) {
+		if !all && (t.rounds < 2 || awaits && t.slow && wake > 0 && t.replies.to == 0 && t.rounds < repliesAwaited) {
 			if wake < 0 {
 				continue
 			}
@@ -419,7 +421,7 @@ func (t *turn) causes(victim int, segments []segment, pieces []piece, waits []wa
 		}
 		switch {
 		case p.queued:
-			k, s, other = key{kind: CauseQueue}, nil, nil
+			k, s, other = key{kind: CauseQueue, what: waits[p.wait].cpuHad}, nil, nil
 		case off.kind == "stopped":
 			k, s, other = key{kind: CauseStopped}, nil, nil
 		case off.kind != "" && (k.kind == CauseOwn || k.kind == CauseUnknown):

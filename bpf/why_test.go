@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -68,9 +69,9 @@ func TestCauses(t *testing.T) {
 				r.Arrived = 2000
 				return r
 			}()}},
-			[]wait{{since: 5200, woken: 5200, back: 5700}},
+			[]wait{{since: 5200, woken: 5200, back: 5700, cpuHad: "bash"}},
 			nil,
-			[]string{`behind KEYS of 7 (1, "*"): 3000; queue: 500; unknown: 500; own call: 100`},
+			[]string{`behind KEYS of 7 (1, "*"): 3000; queue bash: 500; unknown: 500; own call: 100`},
 		},
 		{
 			"replies of the turn before",
@@ -322,6 +323,16 @@ func (e *Explanation) cause(kind CauseKind, what string) Cause {
 	return Cause{}
 }
 
+// queued is the time that it waited for a CPU, whoever had it.
+func (e *Explanation) queued() (sum time.Duration) {
+	for _, c := range e.Causes {
+		if c.Kind == CauseQueue {
+			sum += c.Time
+		}
+	}
+	return sum
+}
+
 // both runs a test on both servers.
 func both(t *testing.T, f func(t *testing.T, s *redisServer)) {
 	t.Run("redscope", func(t *testing.T) { f(t, newRedisServer(t)) })
@@ -377,7 +388,7 @@ func TestWhyBehind(t *testing.T) {
 		if fmt.Sprintf(":%d", c.Client) != id || c.Commands != 1 || string(c.Key) != "long:1" {
 			t.Errorf("%+v, want client %s", c, id)
 		}
-		if c.Time+e.cause(CauseQueue, "").Time+e.cause(CauseStopped, "").Time < e.Total/2 {
+		if c.Time+e.queued()+e.cause(CauseStopped, "").Time < e.Total/2 {
 			t.Errorf("of %v: %q", e.Total, shared(e.Causes))
 		}
 	})
@@ -389,27 +400,29 @@ func TestWhySocket(t *testing.T) {
 	both(t, func(t *testing.T, s *redisServer) {
 		for _, network := range []string{"tcp", "unix"} {
 			t.Run(network, func(t *testing.T) {
-				victim, other := s.dialBy(t, network), s.dial(t)
+				other := s.dial(t)
 				id := other.do("CLIENT ID")
 				y := startWhy(t, s, 50*time.Millisecond)
-				victim.do("PING") // known from now on
-				var sent int64
+				sent := map[string]int64{} // by key
 				e := y.await("GET", func() {
 					other.send("DEBUG SLEEP 0.3")
 					s.asleep(t)
-					sent = monotonic(t)
-					victim.send("GET victim")
+					victim := s.dialBy(t, network) // accepted when the server wakes up
+					key := fmt.Sprintf("victim:%d", len(sent))
+					sent[key] = monotonic(t)
+					victim.send("GET " + key)
 					victim.reply()
 					other.reply()
 				}, func(e Explanation) bool { return e.Command.Arrived != 0 && e.cause(CauseBehind, "DEBUG").Time > 0 })
-				if r := &e.Command; r.Arrived < sent || r.Arrived > r.Wake {
-					t.Errorf("sent at %d, arrived at %d, the loop woke up at %d", sent, r.Arrived, r.Wake)
+				r := &e.Command
+				if sent := sent[string(r.FirstKey())]; sent == 0 || r.Arrived < sent || r.Arrived > r.Wake {
+					t.Errorf("%q sent at %d, arrived at %d, the loop woke up at %d", r.FirstKey(), sent, r.Arrived, r.Wake)
 				}
 				c := e.cause(CauseBehind, "DEBUG")
 				if fmt.Sprintf(":%d", c.Client) != id || c.Commands != 1 || c.Blocked == 0 {
 					t.Errorf("%+v, want client %s", c, id)
 				}
-				if socket, _ := e.Command.Socket(); c.Time+e.cause(CauseQueue, "").Time < socket/2 {
+				if socket, _ := e.Command.Socket(); c.Time+e.queued() < socket/2 {
 					t.Errorf("of %v in its socket: %q", socket, shared(e.Causes))
 				}
 			})
@@ -540,7 +553,7 @@ func TestWhyNoCPU(t *testing.T) {
 		pin(t, s.Process.Pid)
 		y := startWhy(t, s, 5*time.Millisecond)
 		y.await("LCS", func() { c.do(long) }, func(e Explanation) bool {
-			return e.cause(CauseQueue, "").Time > time.Millisecond && e.cause(CauseOwn, "call").Time > time.Millisecond
+			return e.cause(CauseQueue, filepath.Base(spinPath(t))).Time > time.Millisecond && e.cause(CauseOwn, "call").Time > time.Millisecond
 		})
 	})
 }

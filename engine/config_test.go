@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/redscope/redscope/engine/probe"
+	"github.com/redscope/redscope/internal/port"
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -330,7 +332,7 @@ func TestConfigSetEffects(t *testing.T) {
 	addr := startOurs(t)
 	c := dial(t, addr)
 	host, _, _ := net.SplitHostPort(addr)
-	port := freePort(t)
+	port := strconv.Itoa(port.Free(t))
 	if v := c.do(t, "CONFIG", "SET", "port", port); v.Text != "OK" {
 		t.Fatal(v)
 	}
@@ -352,7 +354,7 @@ func TestConfigSetEffects(t *testing.T) {
 	if v := dial(t, host+":"+port).do(t, "CONFIG", "GET", "bind"); v.Items[1].Text != "127.0.0.1 -::1" {
 		t.Errorf("bind after a failed CONFIG SET: %s", v)
 	}
-	if v := c.do(t, "CONFIG", "SET", "maxclients", "1000000000"); !strings.Contains(v.Text, "The operating system is not able to handle the specified number of clients, try with ") {
+	if v := c.do(t, "CONFIG", "SET", "maxclients", "2000000000"); !strings.Contains(v.Text, "The operating system is not able to handle the specified number of clients, try with ") {
 		t.Error(v)
 	}
 }

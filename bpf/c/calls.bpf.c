@@ -15,7 +15,7 @@
 #define MAX_DEPTH 8
 // Room for the beginning of a client, of which client_head bytes are read. A read
 // of the server's memory costs 0.1 µs whatever its length: as much as all else that
-// a program here does. Hence one long one, and only at a command's beginning.
+// a program here does. Hence one long one at a command's beginning, and one at its end.
 #define CLIENT_HEAD 1024
 
 // Where things are in the server's structures, in bytes from their beginning; the
@@ -38,9 +38,6 @@ volatile const __u64 server_calls; // address of the server's count of calls; 0 
 // began earlier will not be seen; 0 for none.
 volatile const __u64 server_nesting;
 
-// Measure replies, which takes another read at a command's end.
-volatile const __u8 reply_sizes;
-
 // A flag of call's argument: that INFO commandstats counts the call; 0 when it counts
 // all.
 volatile const __u64 call_stats;
@@ -57,7 +54,8 @@ volatile const __u8 counted_when_done;
 struct call {
 	__u64 sp;
 	__u64 client; // its address
-	__u64 reply;  // bytes waiting for the client before the call
+	__u64 reply;  // reply_length before the call,
+	__u64 block;  // from the block that was the last one then; 0 for none
 	__u64 counted; // by INFO commandstats
 	struct command command;
 };
@@ -70,6 +68,7 @@ struct thread {
 	__u64 last_command; // the address of a command's structure,
 	__s64 last_number;  // and its number
 	struct call calls[MAX_DEPTH];
+	__u64 block, blocks; // of add_blocks: the next one, and what was in those before
 	// The error that a blocked client got last.
 	__u64 waiting_client;
 	__u8 waiting_error[16];
@@ -167,24 +166,52 @@ static __always_inline __u64 field(struct thread *t, __u32 off)
 	return *(__u64 *)(t->client + (off & (CLIENT_HEAD - 8)));
 }
 
+// reply_block is the first or last of the blocks that wait to be sent to the client
+// whose beginning was read, as an address of a listNode (adlist.h); 0 for none.
+#define FIRST 0 // where a list has them
+#define LAST 8
+static __always_inline __u64 reply_block(struct thread *t, __u32 which)
+{
+	__u64 block = 0;
+
+	if (client_output || !field(t, client_reply_bytes))
+		return 0;
+	bpf_probe_read_user(&block, sizeof(block), (void *)(field(t, client_reply) + which));
+	return block;
+}
+
+// add_blocks adds up what is in blocks, up to so many. Any of them may have room left.
+#define BLOCKS 1024
+__attribute__((noinline)) int add_blocks(struct thread *t)
+{
+	if (!t)
+		return 0;
+	for (int i = 0; i < BLOCKS && t->block; i++) {
+		__u64 node[3], block[2]; // .prev, .next, .value of a listNode; .size, .used of a clientReplyBlock
+		if (bpf_probe_read_user(node, sizeof(node), (void *)t->block)) {
+			t->block = 0;
+			break;
+		}
+		if (node[2] && !bpf_probe_read_user(block, sizeof(block), (void *)node[2]))
+			t->blocks += block[1];
+		t->block = node[1];
+	}
+	return 0;
+}
+
 // reply_length is how much waits to be sent to the client whose beginning was
-// read: in its buffer, and in blocks, the last of which has room left. Servers that
-// keep large strings out of these count what their commands put out.
-static __always_inline __u64 reply_length(struct thread *t)
+// read: in its buffer, and in blocks from the given one on, for a call adds nothing
+// before the last. Servers that keep large strings out of these count what their
+// commands put out.
+static __always_inline __u64 reply_length(struct thread *t, __u64 block)
 {
 	if (client_output)
 		return field(t, client_output);
-	__u64 bytes = field(t, client_reply_bytes), node[3], block[2], p;
-	__s32 bufpos = field(t, client_bufpos);
-
-	if (bytes) {
-		// list.tail → listNode.value → clientReplyBlock.size, .used
-		if (!bpf_probe_read_user(&p, sizeof(p), (void *)(field(t, client_reply) + 8)) && p &&
-		    !bpf_probe_read_user(node, sizeof(node), (void *)p) && node[2] &&
-		    !bpf_probe_read_user(block, sizeof(block), (void *)node[2]))
-			bytes -= block[0] - block[1];
-	}
-	return bytes + bufpos;
+	t->block = block;
+	t->blocks = 0;
+	for (int i = 0; i < 64 && t->block; i++) // 1 GiB
+		add_blocks(t);
+	return t->blocks + (__s32)field(t, client_bufpos);
 }
 
 // command_number is the number of the command whose structure is at addr, -1 when
@@ -262,8 +289,8 @@ int call_start(struct regs *ctx)
 		f->command.client = field(t, client_id);
 		f->command.args = field(t, client_argc);
 		f->command.command = command_number(t, field(t, client_real_cmd));
-		if (reply_sizes)
-			f->reply = reply_length(t);
+		f->block = reply_block(t, LAST);
+		f->reply = reply_length(t, f->block);
 	} else if (known_layout) {
 		ADD(strange, 1);
 	} else {
@@ -367,12 +394,10 @@ int call_end(struct regs *ctx)
 	decide(c);
 	// It may be sent yet, as what another one will have waited for.
 	__u32 keyed = c->flags & KEPT || (keep_turn && since(c->start, c->end) >= slower_than / 64);
-	if (known_layout && (reply_sizes || keyed) && read_client(t, f->client)) {
-		if (reply_sizes) {
-			__u64 reply = reply_length(t);
-			if (reply > f->reply)
-				c->reply_bytes = reply - f->reply;
-		}
+	if (known_layout && read_client(t, f->client)) {
+		__u64 reply = reply_length(t, f->block ? f->block : reply_block(t, FIRST));
+		if (reply > f->reply)
+			c->reply_bytes = reply - f->reply;
 		if (keyed)
 			read_key(t, c, field(t, client_real_cmd));
 	}
@@ -381,8 +406,9 @@ int call_end(struct regs *ctx)
 }
 
 // read_code fills in the code of an error reply: the first word behind its
-// hyphen, or ERR when it has none (networking.c, afterErrorReply).
-static __always_inline void read_code(struct command *c, __u64 addr, __u64 len)
+// hyphen, or ERR when it has none (networking.c, afterErrorReply). It returns how
+// much the server puts before the text.
+static __always_inline __u32 read_code(struct command *c, __u64 addr, __u64 len)
 {
 	__u8 text[sizeof(c->error) + 1] = {};
 
@@ -390,13 +416,13 @@ static __always_inline void read_code(struct command *c, __u64 addr, __u64 len)
 		len = sizeof(text);
 	c->flags |= COMMAND_FAILED;
 	if (c->error[0])
-		return; // the first one counts
+		return 0; // the first one counts
 	if (bpf_probe_read_user(text, len, (void *)addr))
-		return;
+		return 0;
 	if (text[0] != '-') {
 		c->error[0] = 'E';
 		c->error[1] = c->error[2] = 'R';
-		return;
+		return sizeof("-ERR ") - 1;
 	}
 	for (int i = 0; i < (int)sizeof(c->error); i++) {
 		__u8 b = text[i + 1];
@@ -404,6 +430,7 @@ static __always_inline void read_code(struct command *c, __u64 addr, __u64 len)
 			break;
 		c->error[i] = b;
 	}
+	return 0;
 }
 
 // void afterErrorReply(client *c, const char *s, size_t len, int flags)
@@ -439,11 +466,11 @@ int error_reply(struct regs *ctx)
 	c.client = field(t, client_id);
 	c.args = field(t, client_argc);
 	c.command = command_number(t, field(t, client_cmd));
-	c.flags = COMMAND_REFUSED;
+	c.flags = COMMAND_REFUSED | (t->depth ? COMMAND_NESTED : 0);
 	c.wake = t->wake;
 	c.read_start = t->read_start;
 	c.batch = t->read_start ? t->batch : 0;
-	read_code(&c, REGS_ARG2(ctx), REGS_ARG3(ctx));
+	c.reply_bytes = read_code(&c, REGS_ARG2(ctx), REGS_ARG3(ctx)) + REGS_ARG3(ctx) + sizeof("\r\n") - 1;
 	c.start = c.end = bpf_ktime_get_ns();
 	ADD(refused, 1);
 	decide(&c);

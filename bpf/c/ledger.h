@@ -24,6 +24,8 @@ __u64 turn_wake;     // whose ledger it is
 __u64 turn_before;   // the wake of the turn before
 __u64 turn_arrived;  // the first request of the turn, turn_wake if that is not known
 __u64 turn_kept;     // the turn had a slow command: nothing of it is kept back
+__u64 replied_from, replied_to; // when its replies were written, if that is known of all together
+__u64 before_from, before_to;   // those of the turn before
 __u64 ledger_half;   // 0 or LEDGER, where the turn's part begins
 __u64 ledger_used;   // of it
 __u64 ledger_before; // of the other, by the turn before
@@ -89,11 +91,20 @@ __attribute__((noinline)) int keep(void)
 	return 0;
 }
 
+static __always_inline void send_replies(__u64 wake, __u64 from, __u64 to)
+{
+	struct command c = { .wake = wake, .write_start = from, .write_end = to, .command = -1, .flags = TURN_REPLIES };
+
+	put(&c, 0);
+}
+
 // keep_before sends what was kept back of the turn before.
 __attribute__((noinline)) int keep_before(void)
 {
 	send_half(LEDGER - ledger_half, ledger_before);
 	ledger_before = 0;
+	if (before_to)
+		send_replies(turn_before, before_from, before_to);
 	return 0;
 }
 
@@ -111,6 +122,9 @@ static __always_inline int enter(struct command *c, __u32 kept)
 		ledger_before = ledger_used;
 		ledger_half = LEDGER - ledger_half;
 		ledger_used = 0;
+		before_from = replied_from;
+		before_to = replied_to;
+		replied_to = 0;
 	}
 	if (arrived && arrived < turn_arrived)
 		turn_arrived = arrived;
@@ -138,16 +152,19 @@ static __always_inline int enter(struct command *c, __u32 kept)
 
 // turn_replied tells when the replies of a turn were written, if they had to wait for
 // as long as a slow command takes.
-static __always_inline void turn_replied(__u64 wake, __u64 start, __u64 end)
+static __always_inline void turn_replied(__u64 wake, __u64 from, __u64 to)
 {
-	if (!wake || wake != turn_wake || !slower_than || since(turn_arrived, end) < slower_than)
+	if (!wake || wake != turn_wake || !slower_than)
+		return;
+	replied_from = from;
+	replied_to = to;
+	if (since(turn_arrived, to) < slower_than)
 		return;
 	if (turn_arrived < turn_wake && ledger_before)
 		keep_before();
 	if (!turn_kept)
 		keep();
-	struct command c = { .wake = wake, .write_start = start, .write_end = end, .command = -1, .flags = TURN_REPLIES };
-	put(&c, 0);
+	send_replies(wake, from, to);
 }
 
 #endif

@@ -16,6 +16,7 @@ struct loop_event {
 	__u64 amount;     // of work: of what it did
 	__u32 kind;       // of work; WAIT
 	__u32 thread;     // that waited, as the kernel numbers it
+	char cpu_had[COMM_LEN]; // of a wait: the thread that had the CPU until its end
 	__u64 stack[STACK];
 };
 
@@ -124,6 +125,7 @@ int loop_switched(__u64 *ctx)
 			struct loop_event *e = event(WAIT, was->thread, since, now);
 			if (e) {
 				e->woken = woken;
+				bpf_get_current_comm(e->cpu_had, sizeof(e->cpu_had)); // the switch is still prev's
 				__builtin_memcpy(e->stack, was->stack, sizeof(e->stack));
 				bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 			}
@@ -158,8 +160,9 @@ int loop_woken(__u64 *ctx)
 	return 0;
 }
 
-// The sockets that the target reads, by the address of their struct sock, which is
-// never followed. One that is closed unread is forgotten when others need its place.
+// Sockets with something to read, or read not long ago, whosever they are, by the
+// address of their struct sock, which is never followed. One that is closed unread is
+// forgotten when others need its place.
 struct socket {
 	__u64 arrived; // since when there is something to read; 0: there is not, or it is not known
 	__u64 read;    // when it was read last
@@ -167,7 +170,7 @@ struct socket {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
+	__uint(max_entries, 32768);
 	__type(key, __u64);
 	__type(value, struct socket);
 } sockets SEC(".maps");
@@ -183,11 +186,15 @@ int socket_ready(__u64 *ctx)
 	__u64 sk = ctx[0], now;
 	struct socket *s = bpf_map_lookup_elem(&sockets, &sk);
 
-	if (!s || s->arrived)
+	if (s && s->arrived)
 		return 0;
 	now = bpf_ktime_get_ns();
-	if (now - s->read >= TOO_SOON)
+	if (!s) {
+		struct socket first = { .arrived = now };
+		bpf_map_update_elem(&sockets, &sk, &first, BPF_NOEXIST);
+	} else if (now - s->read >= TOO_SOON) {
 		s->arrived = now;
+	}
 	return 0;
 }
 
@@ -196,24 +203,22 @@ int socket_ready(__u64 *ctx)
 SEC("tp_btf/sock_recv_length")
 int socket_read(__u64 *ctx)
 {
-	__u64 sk = ctx[0], now = bpf_ktime_get_ns();
+	__u64 sk = ctx[0];
 	__s32 length = ctx[1];
 	__u32 zero = 0;
+	struct socket *s = bpf_map_lookup_elem(&sockets, &sk);
 
-	if (!wanted(bpf_get_current_pid_tgid()))
+	if (!s || length < 0)
 		return 0;
-	if (length == 0)
+	if (length == 0) {
 		bpf_map_delete_elem(&sockets, &sk); // the other end has closed it
-	if (length <= 0)
-		return 0;
-	struct socket *s = bpf_map_lookup_elem(&sockets, &sk), first = { .read = now };
-	if (!s) {
-		bpf_map_update_elem(&sockets, &sk, &first, BPF_ANY);
 		return 0;
 	}
-	__u64 arrived = s->arrived;
+	__u64 arrived = s->arrived, now = bpf_ktime_get_ns();
 	s->arrived = 0;
 	s->read = now;
+	if (!wanted(bpf_get_current_pid_tgid()))
+		return 0;
 	struct arrivals *a = bpf_map_lookup_elem(&arrivals, &zero);
 	if (!arrived || !a)
 		return 0;

@@ -24,6 +24,7 @@ import (
 
 	"github.com/redscope/redscope/cmd/loadgen/internal/child"
 	"github.com/redscope/redscope/cmd/loadgen/internal/query"
+	"github.com/redscope/redscope/internal/port"
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -171,11 +172,7 @@ type job struct {
 // with the server command given in its place.
 func newJob(t *testing.T, how, command string, args ...string) *job {
 	t.Helper()
-	j := &job{t: t, dir: filepath.Join(t.TempDir(), "out")}
-	var err error
-	if j.port, err = child.FreePort(); err != nil {
-		t.Fatal(err)
-	}
+	j := &job{t: t, dir: filepath.Join(t.TempDir(), "out"), port: port.Free(t)}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

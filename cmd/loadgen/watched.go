@@ -119,7 +119,7 @@ uretprobe:BINARY:writeToClient { @ns["any", "write"] = hist(nsecs - @write); }`)
 
 var (
 	sampling   = bpf.CommandOptions{Phases: true, SlowerThan: time.Millisecond, Failed: true, OneIn: 1000}
-	everything = bpf.CommandOptions{Phases: true, Sizes: true, OneIn: 1}
+	everything = bpf.CommandOptions{Phases: true, OneIn: 1}
 )
 
 // counted attaches probes that only count, and are hit so many times per command;

@@ -66,7 +66,7 @@ func testBudget(t *testing.T, path string) {
 		t.Helper()
 		look := startAttached(t, pid, append(args, "--budget", "0.1%")...)
 		ctx := context.Background()
-		for end := time.Now().Add(patience); holdsProbe(t, look.Process.Pid, pid); {
+		for end := time.Now().Add(patience); probesOn(t, look.Process.Pid, pid) > 0; {
 			pipe := client.Pipeline()
 			for range 100 {
 				pipe.Get(ctx, "key")
@@ -108,9 +108,9 @@ func testBudget(t *testing.T, path string) {
 	}
 }
 
-// holdsProbe tells whether a process holds a link of a probe on another, as far as
-// the kernel says on whom.
-func holdsProbe(t *testing.T, pid, on int) bool {
+// probesOn counts the links of probes on another process that a process holds, as far
+// as the kernel says on whom.
+func probesOn(t *testing.T, pid, on int) (n int) {
 	t.Helper()
 	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 	if err != nil {
@@ -122,8 +122,8 @@ func holdsProbe(t *testing.T, pid, on int) bool {
 		_, of, known := strings.Cut(string(info), "\npid:\t")
 		of, _, _ = strings.Cut(of, "\n")
 		if (strings.Contains(to, "bpf_link") || strings.Contains(to, "perf_event")) && (!known || of == strconv.Itoa(on)) {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }

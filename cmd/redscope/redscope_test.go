@@ -122,6 +122,8 @@ func TestExitStatus(t *testing.T) {
 		{"top", 2, "which process?"},
 		{"top -p 1 --phase nonsense", 2, `no phase "nonsense"`},
 		{"top -p 1 --every 1ms", 2, "100ms"},
+		{"top -p 1 --json -o -", 2, "standard output"},
+		{"top -p 1 -o none/latency.svg", 1, "create none/latency.svg"},
 		{"trace -h", 0, "Examples:"},
 		{"trace -p 1 extra", 2, `no operand "extra"`},
 		{"trace -p 1 --slower-than -1s", 2, "negative"},

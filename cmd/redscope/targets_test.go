@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"debug/elf"
 	"encoding/json"
 	"fmt"
@@ -15,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -246,8 +246,8 @@ func TestSeveralTargets(t *testing.T) {
 		t.Errorf("%d accounts, it says %s", len(accounts), got)
 	}
 
-	// All are attached before the time begins.
-	args := []string{"top", "-p", name, "--all", "-p", strconv.Itoa(pids[2]), "--for", "1s"}
+	// All are attached before the time begins, which has a key of one command in 101.
+	args := []string{"top", "-p", name, "--all", "-p", strconv.Itoa(pids[2]), "--for", "3s"}
 	status, out, errs := runRedscope(t, "", args...)
 	if status != 0 || errs != "" {
 		t.Fatalf("status %d: %s", status, errs)
@@ -363,24 +363,17 @@ func TestFollowsRestarts(t *testing.T) {
 func TestFollowsDebugRestart(t *testing.T) {
 	pid, client := watchedServer(t, require.Redis(t))
 	tr := startTrace(t, "-p", strconv.Itoa(pid))
-	ctx := t.Context()
-	ping := func() {
-		// Until it is there again.
-		for end := time.Now().Add(patience); client.Ping(ctx).Err() != nil; time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal("no server")
-			}
-		}
-	}
-	var stop atomic.Bool
+	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for !stop.Load() {
-			ping()
+		for ctx.Err() == nil {
+			if client.Ping(ctx).Err() != nil {
+				time.Sleep(10 * time.Millisecond) // until it is there again
+			}
 		}
 	}()
-	t.Cleanup(func() { stop.Store(true); <-done })
+	t.Cleanup(func() { stop(); <-done })
 	tr.await(pid)
 	client.Do(ctx, "DEBUG", "RESTART")
 	for end := time.Now().Add(patience); !strings.Contains(tr.stderr.String(), "began anew"); time.Sleep(10 * time.Millisecond) {

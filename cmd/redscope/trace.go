@@ -51,7 +51,6 @@ call, and with --phases what comes before it.
 		return err
 	}
 	opts.SlowerThan, opts.OneIn, opts.Failed = *slower, *oneIn, *failed
-	opts.Sizes = *asJSON || *otlp != "" // which show them
 	ws := &watching{targets: list, opts: opts}
 	var sent *exporter
 	if *otlp != "" {

@@ -216,6 +216,17 @@ var ownTexts = map[string]string{
 	bpf.PhaseWrite.String(): "writing its reply",
 }
 
+// queueText says who had the CPU. The kernel's idle thread is called swapper.
+func queueText(thread string) string {
+	switch {
+	case thread == "":
+		return "waiting for a CPU"
+	case strings.HasPrefix(thread, "swapper/"):
+		return "waiting for a CPU that had been idle"
+	}
+	return "waiting for a CPU that " + thread + " had"
+}
+
 // causeText is a cause in words.
 func causeText(c *blame, client uint64) string {
 	var b strings.Builder
@@ -248,7 +259,7 @@ func causeText(c *blame, client uint64) string {
 		fmt.Fprintf(&b, "blocked: %s, in %s", c.What, cmp.Or(c.Function, "an unknown function"))
 		return b.String()
 	case bpf.CauseQueue:
-		b.WriteString("waiting for a CPU")
+		b.WriteString(queueText(c.What))
 	case bpf.CauseStopped:
 		b.WriteString("stopped by a signal or a debugger")
 		return b.String()

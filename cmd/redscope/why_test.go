@@ -26,7 +26,7 @@ func TestExplanation(t *testing.T) {
 			{Kind: bpf.CauseOwn, What: "call", Time: 20 * time.Millisecond},
 			{Kind: bpf.CauseBlocked, What: "fsync", Time: 10 * time.Millisecond, Blocked: 10 * time.Millisecond, Function: "jbd2_log_wait_commit"},
 			{Kind: bpf.CauseBehind, What: "SORT", Client: 9, Commands: 2, Key: []byte("list"), KeyLen: 4, Time: 9 * time.Millisecond, Blocked: time.Millisecond, Function: "folio_wait_bit"},
-			{Kind: bpf.CauseQueue, Time: 8 * time.Millisecond},
+			{Kind: bpf.CauseQueue, What: "bash", Time: 8 * time.Millisecond},
 			{Kind: bpf.CauseBehind, What: "SET", Client: 7, Commands: 5, Time: 5 * time.Millisecond},
 			{Kind: bpf.CauseWork, What: bpf.WorkExpire.String(), Amount: 12, Time: 4 * time.Millisecond},
 			{Kind: bpf.CauseBehind, What: "", Client: 3, Commands: 1, Time: 2 * time.Millisecond},
@@ -48,7 +48,7 @@ func TestExplanation(t *testing.T) {
      20.0%  20.0ms  its own execution
      10.0%  10.0ms  blocked: fsync, in jbd2_log_wait_commit
       9.0%  9.00ms  behind 2 SORT "list" of client 9; 1.00ms of it blocked in folio_wait_bit
-      8.0%  8.00ms  waiting for a CPU
+      8.0%  8.00ms  waiting for a CPU that bash had
       5.0%  5.00ms  behind 5 SET of its own pipeline
       4.0%  4.00ms  deleting expired keys, 12 keys
       0.9%   900µs  stopped by a signal or a debugger

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redscope/redscope/internal/port"
 	"github.com/redscope/redscope/internal/require"
 	"github.com/redscope/redscope/internal/wire"
 )
@@ -53,26 +54,18 @@ func Start(t testing.TB, args ...string) *Server {
 func Listen(t testing.TB, args ...string) (addr string) {
 	t.Helper()
 	require.Tool(t, "redis")
-	for range 10 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		tcp := l.Addr().(*net.TCPAddr)
-		l.Close()
-		options := []string{"--port", strconv.Itoa(tcp.Port), "--save", "", "--dir", t.TempDir()}
-		if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-			options = append(slices.Clone(args), options...)
-		} else {
-			options = append(options, args...)
-		}
-		if answers(t, tcp.String(), run(t, options)) {
-			return tcp.String()
-		}
-		// Another process was faster to take the port.
+	port := strconv.Itoa(port.Free(t))
+	options := []string{"--port", port, "--save", "", "--dir", t.TempDir()}
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		options = append(slices.Clone(args), options...)
+	} else {
+		options = append(options, args...)
 	}
-	t.Fatalf("redis-server %q does not run", args)
-	return ""
+	addr = net.JoinHostPort("127.0.0.1", port)
+	if !answers(t, addr, run(t, options)) {
+		t.Fatalf("redis-server %q does not run", args)
+	}
+	return addr
 }
 
 // answers waits until the server accepts connections, or has ended.
