@@ -18,7 +18,6 @@ import (
 func TestWatch(t *testing.T) {
 	needEBPF(t)
 	require.Tool(t, "go")
-	require.Tool(t, "redis")
 	require.Tool(t, "bpftrace")
 	dir := t.TempDir()
 	self, doc, redis := filepath.Join(dir, "loadgen"), filepath.Join(dir, "doc.md"), filepath.Join(dir, "redis-server")
@@ -28,11 +27,7 @@ func TestWatch(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	// A file of its own, by which its processes are found.
-	stock, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(stock)
+	data, err := os.ReadFile(require.Redis(t))
 	if err := errors.Join(err, os.WriteFile(redis, data, 0o755), os.WriteFile(doc, []byte("before\n"+watchPlace.begin+watchPlace.end+"behind\n"), 0o644)); err != nil {
 		t.Fatal(err)
 	}
