@@ -157,7 +157,7 @@ func readCommand(in *bufio.Reader) ([]string, error) {
 
 // patience is how long tests wait for what must come: it only passes when a test
 // fails.
-const patience = 2 * time.Minute
+const patience = 10 * time.Minute
 
 // job is a run of the program.
 type job struct {

@@ -206,7 +206,8 @@ func TestWithoutKernelFiles(t *testing.T) {
 	status, _, errs := redscopeAs(t, attr(), env, "record", "-p", p, "--off-cpu", "-d", "100ms", "-o=", "--folded", "-")
 	refuses(t, "record --off-cpu", status, errs, "needs the kernel's BTF")
 	status, _, errs = redscopeAs(t, attr(), env, "why", "-p", p, "--for", "100ms")
-	if status != 0 || !strings.Contains(errs, "waited for a CPU is not seen: that needs Linux 5.18 and the kernel's BTF") {
+	if status != 0 || !strings.Contains(errs, "waited for a CPU is not seen: that needs Linux 5.18 and the kernel's BTF") ||
+		!strings.Contains(errs, "in its socket before the event loop woke up is not seen: that needs Linux 6.3 and the kernel's BTF") {
 		t.Errorf("why: status %d, %s", status, errs)
 	}
 }
@@ -490,6 +491,7 @@ func TestDocsSayWhatIsNeeded(t *testing.T) {
 		"CAP_SYS_ADMIN":                        TestWithFewCapabilities,
 		"Linux 5.8 (ring buffers)":             nil, // TestOldKernels in bpf
 		"Linux 5.15":                           nil,
+		"Linux 6.3":                            nil, // TestWhyOnOldKernel in bpf
 		"the kernel's BTF, in /sys/kernel/btf": TestWithoutKernelFiles,
 		"tracefs":                              TestWithoutKernelFiles,
 		"our server's symbol table (`-ldflags=-s`, `strip`)":        TestStrippedServer,
