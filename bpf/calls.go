@@ -127,6 +127,7 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 	more := []functionProbe{
 		{&s.probes, callsProgErrorReply, "afterErrorReply", "failed and refused commands are not seen"},
 		{&s.probes, callsProgClientBlocks, "blockClient", "commands that began to wait are not told apart"},
+		{&s.probes, callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen"},
 	}
 	if s.layout != nil && s.layout.countedWhenDone {
 		more[1] = functionProbe{&s.probes, callsProgUnblocked, "updateStatsOnUnblock", "clients that wait in vain are not seen"}
@@ -141,7 +142,6 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 		} else {
 			more = append(more, functionProbe{&s.phases, callsProgReadStart, "readQueryFromClient", "when a command was read is not seen"})
 		}
-		more = append(more, functionProbe{&s.phases, callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen"})
 	}
 	for _, m := range more {
 		f, err := exe.cFunction(m.function)
@@ -468,9 +468,6 @@ func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) 
 	})
 	t.Missed = unseen + unended + deep
 	t.Idle = s.asleep.total()
-	if s.past.phasesShed {
-		t.Turns = 0 // not all were counted
-	}
 	t.CallsAfter = s.after.calls
 	if !s.ended && (err != nil || s.server == 0 || s.counts(&t.CallsAfter, new(uint64)) != nil) {
 		t.CallsBefore, t.CallsAfter, t.Shed = 0, 0, s.past.shed

@@ -3,6 +3,7 @@ package bpf
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"os"
@@ -131,12 +132,8 @@ func (c *respClient) reply() string {
 	line = strings.TrimRight(line, "\r\n")
 	if n, err := strconv.Atoi(strings.TrimPrefix(line, "$")); line[0] == '$' && err == nil && n >= 0 {
 		bulk := make([]byte, n+2)
-		for got := 0; got < len(bulk); {
-			n, err := c.in.Read(bulk[got:])
-			if err != nil {
-				c.t.Fatal(err)
-			}
-			got += n
+		if _, err := io.ReadFull(c.in, bulk); err != nil {
+			c.t.Fatal(err)
 		}
 		return string(bulk[:n])
 	}

@@ -96,7 +96,8 @@ func startLoopWatcher(target *process, arrivals *ebpf.Map) (l *loopWatcher, err 
 			l.close()
 		}
 	}()
-	if err = l.load(arrivals); err != nil {
+	version, _ := features.LinuxVersionCode()
+	if err = l.load(arrivals, version, loadLoop); err != nil {
 		return l, err
 	}
 	if l.ring, err = ringbuf.NewReader(l.coll.Maps[loopMapLoopEvents]); err != nil {
@@ -129,8 +130,8 @@ var (
 	socketPrograms    = []string{loopProgSocketReady, loopProgSocketRead}
 )
 
-// load loads the programs, without those for which the kernel has nothing.
-func (l *loopWatcher) load(arrivals *ebpf.Map) error {
+// load loads the programs, without those for which a kernel of that version has nothing.
+func (l *loopWatcher) load(arrivals *ebpf.Map, version uint32, programs func() (*ebpf.CollectionSpec, error)) error {
 	lacking := []struct {
 		programs []string
 		since    uint32
@@ -139,9 +140,8 @@ func (l *loopWatcher) load(arrivals *ebpf.Map) error {
 		{socketPrograms, 6<<16 | 3<<8, "how long a request lay in its socket before the event loop woke up is not seen: that needs Linux 6.3 and the kernel's BTF (CONFIG_DEBUG_INFO_BTF)"},
 		{schedulerPrograms, 5<<16 | 18<<8, "when the loop was blocked or waited for a CPU is not seen: that needs Linux 5.18 and the kernel's BTF (CONFIG_DEBUG_INFO_BTF)"},
 	}
-	version, _ := features.LinuxVersionCode()
 	for without := 0; ; without++ {
-		spec, err := loadLoop()
+		spec, err := programs()
 		if err != nil {
 			return err
 		}

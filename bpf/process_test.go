@@ -433,11 +433,7 @@ func TestStartProfileRefusesFrequency(t *testing.T) {
 // A server that has just been executed is not taken for one of an unknown version.
 func TestServerThatIsStarting(t *testing.T) {
 	needEBPF(t)
-	require.Tool(t, "redis")
-	stock, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal(err)
-	}
+	stock := require.Redis(t)
 	ours, err := buildServer()
 	if err != nil {
 		t.Fatal(err)

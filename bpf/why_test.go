@@ -14,7 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/redscope/redscope/engine/probe"
@@ -428,6 +430,40 @@ func TestWhySocket(t *testing.T) {
 			})
 		}
 	})
+}
+
+// Before Linux 6.3 there are no tracepoints for sockets. The rest is seen.
+func TestWhyOnOldKernel(t *testing.T) {
+	needEBPF(t)
+	p, err := openProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	arrivals, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: uint32(unsafe.Sizeof(loopArrivals{})), MaxEntries: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer arrivals.Close()
+	older := func() (*ebpf.CollectionSpec, error) {
+		spec, err := loadLoop()
+		spec.Programs[loopProgSocketReady].AttachTo = "no_such_tracepoint"
+		return spec, err
+	}
+	for version, want := range map[uint32]int{6<<16 | 2<<8: 1, 6<<16 | 3<<8: 0} {
+		l := &loopWatcher{target: p}
+		err := l.load(arrivals, version, older)
+		if want == 0 {
+			if err == nil {
+				t.Error("what is wrong with a kernel that should have them is not told")
+			}
+			continue
+		}
+		if err != nil || len(l.limits) != want || !strings.Contains(l.limits[0], "in its socket") || l.coll.Programs[loopProgLoopSwitched] == nil || l.coll.Programs[loopProgSocketRead] != nil {
+			t.Errorf("version %x: %v, limits %q", version, err, l.limits)
+		}
+		l.close()
+	}
 }
 
 // Whatever the turns of clients and server: no request came before it was sent, and

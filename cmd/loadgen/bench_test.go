@@ -321,7 +321,7 @@ func TestSummary(t *testing.T) {
 	if s[0].Median.Rate != 90 || s[1].Median.Rate != 200 || s[0].Ratio.Rate != 1 || s[1].Ratio.Rate != 2 {
 		t.Errorf("got %+v", s)
 	}
-	if s[1].Low.Rate != 2 || s[1].High.Rate != 3 {
+	if s[1].Low.Rate != 2 || s[1].High.Rate != 2.5 {
 		t.Errorf("the middle half of 2, 2 and 3 is %v to %v", s[1].Low.Rate, s[1].High.Rate)
 	}
 	if got := median([]float64{4, 1, 3, 2}); got != 2.5 {

@@ -507,7 +507,7 @@ func (f *compareFlags) summarize(group []figures) []summary {
 			}
 			*s.Median.values()[k] = median(plain)
 			*s.Ratio.values()[k] = median(ratio)
-			*s.Low.values()[k], *s.High.values()[k] = ratio[len(ratio)/4], ratio[len(ratio)-1-len(ratio)/4] // sorted by median
+			*s.Low.values()[k], *s.High.values()[k] = quantile(ratio, 0.25), quantile(ratio, 0.75)
 		}
 		out = append(out, s)
 	}
@@ -523,12 +523,16 @@ func (f *compareFlags) summaries(all []figures) []summary {
 	return out
 }
 
-func median(v []float64) float64 {
-	slices.Sort(v)
-	if n := len(v); n%2 == 0 {
-		return (v[n/2-1] + v[n/2]) / 2
-	}
-	return v[len(v)/2]
+func median(v []float64) float64 { return quantile(v, 0.5) }
+
+// quantile is the value that the share q of all does not exceed, between two of them
+// where it lies between.
+func quantile(v []float64, q float64) float64 {
+	sorted := slices.Sorted(slices.Values(v))
+	at := q * float64(len(v)-1)
+	low := int(at)
+	high := min(low+1, len(v)-1)
+	return sorted[low] + (sorted[high]-sorted[low])*(at-float64(low))
 }
 
 // The rows of a table are printed as they are measured, hence the fixed widths.

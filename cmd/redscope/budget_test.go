@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/redscope/redscope/bpf"
+	"github.com/redscope/redscope/internal/require"
 )
 
 func TestParseBudget(t *testing.T) {
@@ -56,7 +57,7 @@ func TestLooking(t *testing.T) {
 // Over its budget redscope looks part of the time, and accounts for all the same.
 func TestBudget(t *testing.T) {
 	t.Run("redscope", func(t *testing.T) { testBudget(t, buildServer(t)) })
-	t.Run("redis-server", func(t *testing.T) { testBudget(t, stockServer(t)) })
+	t.Run("redis-server", func(t *testing.T) { testBudget(t, require.Redis(t)) })
 }
 
 func testBudget(t *testing.T, path string) {

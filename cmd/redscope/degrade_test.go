@@ -166,7 +166,7 @@ func TestWithoutCapabilities(t *testing.T) {
 
 // The capabilities that the error names are enough for another user's processes.
 func TestWithFewCapabilities(t *testing.T) {
-	for _, path := range few(1, stockServer(t), buildServer(t)) {
+	for _, path := range few(1, require.Redis(t), buildServer(t)) {
 		p := strconv.Itoa(startServer(t, path))
 		for _, w := range few(2, works(p)...) {
 			attr := &syscall.SysProcAttr{
@@ -183,7 +183,7 @@ func TestWithFewCapabilities(t *testing.T) {
 
 // One's own processes want CAP_SYS_PTRACE not even.
 func TestOwnProcessWithoutPtrace(t *testing.T) {
-	server := exec.Command(stockServer(t))
+	server := exec.Command(require.Redis(t))
 	server.Dir = "/"
 	nobody := syscall.Credential{Uid: 65534, Gid: 65534}
 	server.SysProcAttr = &syscall.SysProcAttr{Credential: &nobody}
@@ -206,7 +206,8 @@ func TestWithoutKernelFiles(t *testing.T) {
 	status, _, errs := redscopeAs(t, attr(), env, "record", "-p", p, "--off-cpu", "-d", "100ms", "-o=", "--folded", "-")
 	refuses(t, "record --off-cpu", status, errs, "needs the kernel's BTF")
 	status, _, errs = redscopeAs(t, attr(), env, "why", "-p", p, "--for", "100ms")
-	if status != 0 || !strings.Contains(errs, "waited for a CPU is not seen: that needs Linux 5.18 and the kernel's BTF") {
+	if status != 0 || !strings.Contains(errs, "waited for a CPU is not seen: that needs Linux 5.18 and the kernel's BTF") ||
+		!strings.Contains(errs, "in its socket before the event loop woke up is not seen: that needs Linux 6.3 and the kernel's BTF") {
 		t.Errorf("why: status %d, %s", status, errs)
 	}
 }
@@ -271,7 +272,7 @@ func TestStrippedServer(t *testing.T) {
 
 // Programs whose files are damaged, as far as the kernel still runs them.
 func TestDamagedExecutables(t *testing.T) {
-	whole, err := os.ReadFile(stockServer(t))
+	whole, err := os.ReadFile(require.Redis(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +344,7 @@ func TestDamagedExecutables(t *testing.T) {
 
 // Of a process that is stopped nothing is seen, and nobody waits for it.
 func TestStoppedServer(t *testing.T) {
-	for _, path := range few(1, buildServer(t), stockServer(t)) {
+	for _, path := range few(1, buildServer(t), require.Redis(t)) {
 		kind := filepath.Base(path)
 		pid, addr := launchServer(t, path)
 		look := func(how string) {
@@ -411,7 +412,7 @@ func TestServerInOtherNamespaces(t *testing.T) {
 
 // A process that exits while redscope attaches.
 func TestExitsMeanwhile(t *testing.T) {
-	paths := []string{buildServer(t), stockServer(t)}
+	paths := []string{buildServer(t), require.Redis(t)}
 	rounds := 12
 	if testing.Short() {
 		rounds = 4
@@ -490,7 +491,7 @@ func TestDocsSayWhatIsNeeded(t *testing.T) {
 		"CAP_SYS_ADMIN":                        TestWithFewCapabilities,
 		"Linux 5.8 (ring buffers)":             nil, // TestOldKernels in bpf
 		"Linux 5.15":                           nil,
-		"Linux 6.3":                            nil,
+		"Linux 6.3":                            nil, // TestWhyOnOldKernel in bpf
 		"the kernel's BTF, in /sys/kernel/btf": TestWithoutKernelFiles,
 		"tracefs":                              TestWithoutKernelFiles,
 		"our server's symbol table (`-ldflags=-s`, `strip`)":        TestStrippedServer,

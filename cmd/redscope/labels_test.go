@@ -27,7 +27,7 @@ func TestRecordByCommand(t *testing.T) {
 	if !testing.Short() {
 		t.Run("redscope", func(t *testing.T) { testRecordByCommand(t, buildServer(t)) })
 	}
-	t.Run("redis-server", func(t *testing.T) { testRecordByCommand(t, stockServer(t)) })
+	t.Run("redis-server", func(t *testing.T) { testRecordByCommand(t, require.Redis(t)) })
 }
 
 func testRecordByCommand(t *testing.T, path string) {

@@ -428,7 +428,7 @@ func TestRecordKeepsWhatItHasWhenInterrupted(t *testing.T) {
 }
 
 func TestProbes(t *testing.T) {
-	path := stockServer(t)
+	path := require.Redis(t)
 	status, out, errs := runRedscope(t, "", "probes", path, "setCommand")
 	if status != 0 {
 		t.Fatalf("status %d: %s", status, errs)

@@ -208,7 +208,7 @@ func TestOurServer(t *testing.T) {
 // A redis-server that nobody modified, compiled without frame pointers: its chain
 // from main, by its unwind table. Static functions have no names.
 func TestStockServer(t *testing.T) {
-	pid := startServer(t, stockServer(t))
+	pid := startServer(t, require.Redis(t))
 	got := slices.DeleteFunc(stackOf(t, pid), func(n string) bool { return strings.Contains(n, "[unknown]") })
 	want := []string{"setCommand", "call", "processCommand", "processInputBuffer", "readQueryFromClient", "aeMain", "main", "__libc_start_main", "_start"}
 	if !slices.Equal(got, want) {

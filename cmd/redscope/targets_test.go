@@ -42,23 +42,12 @@ func TestForked(t *testing.T) {
 	}
 }
 
-// stockServer is the path of a redis-server.
-func stockServer(t *testing.T) string {
-	t.Helper()
-	require.Tool(t, "redis")
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // serverCopies are the paths of a server of ours and a stock one, under names that no
 // other process has.
 func serverCopies(t *testing.T) map[string]string {
 	t.Helper()
 	copies := map[string]string{}
-	for kind, path := range map[string]string{"ours": buildServer(t), "stock": stockServer(t)} {
+	for kind, path := range map[string]string{"ours": buildServer(t), "stock": require.Redis(t)} {
 		copies[kind] = copyAs(t, path, fmt.Sprintf("%s-%d", kind, os.Getpid()))
 	}
 	return copies
@@ -373,7 +362,7 @@ func TestFollowsRestarts(t *testing.T) {
 
 // A server that executes itself again is another one under the same pid.
 func TestFollowsDebugRestart(t *testing.T) {
-	pid, client := watchedServer(t, stockServer(t))
+	pid, client := watchedServer(t, require.Redis(t))
 	tr := startTrace(t, "-p", strconv.Itoa(pid))
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})

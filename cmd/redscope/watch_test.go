@@ -22,6 +22,7 @@ import (
 	"github.com/redscope/redscope/bpf"
 	"github.com/redscope/redscope/engine/probe"
 	"github.com/redscope/redscope/internal/jaeger"
+	"github.com/redscope/redscope/internal/require"
 )
 
 // The keys that come more often than one in hotKeysKept are found, with counts that
@@ -235,7 +236,7 @@ func TestTrace(t *testing.T) {
 // have is found.
 func TestTop(t *testing.T) { testTop(t, buildServer(t)) }
 
-func TestTopOfStockServer(t *testing.T) { testTop(t, stockServer(t)) }
+func TestTopOfStockServer(t *testing.T) { testTop(t, require.Redis(t)) }
 
 func testTop(t *testing.T, path string) {
 	pid, client := watchedServer(t, path)
@@ -297,7 +298,7 @@ func testTop(t *testing.T, path string) {
 func TestTraceToJaeger(t *testing.T) {
 	for name, c := range map[string]struct{ path, service, tree string }{
 		"ours":  {buildServer(t), "server", "readQueryFromClient\n  SETEX\n    call\n      setexCommand\n  writeToClient\n"},
-		"stock": {stockServer(t), "redis-server", "readQueryFromClient\n  SETEX\n    call\n      setexCommand\n"},
+		"stock": {require.Redis(t), "redis-server", "readQueryFromClient\n  SETEX\n    call\n      setexCommand\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := jaeger.Start(t)

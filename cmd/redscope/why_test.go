@@ -13,6 +13,7 @@ import (
 
 	"github.com/redscope/redscope/bpf"
 	"github.com/redscope/redscope/engine/probe"
+	"github.com/redscope/redscope/internal/require"
 )
 
 func TestExplanation(t *testing.T) {
@@ -70,7 +71,7 @@ func TestExplanation(t *testing.T) {
 // account behind it adds up.
 func TestWhy(t *testing.T) {
 	t.Run("ours", func(t *testing.T) { testWhy(t, buildServer(t)) })
-	t.Run("stock", func(t *testing.T) { testWhy(t, stockServer(t)) })
+	t.Run("stock", func(t *testing.T) { testWhy(t, require.Redis(t)) })
 }
 
 func testWhy(t *testing.T, path string) {
