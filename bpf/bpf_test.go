@@ -99,7 +99,7 @@ func startCommand(t testing.TB, cmd *exec.Cmd) target {
 
 // patience is how long tests wait for what must come: it only passes when a test
 // fails.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // burn waits until a process has used d more of processor time: then a profile
 // has samples of it, however little a busy machine gives it.

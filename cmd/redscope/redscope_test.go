@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 
 // patience is how long tests wait for what must come: it only passes when a test
 // fails.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // redscope prepares a run of redscope.
 func redscope(t *testing.T, dir string, args ...string) *exec.Cmd {
