@@ -12,20 +12,21 @@ import (
 const module = "github.com/redscope/redscope"
 
 // layers says what each part of the tree must not reach, directly or through
-// others. Dependencies point one way: cmd → {trace, bpf, flame} → engine →
+// others. Dependencies point one way: cmd → {trace, bpf, flame, latency} → engine →
 // leaves.
 var layers = []struct {
 	part  string   // packages at or below this path of the module
 	never []string // import paths, the packages below them included
 	why   string
 }{
-	{"engine", []string{module + "/trace", module + "/bpf", module + "/flame", module + "/cmd"},
+	{"engine", []string{module + "/trace", module + "/bpf", module + "/flame", module + "/latency", module + "/cmd"},
 		"the engine does not know who watches it"},
 	{"engine/internal", []string{module + "/engine"}, "leaves know neither server nor client"},
 	{"engine/probe", []string{module + "/engine", "golang.org/x", "github.com"}, "the markers need the standard library only"},
-	{"trace", []string{module + "/bpf", module + "/flame", module + "/cmd"}, "siblings meet in cmd"},
-	{"bpf", []string{module + "/trace", module + "/flame", module + "/cmd"}, "siblings meet in cmd"},
-	{"flame", []string{module + "/trace", module + "/bpf", module + "/engine", module + "/cmd"}, "siblings meet in cmd"},
+	{"trace", []string{module + "/bpf", module + "/flame", module + "/latency", module + "/cmd"}, "siblings meet in cmd"},
+	{"bpf", []string{module + "/trace", module + "/flame", module + "/latency", module + "/cmd"}, "siblings meet in cmd"},
+	{"flame", []string{module + "/trace", module + "/bpf", module + "/latency", module + "/engine", module + "/cmd"}, "siblings meet in cmd"},
+	{"latency", []string{module + "/trace", module + "/bpf", module + "/flame", module + "/engine", module + "/cmd"}, "siblings meet in cmd"},
 }
 
 // owners are the only parts that may import a library themselves.

@@ -19,16 +19,12 @@ import (
 // about, prints what is expected of it.
 func TestBpftraceLibrary(t *testing.T) {
 	require.Tool(t, "bpftrace")
-	require.Tool(t, "redis")
 	require.Tool(t, "go")
 	needEBPF(t)
 	if testing.Short() {
 		t.Skip("a minute of bpftrace's own work")
 	}
-	stock, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal(err)
-	}
+	stock := require.Redis(t)
 	ours := describedServer(t)
 
 	const few = "SET test:key 1\r\nGET test:key\r\nGET not:there\r\n"

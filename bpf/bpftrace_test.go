@@ -2,7 +2,6 @@ package bpf
 
 import (
 	"bufio"
-	"net"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -31,21 +30,6 @@ func startServer(t *testing.T) (dir string, set func()) {
 			t.Errorf("reply %q", reply)
 		}
 	}
-}
-
-// freePort finds a TCP port that nobody listens on.
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 // The script must print the stack of each SET, and end cleanly. bpftrace needs a

@@ -474,32 +474,14 @@ func TestKilledInItsBudgetLeavesNothing(t *testing.T) {
 				}
 			}
 			until(t, "probe seen", func() bool { return !bytes.Equal(site(), clean) })
-			leaks := leakedProbes()
-			watcher.Process.Kill()
-			watcher.Wait()
-			until(t, "probe gone", func() bool { return bytes.Equal(site(), clean) || leakedProbes() > leaks })
-			if leakedProbes() > leaks {
-				// Then the next observer takes it along.
+			killed(t, watcher, func() bool { return bytes.Equal(site(), clean) }, func() {
 				watchCommands(t, CommandOptions{PID: s.Process.Pid}).Close()
-				until(t, "leaked probe gone", func() bool { return bytes.Equal(site(), clean) })
-			}
+			})
 		}
 		if got := c.do("PING"); got != "+PONG" {
 			t.Errorf("reply %q", got)
 		}
 	})
-}
-
-// leakedProbes is how often the kernel's log says that it could not take a probe
-// out, as it rarely cannot for a process that is being killed.
-func leakedProbes() int {
-	log := make([]byte, 1<<20)
-	const readAll = 3 // SYSLOG_ACTION_READ_ALL, syslog(2)
-	n, err := unix.Klogctl(readAll, log)
-	if err != nil {
-		return 0
-	}
-	return bytes.Count(log[:n], []byte("leaking uprobe"))
 }
 
 // probed returns what reads the code at the place of a probe on commands.

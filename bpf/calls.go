@@ -29,6 +29,7 @@ type callSource struct {
 	before, after struct{ calls, errors uint64 }
 	ended         bool
 	past          callsPast
+	asleep        sleepClock // of the first thread, which is the event loop's
 
 	probes        []callProbe // the end of a call first, its beginning last
 	phases        []callProbe // those of CommandOptions.Phases
@@ -57,6 +58,7 @@ func newCallSource(p *process, opts CommandOptions) (s *callSource, err error) {
 		return nil, fmt.Errorf("%w; watching commands needs a redscope server or a Redis, Valkey or KeyDB server with its symbols", err)
 	}
 	s = &callSource{target: p, names: map[int]string{}}
+	s.asleep.schedstat = p.path(fmt.Sprintf("task/%d/schedstat", p.pid))
 	if s.mem, err = p.memory(); err != nil {
 		return nil, err
 	}
@@ -126,6 +128,7 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 	more := []functionProbe{
 		{&s.probes, callsProgErrorReply, "afterErrorReply", "failed and refused commands are not seen"},
 		{&s.probes, callsProgClientBlocks, "blockClient", "commands that began to wait are not told apart"},
+		{&s.probes, callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen"},
 	}
 	if s.layout != nil && s.layout.countedWhenDone {
 		more[1] = functionProbe{&s.probes, callsProgUnblocked, "updateStatsOnUnblock", "clients that wait in vain are not seen"}
@@ -140,7 +143,6 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 		} else {
 			more = append(more, functionProbe{&s.phases, callsProgReadStart, "readQueryFromClient", "when a command was read is not seen"})
 		}
-		more = append(more, functionProbe{&s.phases, callsProgLoopWake, "afterSleep", "how long a command waited behind others is not seen"})
 	}
 	for _, m := range more {
 		f, err := exe.cFunction(m.function)
@@ -339,6 +341,7 @@ func (s *callSource) attach(coll *ebpf.Collection) ([]link.Link, error) {
 		closeLinks(end)
 		return nil, err
 	}
+	s.asleep.start()
 	return end, nil
 }
 
@@ -363,6 +366,7 @@ func (s *callSource) end(coll *ebpf.Collection, detach func()) error {
 	}
 	// When no call comes any more, these are the last counts.
 	err := s.counts(&s.after.calls, &s.after.errors)
+	s.asleep.stop()
 	s.unlink()
 	detach() // the end of calls last, for it is there that the count is noted
 	s.ended = err == nil && s.server != 0
@@ -463,9 +467,7 @@ func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) 
 		callsVarUncounted: &uncounted, callsVarRefused: &refused, callsVarWakes: &t.Turns,
 	})
 	t.Missed = unseen + unended + deep
-	if s.past.phasesShed {
-		t.Turns = 0 // not all were counted
-	}
+	t.Idle = s.asleep.total()
 	t.CallsAfter = s.after.calls
 	if !s.ended && (err != nil || s.server == 0 || s.counts(&t.CallsAfter, new(uint64)) != nil) {
 		t.CallsBefore, t.CallsAfter, t.Shed = 0, 0, s.past.shed

@@ -13,25 +13,14 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-type callsCommand struct {
-	_          structs.HostLayout
-	Client     uint64
-	Wake       uint64
-	ReadStart  uint64
-	ReadEnd    uint64
-	Parsed     uint64
-	Start      uint64
-	End        uint64
-	WriteStart uint64
-	WriteEnd   uint64
-	ReplyBytes uint32
-	KeyLen     uint32
-	Args       uint32
-	Batch      uint32
-	Command    int32
-	Flags      uint32
-	Error      [16]uint8
-	Key        [32]uint8
+type callsArrivals struct {
+	_     structs.HostLayout
+	Count uint64
+	Of    [1024]struct {
+		_       structs.HostLayout
+		Read    uint64
+		Arrived uint64
+	}
 }
 
 type callsCommandCount struct {
@@ -47,6 +36,31 @@ type callsCommandHistograms struct {
 	_      structs.HostLayout
 	Sum    [8]uint64
 	Counts [8][2048]uint64
+}
+
+type callsRecord struct {
+	_       structs.HostLayout
+	Command struct {
+		_          structs.HostLayout
+		Client     uint64
+		Wake       uint64
+		ReadStart  uint64
+		ReadEnd    uint64
+		Parsed     uint64
+		Start      uint64
+		End        uint64
+		WriteStart uint64
+		WriteEnd   uint64
+		ReplyBytes uint32
+		KeyLen     uint32
+		Args       uint32
+		Batch      uint32
+		Command    int32
+		Flags      uint32
+		Error      [16]uint8
+		Key        [32]uint8
+	}
+	Arrived uint64
 }
 
 type callsThread struct {
@@ -65,7 +79,26 @@ type callsThread struct {
 		Reply   uint64
 		Block   uint64
 		Counted uint64
-		Command callsCommand
+		Command struct {
+			_          structs.HostLayout
+			Client     uint64
+			Wake       uint64
+			ReadStart  uint64
+			ReadEnd    uint64
+			Parsed     uint64
+			Start      uint64
+			End        uint64
+			WriteStart uint64
+			WriteEnd   uint64
+			ReplyBytes uint32
+			KeyLen     uint32
+			Args       uint32
+			Batch      uint32
+			Command    int32
+			Flags      uint32
+			Error      [16]uint8
+			Key        [32]uint8
+		}
 	}
 	Block         uint64
 	Blocks        uint64
@@ -78,6 +111,7 @@ type callsThread struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	callsMapArrivals          = "arrivals"
 	callsMapCommandAddresses  = "command_addresses"
 	callsMapCommandCounts     = "command_counts"
 	callsMapCommandNumbers    = "command_numbers"
@@ -96,6 +130,10 @@ const (
 	callsProgRepliesEnd       = "replies_end"
 	callsProgRepliesStart     = "replies_start"
 	callsProgUnblocked        = "unblocked"
+	callsVarArrivalsSeen      = "arrivals_seen"
+	callsVarArrived           = "arrived"
+	callsVarBeforeFrom        = "before_from"
+	callsVarBeforeTo          = "before_to"
 	callsVarBeganUnseen       = "began_unseen"
 	callsVarBegun             = "begun"
 	callsVarBlocks            = "blocks"
@@ -131,7 +169,9 @@ const (
 	callsVarKeepTurn          = "keep_turn"
 	callsVarKnownLayout       = "known_layout"
 	callsVarLastCalls         = "last_calls"
+	callsVarLedgerBefore      = "ledger_before"
 	callsVarLedgerFull        = "ledger_full"
+	callsVarLedgerHalf        = "ledger_half"
 	callsVarLedgerUsed        = "ledger_used"
 	callsVarLoopThread        = "loop_thread"
 	callsVarManyThreads       = "many_threads"
@@ -142,6 +182,8 @@ const (
 	callsVarRarer             = "rarer"
 	callsVarReads             = "reads"
 	callsVarRefused           = "refused"
+	callsVarRepliedFrom       = "replied_from"
+	callsVarRepliedTo         = "replied_to"
 	callsVarReplies           = "replies"
 	callsVarServerCalls       = "server_calls"
 	callsVarServerNesting     = "server_nesting"
@@ -155,6 +197,8 @@ const (
 	callsVarTargetOnly        = "target_only"
 	callsVarTargetPid         = "target_pid"
 	callsVarTooDeep           = "too_deep"
+	callsVarTurnArrived       = "turn_arrived"
+	callsVarTurnBefore        = "turn_before"
 	callsVarTurnKept          = "turn_kept"
 	callsVarTurnWake          = "turn_wake"
 	callsVarUnblocks          = "unblocks"
@@ -220,6 +264,7 @@ type callsProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type callsMapSpecs struct {
+	Arrivals         *ebpf.MapSpec `ebpf:"arrivals"`
 	CommandAddresses *ebpf.MapSpec `ebpf:"command_addresses"`
 	CommandCounts    *ebpf.MapSpec `ebpf:"command_counts"`
 	CommandNumbers   *ebpf.MapSpec `ebpf:"command_numbers"`
@@ -234,6 +279,10 @@ type callsMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type callsVariableSpecs struct {
+	ArrivalsSeen      *ebpf.VariableSpec `ebpf:"arrivals_seen"`
+	Arrived           *ebpf.VariableSpec `ebpf:"arrived"`
+	BeforeFrom        *ebpf.VariableSpec `ebpf:"before_from"`
+	BeforeTo          *ebpf.VariableSpec `ebpf:"before_to"`
 	BeganUnseen       *ebpf.VariableSpec `ebpf:"began_unseen"`
 	Begun             *ebpf.VariableSpec `ebpf:"begun"`
 	Blocks            *ebpf.VariableSpec `ebpf:"blocks"`
@@ -269,7 +318,9 @@ type callsVariableSpecs struct {
 	KeepTurn          *ebpf.VariableSpec `ebpf:"keep_turn"`
 	KnownLayout       *ebpf.VariableSpec `ebpf:"known_layout"`
 	LastCalls         *ebpf.VariableSpec `ebpf:"last_calls"`
+	LedgerBefore      *ebpf.VariableSpec `ebpf:"ledger_before"`
 	LedgerFull        *ebpf.VariableSpec `ebpf:"ledger_full"`
+	LedgerHalf        *ebpf.VariableSpec `ebpf:"ledger_half"`
 	LedgerUsed        *ebpf.VariableSpec `ebpf:"ledger_used"`
 	LoopThread        *ebpf.VariableSpec `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.VariableSpec `ebpf:"many_threads"`
@@ -280,6 +331,8 @@ type callsVariableSpecs struct {
 	Rarer             *ebpf.VariableSpec `ebpf:"rarer"`
 	Reads             *ebpf.VariableSpec `ebpf:"reads"`
 	Refused           *ebpf.VariableSpec `ebpf:"refused"`
+	RepliedFrom       *ebpf.VariableSpec `ebpf:"replied_from"`
+	RepliedTo         *ebpf.VariableSpec `ebpf:"replied_to"`
 	Replies           *ebpf.VariableSpec `ebpf:"replies"`
 	ServerCalls       *ebpf.VariableSpec `ebpf:"server_calls"`
 	ServerNesting     *ebpf.VariableSpec `ebpf:"server_nesting"`
@@ -293,6 +346,8 @@ type callsVariableSpecs struct {
 	TargetOnly        *ebpf.VariableSpec `ebpf:"target_only"`
 	TargetPid         *ebpf.VariableSpec `ebpf:"target_pid"`
 	TooDeep           *ebpf.VariableSpec `ebpf:"too_deep"`
+	TurnArrived       *ebpf.VariableSpec `ebpf:"turn_arrived"`
+	TurnBefore        *ebpf.VariableSpec `ebpf:"turn_before"`
 	TurnKept          *ebpf.VariableSpec `ebpf:"turn_kept"`
 	TurnWake          *ebpf.VariableSpec `ebpf:"turn_wake"`
 	Unblocks          *ebpf.VariableSpec `ebpf:"unblocks"`
@@ -320,6 +375,7 @@ func (o *callsObjects) Close() error {
 //
 // It can be passed to loadCallsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type callsMaps struct {
+	Arrivals         *ebpf.Map `ebpf:"arrivals"`
 	CommandAddresses *ebpf.Map `ebpf:"command_addresses"`
 	CommandCounts    *ebpf.Map `ebpf:"command_counts"`
 	CommandNumbers   *ebpf.Map `ebpf:"command_numbers"`
@@ -332,6 +388,7 @@ type callsMaps struct {
 
 func (m *callsMaps) Close() error {
 	return _CallsClose(
+		m.Arrivals,
 		m.CommandAddresses,
 		m.CommandCounts,
 		m.CommandNumbers,
@@ -347,6 +404,10 @@ func (m *callsMaps) Close() error {
 //
 // It can be passed to loadCallsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type callsVariables struct {
+	ArrivalsSeen      *ebpf.Variable `ebpf:"arrivals_seen"`
+	Arrived           *ebpf.Variable `ebpf:"arrived"`
+	BeforeFrom        *ebpf.Variable `ebpf:"before_from"`
+	BeforeTo          *ebpf.Variable `ebpf:"before_to"`
 	BeganUnseen       *ebpf.Variable `ebpf:"began_unseen"`
 	Begun             *ebpf.Variable `ebpf:"begun"`
 	Blocks            *ebpf.Variable `ebpf:"blocks"`
@@ -382,7 +443,9 @@ type callsVariables struct {
 	KeepTurn          *ebpf.Variable `ebpf:"keep_turn"`
 	KnownLayout       *ebpf.Variable `ebpf:"known_layout"`
 	LastCalls         *ebpf.Variable `ebpf:"last_calls"`
+	LedgerBefore      *ebpf.Variable `ebpf:"ledger_before"`
 	LedgerFull        *ebpf.Variable `ebpf:"ledger_full"`
+	LedgerHalf        *ebpf.Variable `ebpf:"ledger_half"`
 	LedgerUsed        *ebpf.Variable `ebpf:"ledger_used"`
 	LoopThread        *ebpf.Variable `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.Variable `ebpf:"many_threads"`
@@ -393,6 +456,8 @@ type callsVariables struct {
 	Rarer             *ebpf.Variable `ebpf:"rarer"`
 	Reads             *ebpf.Variable `ebpf:"reads"`
 	Refused           *ebpf.Variable `ebpf:"refused"`
+	RepliedFrom       *ebpf.Variable `ebpf:"replied_from"`
+	RepliedTo         *ebpf.Variable `ebpf:"replied_to"`
 	Replies           *ebpf.Variable `ebpf:"replies"`
 	ServerCalls       *ebpf.Variable `ebpf:"server_calls"`
 	ServerNesting     *ebpf.Variable `ebpf:"server_nesting"`
@@ -406,6 +471,8 @@ type callsVariables struct {
 	TargetOnly        *ebpf.Variable `ebpf:"target_only"`
 	TargetPid         *ebpf.Variable `ebpf:"target_pid"`
 	TooDeep           *ebpf.Variable `ebpf:"too_deep"`
+	TurnArrived       *ebpf.Variable `ebpf:"turn_arrived"`
+	TurnBefore        *ebpf.Variable `ebpf:"turn_before"`
 	TurnKept          *ebpf.Variable `ebpf:"turn_kept"`
 	TurnWake          *ebpf.Variable `ebpf:"turn_wake"`
 	Unblocks          *ebpf.Variable `ebpf:"unblocks"`

@@ -502,7 +502,7 @@ func watchCalls(t *testing.T, pid int, change func(*callSource, map[string]any))
 	}
 	prepare(spec)
 	change(source, constants)
-	coll, err := target.load(spec, constants)
+	coll, err := target.load(spec, constants, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,10 @@ func (p Phase) String() string { return phaseNames[p] }
 // CommandRecord is all that is known of one command.
 type CommandRecord struct {
 	probe.Command
-	Name string // as "GET" or "CONFIG SET", "" for an unknown command
+	// Arrived is when its request came into its socket, 0 when that is not known:
+	// CommandOptions.Explain asks for it.
+	Arrived int64
+	Name    string // as "GET" or "CONFIG SET", "" for an unknown command
 	// Why it was kept; more than one may hold.
 	Slow, Failed, Sampled bool
 }
@@ -74,11 +77,18 @@ func (r *CommandRecord) Phase(p Phase) (time.Duration, bool) {
 	return time.Duration(max(0, to-from)), from != 0 && to != 0
 }
 
+// Socket returns how long its request lay in its socket before the event loop woke
+// up for it, and false when that is not known.
+func (r *CommandRecord) Socket() (time.Duration, bool) {
+	return time.Duration(max(0, r.Wake-r.Arrived)), r.Arrived != 0 && r.Wake != 0
+}
+
 func (r *CommandRecord) begin() int64 {
 	if r.Flags&probe.CommandBlocked != 0 {
 		return r.Start
 	}
-	return cmp.Or(r.Wake, r.ReadStart, r.Start)
+	begin := cmp.Or(r.Wake, r.ReadStart, r.Start)
+	return min(begin, cmp.Or(r.Arrived, begin))
 }
 
 // Histogram counts durations: exact to the nanosecond below 64 ns, and to 0.8 %
@@ -107,20 +117,37 @@ func (h Histogram) Quantile(q float64) time.Duration {
 	var seen uint64
 	for i, c := range h.counts {
 		if seen += c; seen >= rank {
-			return stepMiddle(i)
+			from, to := stepBounds(i)
+			return from + (to-from-1)/2
 		}
 	}
 	return 0
 }
 
-// stepMiddle is the middle of a histogram's step.
-func stepMiddle(i int) time.Duration {
-	if i < 2*histogramSteps {
-		return time.Duration(i)
+// Step is how many durations there are from one up to another, that one not
+// included.
+type Step struct {
+	From, To time.Duration
+	Count    uint64
+}
+
+// Steps returns those steps that are not empty, in rising order.
+func (h Histogram) Steps() []Step {
+	var steps []Step
+	for i, c := range h.counts {
+		if c > 0 {
+			from, to := stepBounds(i)
+			steps = append(steps, Step{from, to, c})
+		}
 	}
-	shift := i/histogramSteps - 1
-	lowest := int64(i-shift*histogramSteps) << shift
-	return time.Duration(lowest + (int64(1)<<shift-1)/2)
+	return steps
+}
+
+// stepBounds are the least duration of a histogram's step, and of the next one.
+func stepBounds(i int) (from, to time.Duration) {
+	shift := max(0, i/histogramSteps-1)
+	lowest := time.Duration(i - shift*histogramSteps)
+	return lowest << shift, (lowest + 1) << shift
 }
 
 // Sub returns what h has more than an earlier reading of it.
@@ -172,7 +199,7 @@ type CommandTotals struct {
 	CallsBefore, CallsAfter uint64
 
 	Turns uint64        // of the event loop
-	Idle  time.Duration // that it waited for events, while watched
+	Idle  time.Duration // that it waited for events, while watched; of a stock server, that its thread slept
 }
 
 // CommandCost is what watching has cost the process, besides the hits themselves.
@@ -190,13 +217,14 @@ type CommandOptions struct {
 	OneIn      uint64        // one in so many; 0 for none, 1 for all
 	Failed     bool          // those answered with an error
 	Histograms uint32        // how many commands can have histograms, which take 128 KiB each; 0 for 128
-	Phases     bool          // of a stock server, also the phases before the call; costs two more probes per read
+	Phases     bool          // of a stock server, also the phases before the call; costs one more probe per read
 	// Returns is for a stock server: see the end of a call by its return, which costs
 	// it some 0.2 µs per command less; but a stack that a profiler takes meanwhile ends
 	// at call.
 	Returns bool
-	// Explain keeps, for each slow command, the others of its turn too, and watches what
-	// the event loop does besides, for CommandWatcher.Explain. It takes Phases.
+	// Explain keeps, for each slow command, the others of its turn and of the one before too,
+	// and watches what the event loop does besides, for CommandWatcher.Explain. A command
+	// is as slow then as from its request's arrival in its socket. It takes Phases.
 	Explain bool
 	Cost    bool // measure the program's run time, which costs some 20 ns per hit
 	// Budget is the share of the process's processor time that watching may cost
@@ -274,7 +302,7 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 	if opts.Histograms != 0 {
 		spec.Maps[turnMapHistograms].MaxEntries = opts.Histograms
 	}
-	w.coll, err = w.target.load(spec, constants)
+	w.coll, err = w.target.load(spec, constants, nil)
 	if err != nil {
 		version, _ := features.LinuxVersionCode()
 		return w, oldForCommands(err, version)
@@ -294,7 +322,7 @@ func StartCommandWatcher(opts CommandOptions) (w *CommandWatcher, err error) {
 		}
 	}
 	if opts.Explain {
-		if w.why, err = newExplainer(w.target, opts.SlowerThan); err != nil {
+		if w.why, err = newExplainer(w.target, opts.SlowerThan, w.coll.Maps[turnMapArrivals]); err != nil {
 			return w, err
 		}
 	}
@@ -321,6 +349,12 @@ func newCommandSource(p *process, opts CommandOptions) (commandSource, error) {
 	return newCallSource(p, opts)
 }
 
+// ringRecord is record in c/commands.h.
+type ringRecord struct {
+	probe.Command
+	Arrived int64
+}
+
 // drainAtMost is more than the ring has room for: Drain ends although records may
 // come faster than they are taken.
 const drainAtMost = 60_000
@@ -335,8 +369,8 @@ func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 		return gone
 	}
 	var r CommandRecord
-	err := drainRing(w.ring, &w.record, drainAtMost, func(c *probe.Command) {
-		r.Command = *c
+	err := drainRing(w.ring, &w.record, drainAtMost, func(sent *ringRecord) {
+		r.Command, r.Arrived = sent.Command, sent.Arrived
 		r.Name = w.source.name(w.coll, int(r.Command.Command))
 		r.Slow, r.Failed, r.Sampled = r.Flags&keptSlow != 0, r.Flags&keptFailed != 0, r.Flags&keptSampled != 0
 		if w.why == nil || w.why.add(&r) {

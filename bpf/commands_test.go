@@ -3,6 +3,7 @@ package bpf
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/redscope/redscope/engine/probe"
+	"github.com/redscope/redscope/internal/port"
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -55,10 +57,13 @@ func newRedisServer(t testing.TB) *redisServer {
 	return startRedisServer(t, path)
 }
 
+// unixSocket is in the server's folder.
+const unixSocket = "redis.sock"
+
 func startRedisServer(t testing.TB, path string, args ...string) *redisServer {
 	t.Helper()
-	s := &redisServer{port: freePort(t)}
-	s.Cmd = exec.Command(path, append([]string{"--port", s.port, "--enable-debug-command", "yes"}, args...)...)
+	s := &redisServer{port: strconv.Itoa(port.Free(t))}
+	s.Cmd = exec.Command(path, append([]string{"--port", s.port, "--unixsocket", unixSocket, "--enable-debug-command", "yes"}, args...)...)
 	s.Dir = t.TempDir()
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
@@ -85,7 +90,17 @@ type respClient struct {
 
 func (s *redisServer) dial(t testing.TB) *respClient {
 	t.Helper()
-	conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
+	return s.dialBy(t, "tcp")
+}
+
+// dialBy connects by "tcp" or "unix".
+func (s *redisServer) dialBy(t testing.TB, network string) *respClient {
+	t.Helper()
+	address := "127.0.0.1:" + s.port
+	if network == "unix" {
+		address = filepath.Join(s.Dir, unixSocket)
+	}
+	conn, err := net.Dial(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,12 +132,8 @@ func (c *respClient) reply() string {
 	line = strings.TrimRight(line, "\r\n")
 	if n, err := strconv.Atoi(strings.TrimPrefix(line, "$")); line[0] == '$' && err == nil && n >= 0 {
 		bulk := make([]byte, n+2)
-		for got := 0; got < len(bulk); {
-			n, err := c.in.Read(bulk[got:])
-			if err != nil {
-				c.t.Fatal(err)
-			}
-			got += n
+		if _, err := io.ReadFull(c.in, bulk); err != nil {
+			c.t.Fatal(err)
 		}
 		return string(bulk[:n])
 	}
@@ -250,6 +261,41 @@ func until(t testing.TB, what string, f func() bool) {
 	}
 }
 
+// The loop sleeps when nothing is asked, and is awake for as long as its commands take.
+func TestIdle(t *testing.T) {
+	both(t, func(t *testing.T, s *redisServer) {
+		c := s.dial(t)
+		c.prepareLong(3000)
+		w := watchCommands(t, CommandOptions{PID: s.Process.Pid})
+		idle := func() time.Duration {
+			c.do("PING") // the end of the sleep is told with it
+			return w.totals(t).Idle
+		}
+		begin, before := time.Now(), idle()
+		time.Sleep(500 * time.Millisecond)
+		if slept, most := idle()-before, time.Since(begin); slept < 50*time.Millisecond || slept > most {
+			t.Errorf("the loop slept %v of %v in which nothing was asked", slept, most)
+		}
+		begin, before = time.Now(), idle()
+		var called time.Duration
+		until(t, "a second's commands", func() bool {
+			c.do(long)
+			called = 0
+			stats, err := w.Snapshot()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, stats := range stats {
+				called += stats.Phases[PhaseCall].Sum
+			}
+			return called > time.Second
+		})
+		if awake := time.Since(begin) - (idle() - before); awake < called*9/10 {
+			t.Errorf("the loop was awake for %v, its commands took %v", awake, called)
+		}
+	})
+}
+
 // Every command counts, to the single one, also when the watcher comes and goes
 // in the middle.
 func TestCommandsAreCounted(t *testing.T) {
@@ -290,7 +336,8 @@ func TestCommandsAreCounted(t *testing.T) {
 			executed(1000)
 			before, _ := c.commandstats()
 			w := watchCommands(t, test.opts)
-			executed(before["set"] + test.commands)
+			attached, _ := c.commandstats() // a busy machine takes its time to attach
+			executed(attached["set"] + test.commands)
 			end(benchmark)
 			after, _ := c.commandstats()
 			w.afterCalls(t, after[""]+1)
@@ -678,12 +725,12 @@ func TestKilledCommandWatcherLeavesNothing(t *testing.T) {
 	line, _ := bufio.NewReader(stdout).ReadString('\n')
 	i := slices.IndexFunc(probe.Markers, func(m probe.Marker) bool { return m.Name == "loop_turn" })
 	attached := semaphore(t, target{Cmd: s.Cmd}, probe.Markers[i])
-	watcher.Process.Kill()
-	watcher.Wait()
 	if line != "watching\n" || attached != 1 {
-		t.Fatalf("the watcher said %q, semaphore %d", line, attached)
+		t.Errorf("the watcher said %q, semaphore %d", line, attached)
 	}
-	until(t, "semaphore lowered", func() bool { return semaphore(t, target{Cmd: s.Cmd}, probe.Markers[i]) == 0 })
+	killed(t, watcher, func() bool { return semaphore(t, target{Cmd: s.Cmd}, probe.Markers[i]) == 0 }, func() {
+		watchCommands(t, CommandOptions{PID: s.Process.Pid}).Close()
+	})
 	if got := c.do("PING"); got != "+PONG" {
 		t.Errorf("reply %q", got)
 	}
@@ -715,5 +762,14 @@ func TestHistogram(t *testing.T) {
 	}
 	if d := (Histogram{}).Add(a); d.Count() != 2 || d.Quantile(0.5) != 10 {
 		t.Errorf("%d, half of them up to %v", d.Count(), d.Quantile(0.5))
+	}
+	if got, want := h(0, 63, 128, 129, 129).Steps(), []Step{{63, 64, 1}, {128, 130, 1}, {130, 132, 2}}; !slices.Equal(got, want) {
+		t.Errorf("steps %v, want %v", got, want)
+	}
+	for i := range 2047 { // each step ends where the next begins
+		_, end := stepBounds(i)
+		if begin, _ := stepBounds(i + 1); begin != end {
+			t.Errorf("step %d ends at %d, the next begins at %d", i, end, begin)
+		}
 	}
 }

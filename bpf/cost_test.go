@@ -96,7 +96,7 @@ func BenchmarkProbe(b *testing.B) {
 				prepare(spec)
 				// The target is not the one that the program looks for, so that
 				// the probe's own cost is measured: the program ends at once.
-				coll, err := (&process{nsDev: target.nsDev, nsIno: target.nsIno, nsPID: 1}).load(spec, nil)
+				coll, err := (&process{nsDev: target.nsDev, nsIno: target.nsIno, nsPID: 1}).load(spec, nil, nil)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -489,18 +489,13 @@ func (r *cfiReader) u64() uint64 {
 }
 
 func (r *cfiReader) uleb() uint64 {
-	var v uint64
-	for shift := 0; ; shift += 7 {
-		b := r.u8()
-		v |= uint64(b&0x7f) << shift
-		if b < 0x80 {
-			return v
-		}
-		if shift > 63 {
-			r.bad = true
-			return 0
-		}
+	v, n := binary.Uvarint(r.data[r.pos:])
+	if r.bad || n <= 0 {
+		r.bad = true
+		return 0
 	}
+	r.pos += n
+	return v
 }
 
 func (r *cfiReader) sleb() int64 {

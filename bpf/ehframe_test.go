@@ -60,12 +60,7 @@ func TestUnwindRows(t *testing.T) {
 // libraries, assembly with expressions.
 func TestUnwindRowsAgreeWithReadelf(t *testing.T) {
 	require.Tool(t, "gcc") // readelf comes with it
-	require.Tool(t, "redis")
-	redis, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal(err)
-	}
-	paths := []string{redis, buildDeep(t, "-mavx2", "-O3")}
+	paths := []string{require.Redis(t), buildDeep(t, "-mavx2", "-O3")}
 	for _, pattern := range []string{"/lib/*/libc.so.6", "/lib/*/libcrypto.so.3", "/lib/*/libjemalloc.so.2"} {
 		found, _ := filepath.Glob(pattern)
 		paths = append(paths, found...)

@@ -49,7 +49,7 @@ func CountHits(pid int, markers ...string) (*HitCounter, error) {
 	}
 	prepare(spec)
 	c := &HitCounter{}
-	if c.coll, err = target.load(spec, map[string]any{markersVarTargetOnly: multiSupported()}); err != nil {
+	if c.coll, err = target.load(spec, map[string]any{markersVarTargetOnly: multiSupported()}, nil); err != nil {
 		return nil, err
 	}
 	for _, at := range places {

@@ -15,8 +15,8 @@ import (
 )
 
 // load loads the programs and maps of spec for watching p, with further
-// constants set by name.
-func (p *process) load(spec *ebpf.CollectionSpec, constants map[string]any) (*ebpf.Collection, error) {
+// constants set by name, and with the maps that it shares with another collection.
+func (p *process) load(spec *ebpf.CollectionSpec, constants map[string]any, shared map[string]*ebpf.Map) (*ebpf.Collection, error) {
 	values := map[string]any{"target_ns_dev": p.nsDev, "target_ns_ino": p.nsIno, "target_pid": p.nsPID}
 	for name, v := range constants {
 		values[name] = v
@@ -29,7 +29,7 @@ func (p *process) load(spec *ebpf.CollectionSpec, constants map[string]any) (*eb
 	// Needed before Linux 5.11 only, and there the load below fails without it
 	// and says why.
 	memlock := rlimit.RemoveMemlock()
-	coll, err := ebpf.NewCollection(spec)
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared})
 	if err == nil {
 		return coll, nil
 	}

@@ -65,6 +65,7 @@ type work struct {
 type wait struct {
 	since, woken, back int64 // blocked until woken, runnable from then on
 	thread             uint32
+	cpuHad             string // the thread that had the CPU until back
 	blocked            blocked
 }
 
@@ -86,25 +87,28 @@ type loopWatcher struct {
 	works []work // by to
 }
 
-func startLoopWatcher(target *process) (l *loopWatcher, err error) {
+// startLoopWatcher tells in arrivals, a map of c/arrival.h, since when what is read had
+// waited in its socket.
+func startLoopWatcher(target *process, arrivals *ebpf.Map) (l *loopWatcher, err error) {
 	l = &loopWatcher{target: target}
 	defer func() {
 		if err != nil {
 			l.close()
 		}
 	}()
-	if err = l.load(); err != nil {
+	version, _ := features.LinuxVersionCode()
+	if err = l.load(arrivals, version, loadLoop); err != nil {
 		return l, err
 	}
 	if l.ring, err = ringbuf.NewReader(l.coll.Maps[loopMapLoopEvents]); err != nil {
 		return l, fmt.Errorf("opening the ring of the loop: %w", err)
 	}
 	// A wake-up that is seen without the switch before it does no harm.
-	for _, name := range []string{loopProgLoopWoken, loopProgLoopSwitched} {
+	for _, name := range slices.Concat(schedulerPrograms, socketPrograms) {
 		if prog := l.coll.Programs[name]; prog != nil {
 			t, err := link.AttachTracing(link.TracingOptions{Program: prog})
 			if err != nil {
-				return l, fmt.Errorf("attaching to the scheduler: %w", err)
+				return l, fmt.Errorf("attaching %s to its tracepoint: %w", name, err)
 			}
 			l.links = append(l.links, t)
 		}
@@ -120,24 +124,39 @@ func startLoopWatcher(target *process) (l *loopWatcher, err error) {
 	return l, l.attachStock(exe)
 }
 
-// load loads the programs, without those for the scheduler if the kernel has
-// nothing for them.
-func (l *loopWatcher) load() error {
-	for scheduler := true; ; scheduler = false {
-		spec, err := loadLoop()
+// Programs on tracepoints of the kernel, in the order in which they are attached.
+var (
+	schedulerPrograms = []string{loopProgLoopWoken, loopProgLoopSwitched}
+	socketPrograms    = []string{loopProgSocketReady, loopProgSocketRead}
+)
+
+// load loads the programs, without those for which a kernel of that version has nothing.
+func (l *loopWatcher) load(arrivals *ebpf.Map, version uint32, programs func() (*ebpf.CollectionSpec, error)) error {
+	lacking := []struct {
+		programs []string
+		since    uint32
+		limit    string
+	}{
+		{socketPrograms, 6<<16 | 3<<8, "how long a request lay in its socket before the event loop woke up is not seen: that needs Linux 6.3 and the kernel's BTF (CONFIG_DEBUG_INFO_BTF)"},
+		{schedulerPrograms, 5<<16 | 18<<8, "when the loop was blocked or waited for a CPU is not seen: that needs Linux 5.18 and the kernel's BTF (CONFIG_DEBUG_INFO_BTF)"},
+	}
+	for without := 0; ; without++ {
+		spec, err := programs()
 		if err != nil {
 			return err
 		}
 		prepare(spec)
-		if !scheduler {
-			delete(spec.Programs, loopProgLoopSwitched)
-			delete(spec.Programs, loopProgLoopWoken)
+		for _, of := range lacking[:without] {
+			for _, name := range of.programs {
+				delete(spec.Programs, name)
+			}
 		}
-		l.coll, err = l.target.load(spec, map[string]any{loopVarWaitWorth: uint64(waitWorth), loopVarWorkWorth: uint64(workWorth)})
-		if version, _ := features.LinuxVersionCode(); err == nil || !scheduler || version >= 5<<16|18<<8 && !lacksBTF(err) {
+		l.coll, err = l.target.load(spec, map[string]any{loopVarWaitWorth: uint64(waitWorth), loopVarWorkWorth: uint64(workWorth)},
+			map[string]*ebpf.Map{loopMapArrivals: arrivals})
+		if err == nil || without == len(lacking) || version >= lacking[without].since && !lacksBTF(err) {
 			return err
 		}
-		l.limit("when the loop was blocked or waited for a CPU is not seen: that needs Linux 5.18 and the kernel's BTF (CONFIG_DEBUG_INFO_BTF)")
+		l.limit("%s", lacking[without].limit)
 	}
 }
 
@@ -231,7 +250,7 @@ func (l *loopWatcher) add(e *loopLoopEvent) {
 	const isWait = 0xff // WAIT in c/loop.bpf.c
 	switch {
 	case e.Kind == isWait && (l.thread == 0 || e.Thread == l.thread):
-		w := wait{since: int64(e.Start), woken: int64(e.Woken), back: int64(e.End), thread: e.Thread}
+		w := wait{since: int64(e.Start), woken: int64(e.Woken), back: int64(e.End), thread: e.Thread, cpuHad: cName(e.CpuHad[:])}
 		if w.woken > w.since {
 			w.blocked = whereBlocked(e.Stack[:])
 		}

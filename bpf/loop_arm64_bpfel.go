@@ -13,11 +13,22 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type loopArrivals struct {
+	_     structs.HostLayout
+	Count uint64
+	Of    [1024]struct {
+		_       structs.HostLayout
+		Read    uint64
+		Arrived uint64
+	}
+}
+
 type loopAway struct {
 	_      structs.HostLayout
 	Since  uint64
 	Woken  uint64
-	Thread uint64
+	Thread uint32
+	Idle   uint32
 	Stack  [20]uint64
 }
 
@@ -35,21 +46,33 @@ type loopLoopEvent struct {
 	Amount uint64
 	Kind   uint32
 	Thread uint32
+	CpuHad [16]int8
 	Stack  [20]uint64
+}
+
+type loopSocket struct {
+	_       structs.HostLayout
+	Arrived uint64
+	Read    uint64
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	loopMapArrivals      = "arrivals"
 	loopMapAwayThreads   = "away_threads"
 	loopMapBegunWork     = "begun_work"
 	loopMapLoopEvents    = "loop_events"
+	loopMapSockets       = "sockets"
 	loopProgLoopSwitched = "loop_switched"
 	loopProgLoopWoken    = "loop_woken"
 	loopProgLoopWork     = "loop_work"
+	loopProgSocketRead   = "socket_read"
+	loopProgSocketReady  = "socket_ready"
 	loopProgWorkEnd      = "work_end"
 	loopProgWorkStart    = "work_start"
+	loopVarIdleUntil     = "idle_until"
 	loopVarLoopLost      = "loop_lost"
 	loopVarOnlyThread    = "only_thread"
 	loopVarTargetNsDev   = "target_ns_dev"
@@ -104,6 +127,8 @@ type loopProgramSpecs struct {
 	LoopSwitched *ebpf.ProgramSpec `ebpf:"loop_switched"`
 	LoopWoken    *ebpf.ProgramSpec `ebpf:"loop_woken"`
 	LoopWork     *ebpf.ProgramSpec `ebpf:"loop_work"`
+	SocketRead   *ebpf.ProgramSpec `ebpf:"socket_read"`
+	SocketReady  *ebpf.ProgramSpec `ebpf:"socket_ready"`
 	WorkEnd      *ebpf.ProgramSpec `ebpf:"work_end"`
 	WorkStart    *ebpf.ProgramSpec `ebpf:"work_start"`
 }
@@ -112,15 +137,18 @@ type loopProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type loopMapSpecs struct {
+	Arrivals    *ebpf.MapSpec `ebpf:"arrivals"`
 	AwayThreads *ebpf.MapSpec `ebpf:"away_threads"`
 	BegunWork   *ebpf.MapSpec `ebpf:"begun_work"`
 	LoopEvents  *ebpf.MapSpec `ebpf:"loop_events"`
+	Sockets     *ebpf.MapSpec `ebpf:"sockets"`
 }
 
 // loopVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type loopVariableSpecs struct {
+	IdleUntil   *ebpf.VariableSpec `ebpf:"idle_until"`
 	LoopLost    *ebpf.VariableSpec `ebpf:"loop_lost"`
 	OnlyThread  *ebpf.VariableSpec `ebpf:"only_thread"`
 	TargetNsDev *ebpf.VariableSpec `ebpf:"target_ns_dev"`
@@ -150,16 +178,20 @@ func (o *loopObjects) Close() error {
 //
 // It can be passed to loadLoopObjects or ebpf.CollectionSpec.LoadAndAssign.
 type loopMaps struct {
+	Arrivals    *ebpf.Map `ebpf:"arrivals"`
 	AwayThreads *ebpf.Map `ebpf:"away_threads"`
 	BegunWork   *ebpf.Map `ebpf:"begun_work"`
 	LoopEvents  *ebpf.Map `ebpf:"loop_events"`
+	Sockets     *ebpf.Map `ebpf:"sockets"`
 }
 
 func (m *loopMaps) Close() error {
 	return _LoopClose(
+		m.Arrivals,
 		m.AwayThreads,
 		m.BegunWork,
 		m.LoopEvents,
+		m.Sockets,
 	)
 }
 
@@ -167,6 +199,7 @@ func (m *loopMaps) Close() error {
 //
 // It can be passed to loadLoopObjects or ebpf.CollectionSpec.LoadAndAssign.
 type loopVariables struct {
+	IdleUntil   *ebpf.Variable `ebpf:"idle_until"`
 	LoopLost    *ebpf.Variable `ebpf:"loop_lost"`
 	OnlyThread  *ebpf.Variable `ebpf:"only_thread"`
 	TargetNsDev *ebpf.Variable `ebpf:"target_ns_dev"`
@@ -183,6 +216,8 @@ type loopPrograms struct {
 	LoopSwitched *ebpf.Program `ebpf:"loop_switched"`
 	LoopWoken    *ebpf.Program `ebpf:"loop_woken"`
 	LoopWork     *ebpf.Program `ebpf:"loop_work"`
+	SocketRead   *ebpf.Program `ebpf:"socket_read"`
+	SocketReady  *ebpf.Program `ebpf:"socket_ready"`
 	WorkEnd      *ebpf.Program `ebpf:"work_end"`
 	WorkStart    *ebpf.Program `ebpf:"work_start"`
 }
@@ -192,6 +227,8 @@ func (p *loopPrograms) Close() error {
 		p.LoopSwitched,
 		p.LoopWoken,
 		p.LoopWork,
+		p.SocketRead,
+		p.SocketReady,
 		p.WorkEnd,
 		p.WorkStart,
 	)

@@ -47,7 +47,7 @@ func TraceMarkers(ctx context.Context, opts MarkerOptions, f func(MarkerEvent)) 
 		return err
 	}
 	prepare(spec)
-	coll, err := target.load(spec, nil)
+	coll, err := target.load(spec, nil, nil)
 	if err != nil {
 		return err
 	}

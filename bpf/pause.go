@@ -76,8 +76,6 @@ type callsPast struct {
 	shed   uint64
 	resets uint64
 	errors uint64 // answered while nobody looked
-
-	phasesShed bool
 }
 
 // add makes totals since the last pause to totals of all.
@@ -141,7 +139,6 @@ func (s *callSource) setPhases(coll *ebpf.Collection, on bool) (err error) {
 	if on && s.phaseLinks == nil {
 		s.phaseLinks, err = s.attachAll(coll, s.phases)
 	} else if !on {
-		s.past.phasesShed = true
 		closeLinks(s.phaseLinks)
 		s.phaseLinks = nil
 	}

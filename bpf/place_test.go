@@ -169,12 +169,8 @@ func sitesFromObjdump(text []byte, branch, next *regexp.Regexp) map[uint64]uint6
 // bpftrace lists the functions of a file too: ours must be the same.
 func TestFunctionsAgainstBpftrace(t *testing.T) {
 	require.Tool(t, "bpftrace")
-	require.Tool(t, "redis")
+	path := require.Redis(t)
 	needEBPF(t) // bpftrace runs for root only
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal(err)
-	}
 	out, err := exec.Command("bpftrace", "-l", "uprobe:"+path+":*").Output()
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,16 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type turnArrivals struct {
+	_     structs.HostLayout
+	Count uint64
+	Of    [1024]struct {
+		_       structs.HostLayout
+		Read    uint64
+		Arrived uint64
+	}
+}
+
 type turnCommand struct {
 	_          structs.HostLayout
 	Client     uint64
@@ -49,6 +59,12 @@ type turnCommandHistograms struct {
 	Counts [8][2048]uint64
 }
 
+type turnRecord struct {
+	_       structs.HostLayout
+	Command turnCommand
+	Arrived uint64
+}
+
 type turnRecords struct {
 	_       structs.HostLayout
 	Command [16]turnCommand
@@ -58,12 +74,17 @@ type turnRecords struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	turnMapArrivals          = "arrivals"
 	turnMapCommandCounts     = "command_counts"
 	turnMapCommandRing       = "command_ring"
 	turnMapHistograms        = "histograms"
 	turnMapLedger            = "ledger"
 	turnMapScratch           = "scratch"
 	turnProgLoopTurn         = "loop_turn"
+	turnVarArrivalsSeen      = "arrivals_seen"
+	turnVarArrived           = "arrived"
+	turnVarBeforeFrom        = "before_from"
+	turnVarBeforeTo          = "before_to"
 	turnVarCallsAfter        = "calls_after"
 	turnVarCallsBefore       = "calls_before"
 	turnVarCommandsCountdown = "commands_countdown"
@@ -74,7 +95,9 @@ const (
 	turnVarHistogramsUsed    = "histograms_used"
 	turnVarKeepFailed        = "keep_failed"
 	turnVarKeepTurn          = "keep_turn"
+	turnVarLedgerBefore      = "ledger_before"
 	turnVarLedgerFull        = "ledger_full"
+	turnVarLedgerHalf        = "ledger_half"
 	turnVarLedgerUsed        = "ledger_used"
 	turnVarLoopThread        = "loop_thread"
 	turnVarManyThreads       = "many_threads"
@@ -83,6 +106,8 @@ const (
 	turnVarRarer             = "rarer"
 	turnVarRefusedAfter      = "refused_after"
 	turnVarRefusedBefore     = "refused_before"
+	turnVarRepliedFrom       = "replied_from"
+	turnVarRepliedTo         = "replied_to"
 	turnVarScratchUsed       = "scratch_used"
 	turnVarShedding          = "shedding"
 	turnVarSlowerThan        = "slower_than"
@@ -90,6 +115,8 @@ const (
 	turnVarTargetNsIno       = "target_ns_ino"
 	turnVarTargetOnly        = "target_only"
 	turnVarTargetPid         = "target_pid"
+	turnVarTurnArrived       = "turn_arrived"
+	turnVarTurnBefore        = "turn_before"
 	turnVarTurnHits          = "turn_hits"
 	turnVarTurnKept          = "turn_kept"
 	turnVarTurnMissed        = "turn_missed"
@@ -151,6 +178,7 @@ type turnProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type turnMapSpecs struct {
+	Arrivals      *ebpf.MapSpec `ebpf:"arrivals"`
 	CommandCounts *ebpf.MapSpec `ebpf:"command_counts"`
 	CommandRing   *ebpf.MapSpec `ebpf:"command_ring"`
 	Histograms    *ebpf.MapSpec `ebpf:"histograms"`
@@ -162,6 +190,10 @@ type turnMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type turnVariableSpecs struct {
+	ArrivalsSeen      *ebpf.VariableSpec `ebpf:"arrivals_seen"`
+	Arrived           *ebpf.VariableSpec `ebpf:"arrived"`
+	BeforeFrom        *ebpf.VariableSpec `ebpf:"before_from"`
+	BeforeTo          *ebpf.VariableSpec `ebpf:"before_to"`
 	CallsAfter        *ebpf.VariableSpec `ebpf:"calls_after"`
 	CallsBefore       *ebpf.VariableSpec `ebpf:"calls_before"`
 	CommandsCountdown *ebpf.VariableSpec `ebpf:"commands_countdown"`
@@ -172,7 +204,9 @@ type turnVariableSpecs struct {
 	HistogramsUsed    *ebpf.VariableSpec `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.VariableSpec `ebpf:"keep_failed"`
 	KeepTurn          *ebpf.VariableSpec `ebpf:"keep_turn"`
+	LedgerBefore      *ebpf.VariableSpec `ebpf:"ledger_before"`
 	LedgerFull        *ebpf.VariableSpec `ebpf:"ledger_full"`
+	LedgerHalf        *ebpf.VariableSpec `ebpf:"ledger_half"`
 	LedgerUsed        *ebpf.VariableSpec `ebpf:"ledger_used"`
 	LoopThread        *ebpf.VariableSpec `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.VariableSpec `ebpf:"many_threads"`
@@ -181,6 +215,8 @@ type turnVariableSpecs struct {
 	Rarer             *ebpf.VariableSpec `ebpf:"rarer"`
 	RefusedAfter      *ebpf.VariableSpec `ebpf:"refused_after"`
 	RefusedBefore     *ebpf.VariableSpec `ebpf:"refused_before"`
+	RepliedFrom       *ebpf.VariableSpec `ebpf:"replied_from"`
+	RepliedTo         *ebpf.VariableSpec `ebpf:"replied_to"`
 	ScratchUsed       *ebpf.VariableSpec `ebpf:"scratch_used"`
 	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
 	SlowerThan        *ebpf.VariableSpec `ebpf:"slower_than"`
@@ -188,6 +224,8 @@ type turnVariableSpecs struct {
 	TargetNsIno       *ebpf.VariableSpec `ebpf:"target_ns_ino"`
 	TargetOnly        *ebpf.VariableSpec `ebpf:"target_only"`
 	TargetPid         *ebpf.VariableSpec `ebpf:"target_pid"`
+	TurnArrived       *ebpf.VariableSpec `ebpf:"turn_arrived"`
+	TurnBefore        *ebpf.VariableSpec `ebpf:"turn_before"`
 	TurnHits          *ebpf.VariableSpec `ebpf:"turn_hits"`
 	TurnKept          *ebpf.VariableSpec `ebpf:"turn_kept"`
 	TurnMissed        *ebpf.VariableSpec `ebpf:"turn_missed"`
@@ -220,6 +258,7 @@ func (o *turnObjects) Close() error {
 //
 // It can be passed to loadTurnObjects or ebpf.CollectionSpec.LoadAndAssign.
 type turnMaps struct {
+	Arrivals      *ebpf.Map `ebpf:"arrivals"`
 	CommandCounts *ebpf.Map `ebpf:"command_counts"`
 	CommandRing   *ebpf.Map `ebpf:"command_ring"`
 	Histograms    *ebpf.Map `ebpf:"histograms"`
@@ -229,6 +268,7 @@ type turnMaps struct {
 
 func (m *turnMaps) Close() error {
 	return _TurnClose(
+		m.Arrivals,
 		m.CommandCounts,
 		m.CommandRing,
 		m.Histograms,
@@ -241,6 +281,10 @@ func (m *turnMaps) Close() error {
 //
 // It can be passed to loadTurnObjects or ebpf.CollectionSpec.LoadAndAssign.
 type turnVariables struct {
+	ArrivalsSeen      *ebpf.Variable `ebpf:"arrivals_seen"`
+	Arrived           *ebpf.Variable `ebpf:"arrived"`
+	BeforeFrom        *ebpf.Variable `ebpf:"before_from"`
+	BeforeTo          *ebpf.Variable `ebpf:"before_to"`
 	CallsAfter        *ebpf.Variable `ebpf:"calls_after"`
 	CallsBefore       *ebpf.Variable `ebpf:"calls_before"`
 	CommandsCountdown *ebpf.Variable `ebpf:"commands_countdown"`
@@ -251,7 +295,9 @@ type turnVariables struct {
 	HistogramsUsed    *ebpf.Variable `ebpf:"histograms_used"`
 	KeepFailed        *ebpf.Variable `ebpf:"keep_failed"`
 	KeepTurn          *ebpf.Variable `ebpf:"keep_turn"`
+	LedgerBefore      *ebpf.Variable `ebpf:"ledger_before"`
 	LedgerFull        *ebpf.Variable `ebpf:"ledger_full"`
+	LedgerHalf        *ebpf.Variable `ebpf:"ledger_half"`
 	LedgerUsed        *ebpf.Variable `ebpf:"ledger_used"`
 	LoopThread        *ebpf.Variable `ebpf:"loop_thread"`
 	ManyThreads       *ebpf.Variable `ebpf:"many_threads"`
@@ -260,6 +306,8 @@ type turnVariables struct {
 	Rarer             *ebpf.Variable `ebpf:"rarer"`
 	RefusedAfter      *ebpf.Variable `ebpf:"refused_after"`
 	RefusedBefore     *ebpf.Variable `ebpf:"refused_before"`
+	RepliedFrom       *ebpf.Variable `ebpf:"replied_from"`
+	RepliedTo         *ebpf.Variable `ebpf:"replied_to"`
 	ScratchUsed       *ebpf.Variable `ebpf:"scratch_used"`
 	Shedding          *ebpf.Variable `ebpf:"shedding"`
 	SlowerThan        *ebpf.Variable `ebpf:"slower_than"`
@@ -267,6 +315,8 @@ type turnVariables struct {
 	TargetNsIno       *ebpf.Variable `ebpf:"target_ns_ino"`
 	TargetOnly        *ebpf.Variable `ebpf:"target_only"`
 	TargetPid         *ebpf.Variable `ebpf:"target_pid"`
+	TurnArrived       *ebpf.Variable `ebpf:"turn_arrived"`
+	TurnBefore        *ebpf.Variable `ebpf:"turn_before"`
 	TurnHits          *ebpf.Variable `ebpf:"turn_hits"`
 	TurnKept          *ebpf.Variable `ebpf:"turn_kept"`
 	TurnMissed        *ebpf.Variable `ebpf:"turn_missed"`

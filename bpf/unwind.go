@@ -74,7 +74,7 @@ func (p *process) loadWalker(spec *ebpf.CollectionSpec, name string, constants m
 	}
 	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !slices.Contains(wanted, name) })
 	if noTables != nil {
-		if coll, err = p.load(spec, constants); err != nil {
+		if coll, err = p.load(spec, constants, nil); err != nil {
 			return nil, nil, nil, err
 		}
 		limits = []string{fmt.Sprintf("stacks are walked by frame pointers only: %v", noTables)}
@@ -84,7 +84,7 @@ func (p *process) loadWalker(spec *ebpf.CollectionSpec, name string, constants m
 	if err := u.prepare(spec); err != nil {
 		return nil, nil, nil, err
 	}
-	if coll, err = p.load(spec, constants); err != nil {
+	if coll, err = p.load(spec, constants, nil); err != nil {
 		return nil, nil, nil, err
 	}
 	if err := u.fill(coll); err != nil {

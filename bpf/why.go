@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -17,10 +18,10 @@ type CauseKind string
 
 const (
 	CauseOwn     CauseKind = "own"     // a phase of its own, on a CPU; What is the phase
-	CauseBehind  CauseKind = "behind"  // other commands of its turn of the loop; What is their name
+	CauseBehind  CauseKind = "behind"  // other commands, of its turn of the loop or the one before; What is their name
 	CauseWork    CauseKind = "work"    // the loop's own; What is a WorkKind
 	CauseBlocked CauseKind = "blocked" // within a phase of its own; What is the kind
-	CauseQueue   CauseKind = "queue"   // the loop could run, but had no CPU, whosever turn it was
+	CauseQueue   CauseKind = "queue"   // the loop could run, but had no CPU, whosever turn it was; What is the thread that had it last
 	CauseStopped CauseKind = "stopped" // by a signal or a debugger, whosever turn it was
 	CauseUnknown CauseKind = "unknown" // the loop was on a CPU, and nobody said what for
 )
@@ -53,7 +54,7 @@ type Cause struct {
 // by the slowest.
 type Explanation struct {
 	Command CommandRecord
-	Total   time.Duration // from its turn's beginning to its reply, as far as that is known
+	Total   time.Duration // from its request's arrival to its reply, as far as that is known
 	Alike   int           // how many more there were
 	Causes  []Cause       // longest first; together they are Total
 }
@@ -63,19 +64,24 @@ type explainer struct {
 	slower time.Duration
 	loop   *loopWatcher
 	turns  map[int64]*turn // by wake, those that have not been explained
+	before *turn           // the last one that was
 }
 
-// turn is a turn of the event loop with a slow command in it.
+// turn is a turn of the event loop with a slow command in it, or one before such a turn.
 type turn struct {
 	records []CommandRecord
-	replies work // writing them, where the records do not tell
-	rounds  int  // since the last record came
+	slow    bool  // one of them is known to be
+	replies work  // writing them, where the records do not tell
+	rounds  int   // since the last record came
+	from    int64 // the first command's beginning, set by explain
+	to      int64 // the last one's end
 }
 
-// newExplainer begins to see what keeps a server's event loop from its commands.
-func newExplainer(target *process, slower time.Duration) (*explainer, error) {
-	loop, err := startLoopWatcher(target)
-	return &explainer{slower: slower, loop: loop, turns: map[int64]*turn{}}, err
+// newExplainer begins to see what keeps a server's event loop from its commands, and
+// fills arrivals (c/arrival.h).
+func newExplainer(target *process, slower time.Duration, arrivals *ebpf.Map) (*explainer, error) {
+	loop, err := startLoopWatcher(target, arrivals)
+	return &explainer{slower: slower, loop: loop, turns: map[int64]*turn{}, before: &turn{}}, err
 }
 
 // add takes a record, and tells whether it is of a command.
@@ -95,6 +101,7 @@ func (e *explainer) add(r *CommandRecord) bool {
 		return false
 	}
 	t.records = append(t.records, *r)
+	t.slow = t.slow || r.Slow
 	return true
 }
 
@@ -124,21 +131,25 @@ func (w *CommandWatcher) Explain(all bool) ([]Explanation, error) {
 		return nil, err
 	}
 	var list []Explanation
-	awaits, forget := w.awaitsReplies(), int64(0)
+	awaits := w.awaitsReplies()
+	for _, t := range e.turns {
+		t.rounds++
+	}
 	for _, wake := range slices.Sorted(maps.Keys(e.turns)) {
 		t := e.turns[wake]
-		t.rounds++
-		if !all && (t.rounds < 2 || awaits && wake > 0 && t.replies.to == 0 && t.rounds < repliesAwaited) {
-			continue
+		if !all && (t.rounds < 2 || awaits && t.slow && wake > 0 && t.replies.to == 0 && t.rounds < repliesAwaited) {
+			if wake < 0 {
+				continue
+			}
+			break // those after it may have waited for it
 		}
-		list = append(list, t.explain(e.slower, e.loop.waits, e.loop.works)...)
+		list = append(list, t.explain(e.before, e.slower, e.loop.waits, e.loop.works)...)
 		delete(e.turns, wake)
-		forget = wake
+		e.loop.forget(e.before.from)
+		if wake > 0 {
+			e.before = t
+		}
 	}
-	for wake := range e.turns {
-		forget = min(forget, wake)
-	}
-	e.loop.forget(forget)
 	return list, nil
 }
 
@@ -188,18 +199,27 @@ type piece struct {
 	queued   bool
 }
 
-// explain explains the slow commands of a turn. waits and works are by their ends.
-func (t *turn) explain(slower time.Duration, waits []wait, works []work) []Explanation {
+// explain explains the slow commands of a turn, which may have waited for the turn
+// before. waits and works are by their ends.
+func (t *turn) explain(before *turn, slower time.Duration, waits []wait, works []work) []Explanation {
 	t.giveReplies()
-	from, to := int64(1<<63-1), int64(0)
+	t.from, t.to = math.MaxInt64, 0
 	for i := range t.records {
-		from, to = min(from, t.records[i].begin()), max(to, t.records[i].done())
+		t.from, t.to = min(t.from, t.records[i].begin()), max(t.to, t.records[i].done())
 	}
-	if t.replies.to != 0 {
-		works = append(slices.Clone(works), t.replies)
+	// What the loop did meanwhile, in both turns. Those of this turn come first.
+	did := turn{records: t.records, replies: t.replies}
+	if before.to > t.from {
+		did.records = slices.Concat(t.records, before.records)
+		did.replies = cmp.Or(t.replies, before.replies)
 	}
-	segments := t.segments(works, from, to)
-	pieces := split(segments, waits, from, to)
+	for _, w := range []work{before.replies, t.replies} {
+		if w.to > t.from {
+			works = append(slices.Clone(works), w)
+		}
+	}
+	segments := did.segments(works, t.from, t.to)
+	pieces := split(segments, waits, t.from, t.to)
 	// The slowest of those that are alike.
 	type kin struct {
 		client uint64
@@ -220,7 +240,7 @@ func (t *turn) explain(slower time.Duration, waits []wait, works []work) []Expla
 	}
 	var list []Explanation
 	for k, i := range slowest {
-		list = append(list, Explanation{t.records[i], t.records[i].total(), alike[k] - 1, t.causes(i, segments, pieces, waits, works)})
+		list = append(list, Explanation{t.records[i], t.records[i].total(), alike[k] - 1, did.causes(i, segments, pieces, waits, works)})
 	}
 	slices.SortFunc(list, func(a, b Explanation) int {
 		return cmp.Or(cmp.Compare(a.Command.Start, b.Command.Start), cmp.Compare(b.Command.End, a.Command.End))
@@ -401,7 +421,7 @@ func (t *turn) causes(victim int, segments []segment, pieces []piece, waits []wa
 		}
 		switch {
 		case p.queued:
-			k, s, other = key{kind: CauseQueue}, nil, nil
+			k, s, other = key{kind: CauseQueue, what: waits[p.wait].cpuHad}, nil, nil
 		case off.kind == "stopped":
 			k, s, other = key{kind: CauseStopped}, nil, nil
 		case off.kind != "" && (k.kind == CauseOwn || k.kind == CauseUnknown):

@@ -2,16 +2,21 @@ package bpf
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/redscope/redscope/engine/probe"
@@ -51,14 +56,39 @@ func TestCauses(t *testing.T) {
 	}
 	asleep := blocked{"sleep", "do_nanosleep"}
 	for _, test := range []struct {
-		name  string
-		turn  turn
-		waits []wait
-		works []work
-		want  []string // of each that took 1000 ns
+		name   string
+		before turn
+		turn   turn
+		waits  []wait
+		works  []work
+		want   []string // of each that took 1000 ns
 	}{
 		{
+			"in its socket while another was served, then without a CPU",
+			turn{records: []CommandRecord{key(command("KEYS", 7, 1000, 1100, 5000), "*")}},
+			turn{records: []CommandRecord{func() CommandRecord {
+				r := command("GET", 8, 5900, 6000, 6100)
+				r.Arrived = 2000
+				return r
+			}()}},
+			[]wait{{since: 5200, woken: 5200, back: 5700, cpuHad: "bash"}},
+			nil,
+			[]string{`behind KEYS of 7 (1, "*"): 3000; queue bash: 500; unknown: 500; own call: 100`},
+		},
+		{
+			"replies of the turn before",
+			turn{records: []CommandRecord{command("SET", 7, 1000, 1100, 1200)}, replies: work{WorkReplies, 1500, 1900, 0}},
+			turn{records: []CommandRecord{func() CommandRecord {
+				r := command("GET", 8, 2000, 2000, 2100)
+				r.Arrived = 1050
+				return r
+			}()}},
+			nil, nil,
+			[]string{`unknown: 450; work replies: 400; behind SET of 7 (1, ""): 100; own call: 100`},
+		},
+		{
 			"behind another, which slept and had no CPU for a while",
+			turn{},
 			turn{records: []CommandRecord{key(command("SORT", 7, 5000, 5010, 6010), "list"), command("GET", 8, 5000, 6100, 6150)}},
 			[]wait{{since: 5100, woken: 5300, back: 5400, blocked: asleep}, {since: 6120, woken: 6120, back: 6130}},
 			nil,
@@ -69,6 +99,7 @@ func TestCauses(t *testing.T) {
 		},
 		{
 			"a pipeline, whose replies are written together",
+			turn{},
 			turn{records: func() []CommandRecord {
 				list := []CommandRecord{command("SET", 7, 5000, 5100, 5200), command("SET", 7, 5000, 5300, 5900), command("GET", 7, 5000, 5900, 5950)}
 				for i := range list {
@@ -86,6 +117,7 @@ func TestCauses(t *testing.T) {
 		},
 		{
 			"work of the loop, one kind within another, and a stop in it",
+			turn{},
 			turn{records: []CommandRecord{func() CommandRecord {
 				r := command("PING", 7, 5000, 5000, 5100)
 				r.WriteStart, r.WriteEnd = 8900, 9000
@@ -97,6 +129,7 @@ func TestCauses(t *testing.T) {
 		},
 		{
 			"replies of which only the turn is known",
+			turn{},
 			turn{records: []CommandRecord{command("SET", 7, 5000, 5000, 5200)}, replies: work{WorkReplies, 6000, 6400, 0}},
 			[]wait{{since: 5400, woken: 5900, back: 5900, blocked: blocked{"fsync", "f"}}},
 			[]work{{WorkAppend, 5300, 5950, 0}},
@@ -104,6 +137,7 @@ func TestCauses(t *testing.T) {
 		},
 		{
 			"commands of a script",
+			turn{},
 			turn{records: func() []CommandRecord {
 				list := []CommandRecord{command("INCR", 7, 5000, 5100, 5200), command("LPUSH", 7, 5000, 5300, 6500), command("EVAL", 7, 5000, 5050, 6600), command("GET", 8, 5000, 6600, 6650)}
 				for i := range 2 {
@@ -121,8 +155,9 @@ func TestCauses(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			test.before.explain(&turn{}, 1000, test.waits, test.works)
 			var got []string
-			for _, e := range test.turn.explain(1000, test.waits, test.works) {
+			for _, e := range test.turn.explain(&test.before, 1000, test.waits, test.works) {
 				s := strings.Join(shared(e.Causes), "; ")
 				if e.Alike > 0 {
 					s += fmt.Sprintf(" and %d more", e.Alike)
@@ -136,36 +171,47 @@ func TestCauses(t *testing.T) {
 	}
 }
 
-// Whatever overlaps: nothing is counted twice and nothing is left out.
+// Whatever overlaps, in a turn and the one before: nothing is counted twice and nothing
+// is left out.
 func TestCausesAddUp(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 2000 {
-		var tn turn
-		at := func() int64 { return 1000 + rng.Int64N(1000) }
-		span := func() (int64, int64) { a, b := at(), at(); return min(a, b), max(a, b) }
+	span := func(from int64) (int64, int64) {
+		a, b := from+rng.Int64N(1000), from+rng.Int64N(1000)
+		return min(a, b), max(a, b)
+	}
+	some := func(wake int64) *turn {
+		tn := &turn{}
 		for range 1 + rng.IntN(8) {
-			from, to := span()
-			r := command("GET", uint64(rng.IntN(4)), 1000, from, to)
-			r.ReadStart, r.ReadEnd = span()
-			r.Parsed = at()
+			from, to := span(wake)
+			r := command("GET", uint64(rng.IntN(4)), wake, from, to)
+			r.ReadStart, r.ReadEnd = span(wake)
+			r.Parsed = wake + rng.Int64N(1000)
 			if rng.IntN(2) == 0 {
 				r.WriteStart, r.WriteEnd = to, to+100
 			}
-			if rng.IntN(4) == 0 {
+			switch rng.IntN(4) {
+			case 0:
 				r.Flags = commandNested
+			case 1:
+				r.Arrived = wake - rng.Int64N(1000)
 			}
 			tn.records = append(tn.records, r)
 		}
 		if rng.IntN(2) == 0 {
-			tn.replies = work{WorkReplies, 2000, 2100, 0}
+			tn.replies = work{WorkReplies, wake + 1000, wake + 1100, 0}
 		}
+		return tn
+	}
+	for range 2000 {
+		before, tn := some(1000), some(2000+rng.Int64N(2)*5000)
 		var works []work
 		for range rng.IntN(4) {
-			from, to := span()
+			from, to := span(1000 + rng.Int64N(2)*1000)
 			works = append(works, work{WorkKind(rng.IntN(int(WorkReplies))), from - 200, to, 1})
 		}
+		slices.SortFunc(works, func(a, b work) int { return cmp.Compare(a.to, b.to) })
 		var waits []wait
-		for last := int64(800); rng.IntN(4) > 0; {
+		for last := int64(800); rng.IntN(8) > 0; {
 			w := wait{since: last + rng.Int64N(200)}
 			w.woken = w.since + rng.Int64N(200)
 			w.back = w.woken + rng.Int64N(200)
@@ -175,7 +221,7 @@ func TestCausesAddUp(t *testing.T) {
 			last = w.back
 			waits = append(waits, w)
 		}
-		for _, e := range tn.explain(1, waits, works) {
+		for _, e := range slices.Concat(before.explain(&turn{}, 1, waits, works), tn.explain(before, 1, waits, works)) {
 			var sum time.Duration
 			for _, c := range e.Causes {
 				sum += c.Time
@@ -279,6 +325,16 @@ func (e *Explanation) cause(kind CauseKind, what string) Cause {
 	return Cause{}
 }
 
+// queued is the time that it waited for a CPU, whoever had it.
+func (e *Explanation) queued() (sum time.Duration) {
+	for _, c := range e.Causes {
+		if c.Kind == CauseQueue {
+			sum += c.Time
+		}
+	}
+	return sum
+}
+
 // both runs a test on both servers.
 func both(t *testing.T, f func(t *testing.T, s *redisServer)) {
 	t.Run("redscope", func(t *testing.T) { f(t, newRedisServer(t)) })
@@ -334,10 +390,167 @@ func TestWhyBehind(t *testing.T) {
 		if fmt.Sprintf(":%d", c.Client) != id || c.Commands != 1 || string(c.Key) != "long:1" {
 			t.Errorf("%+v, want client %s", c, id)
 		}
-		if c.Time+e.cause(CauseQueue, "").Time+e.cause(CauseStopped, "").Time < e.Total/2 {
+		if c.Time+e.queued()+e.cause(CauseStopped, "").Time < e.Total/2 {
 			t.Errorf("of %v: %q", e.Total, shared(e.Causes))
 		}
 	})
+}
+
+// A request that comes while another is served waits in its socket, and has that one
+// to blame, though it is of another turn.
+func TestWhySocket(t *testing.T) {
+	both(t, func(t *testing.T, s *redisServer) {
+		for _, network := range []string{"tcp", "unix"} {
+			t.Run(network, func(t *testing.T) {
+				other := s.dial(t)
+				id := other.do("CLIENT ID")
+				y := startWhy(t, s, 50*time.Millisecond)
+				sent := map[string]int64{} // by key
+				e := y.await("GET", func() {
+					other.send("DEBUG SLEEP 0.3")
+					s.asleep(t)
+					victim := s.dialBy(t, network) // accepted when the server wakes up
+					key := fmt.Sprintf("victim:%d", len(sent))
+					sent[key] = monotonic(t)
+					victim.send("GET " + key)
+					victim.reply()
+					other.reply()
+				}, func(e Explanation) bool { return e.Command.Arrived != 0 && e.cause(CauseBehind, "DEBUG").Time > 0 })
+				r := &e.Command
+				if sent := sent[string(r.FirstKey())]; sent == 0 || r.Arrived < sent || r.Arrived > r.Wake {
+					t.Errorf("%q sent at %d, arrived at %d, the loop woke up at %d", r.FirstKey(), sent, r.Arrived, r.Wake)
+				}
+				c := e.cause(CauseBehind, "DEBUG")
+				if fmt.Sprintf(":%d", c.Client) != id || c.Commands != 1 || c.Blocked == 0 {
+					t.Errorf("%+v, want client %s", c, id)
+				}
+				if socket, _ := e.Command.Socket(); c.Time+e.queued() < socket/2 {
+					t.Errorf("of %v in its socket: %q", socket, shared(e.Causes))
+				}
+			})
+		}
+	})
+}
+
+// Before Linux 6.3 there are no tracepoints for sockets. The rest is seen.
+func TestWhyOnOldKernel(t *testing.T) {
+	needEBPF(t)
+	p, err := openProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	arrivals, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: uint32(unsafe.Sizeof(loopArrivals{})), MaxEntries: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer arrivals.Close()
+	older := func() (*ebpf.CollectionSpec, error) {
+		spec, err := loadLoop()
+		spec.Programs[loopProgSocketReady].AttachTo = "no_such_tracepoint"
+		return spec, err
+	}
+	for version, want := range map[uint32]int{6<<16 | 2<<8: 1, 6<<16 | 3<<8: 0} {
+		l := &loopWatcher{target: p}
+		err := l.load(arrivals, version, older)
+		if want == 0 {
+			if err == nil {
+				t.Error("what is wrong with a kernel that should have them is not told")
+			}
+			continue
+		}
+		if err != nil || len(l.limits) != want || !strings.Contains(l.limits[0], "in its socket") || l.coll.Programs[loopProgLoopSwitched] == nil || l.coll.Programs[loopProgSocketRead] != nil {
+			t.Errorf("version %x: %v, limits %q", version, err, l.limits)
+		}
+		l.close()
+	}
+}
+
+// Whatever the turns of clients and server: no request came before it was sent, and
+// what the loop read had come.
+func TestArrivals(t *testing.T) {
+	requests := 2000
+	if testing.Short() {
+		requests = 300
+	}
+	both(t, func(t *testing.T, s *redisServer) {
+		for _, network := range []string{"tcp", "unix"} {
+			t.Run(network, func(t *testing.T) {
+				y := startWhy(t, s, 1) // all are slow
+				var sent [4][]int64
+				var group sync.WaitGroup
+				for n := range sent {
+					sent[n] = make([]int64, requests)
+					c := s.dialBy(t, network)
+					group.Go(func() {
+						for i := range sent[n] {
+							if i%16 == n {
+								time.Sleep(time.Millisecond)
+							}
+							sent[n][i] = monotonic(t)
+							c.do(fmt.Sprintf("GET %d:%d", n, i))
+						}
+					})
+				}
+				ended := make(chan bool)
+				go func() { group.Wait(); close(ended) }()
+				known := 0
+				check := func(all bool) {
+					for _, e := range y.take(all) {
+						r := &e.Command
+						var n, i int
+						if _, err := fmt.Sscanf(string(r.FirstKey()), "%d:%d", &n, &i); err != nil || r.Arrived == 0 {
+							continue
+						}
+						known++
+						if r.Arrived < sent[n][i] || r.Arrived > r.Start {
+							t.Errorf("client %d, request %d: sent at %d, arrived at %d, begun at %d", n, i, sent[n][i], r.Arrived, r.Start)
+						}
+					}
+				}
+				for over := false; !over; {
+					select {
+					case <-ended:
+						over = true
+					case <-time.After(5 * time.Millisecond):
+					}
+					check(false)
+				}
+				time.Sleep(50 * time.Millisecond)
+				check(true)
+				if all := len(sent) * requests; known < all/2 {
+					t.Errorf("of %d of %d requests it is known when they arrived", known, all)
+				}
+				t.Logf("%d known", known)
+			})
+		}
+	})
+}
+
+// monotonic is CLOCK_MONOTONIC in ns.
+func monotonic(t testing.TB) int64 {
+	t.Helper()
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		t.Fatal(err)
+	}
+	return now.Nano()
+}
+
+// asleep waits until the server is in DEBUG SLEEP, but not for longer than that lasts.
+func (s *redisServer) asleep(t *testing.T) bool {
+	t.Helper()
+	for end := time.Now().Add(200 * time.Millisecond); time.Now().Before(end); {
+		now, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", s.Process.Pid))
+		if err != nil {
+			t.Skip(err)
+		}
+		var call int
+		if fmt.Sscanf(string(now), "%d ", &call); call == unix.SYS_NANOSLEEP || call == unix.SYS_CLOCK_NANOSLEEP {
+			return true
+		}
+	}
+	return false
 }
 
 // A command that sleeps was blocked in the kernel, and stopped when its process was.
@@ -353,18 +566,10 @@ func TestWhyBlocked(t *testing.T) {
 		const stopped = 50 * time.Millisecond
 		e = y.await("DEBUG", func() {
 			c.send("DEBUG SLEEP 0.5")
-			for end := time.Now().Add(400 * time.Millisecond); time.Now().Before(end); {
-				now, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", s.Process.Pid))
-				if err != nil {
-					t.Skip(err)
-				}
-				var call int
-				if fmt.Sscanf(string(now), "%d ", &call); call == unix.SYS_NANOSLEEP || call == unix.SYS_CLOCK_NANOSLEEP {
-					s.stop(t)
-					time.Sleep(stopped)
-					s.goOn(t)
-					break
-				}
+			if s.asleep(t) {
+				s.stop(t)
+				time.Sleep(stopped)
+				s.goOn(t)
 			}
 			c.reply()
 		}, func(e Explanation) bool { return e.cause(CauseStopped, "").Time > 0 })
@@ -384,7 +589,7 @@ func TestWhyNoCPU(t *testing.T) {
 		pin(t, s.Process.Pid)
 		y := startWhy(t, s, 5*time.Millisecond)
 		y.await("LCS", func() { c.do(long) }, func(e Explanation) bool {
-			return e.cause(CauseQueue, "").Time > time.Millisecond && e.cause(CauseOwn, "call").Time > time.Millisecond
+			return e.cause(CauseQueue, filepath.Base(spinPath(t))).Time > time.Millisecond && e.cause(CauseOwn, "call").Time > time.Millisecond
 		})
 	})
 }

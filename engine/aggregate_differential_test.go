@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redscope/redscope/internal/wire"
 )
 
 // pairsReply and anyOrder say what of a reply has no order: the items, or items in
@@ -16,14 +18,14 @@ var (
 )
 
 // inOrder sorts what has no order.
-func inOrder(args []string, v reply) reply {
+func inOrder(args []string, v wire.Reply) wire.Reply {
 	name := strings.ToUpper(args[0])
-	if name == "DUMP" && v.text != "" && (v.text[0] == 2 || v.text[0] == 4) {
-		v.text = v.text[:1] // a table, of a set or a hash
+	if name == "DUMP" && v.Text != "" && (v.Text[0] == 2 || v.Text[0] == 4) {
+		v.Text = v.Text[:1] // a table, of a set or a hash
 	}
-	items := &v.items
-	if strings.HasSuffix(name, "SCAN") && len(v.items) == 2 {
-		items = &v.items[1].items
+	items := &v.Items
+	if strings.HasSuffix(name, "SCAN") && len(v.Items) == 2 {
+		items = &v.Items[1].Items
 	}
 	size := 1
 	if pairsReply[name] && (name != "HRANDFIELD" || len(args) > 3) {
@@ -31,12 +33,12 @@ func inOrder(args []string, v reply) reply {
 	} else if !anyOrder[name] && !pairsReply[name] {
 		return v
 	}
-	if v.kind == '%' || len(*items)%size != 0 {
+	if v.Kind == '%' || len(*items)%size != 0 {
 		return v
 	}
 	parts := slices.Collect(slices.Chunk(slices.Clone(*items), size))
-	slices.SortFunc(parts, func(a, b []reply) int {
-		return slices.CompareFunc(a, b, func(a, b reply) int { return strings.Compare(a.text, b.text) })
+	slices.SortFunc(parts, func(a, b []wire.Reply) int {
+		return slices.CompareFunc(a, b, func(a, b wire.Reply) int { return strings.Compare(a.Text, b.Text) })
 	})
 	*items = slices.Concat(parts...)
 	return v
@@ -145,7 +147,7 @@ func TestAggregateDifferential(t *testing.T) {
 		}
 		want, got := theirs.pipeline(t, batch), ours.pipeline(t, batch)
 		for i, args := range batch {
-			if got, want := inOrder(args, got[i]), inOrder(args, want[i]); !equalReply(got, want) {
+			if got, want := inOrder(args, got[i]), inOrder(args, want[i]); !got.Equal(want) {
 				t.Fatalf("after %d commands: %.200q\ngot  %.300s\nwant %.300s\nbefore:\n%s", sent+i, args, got, want, strings.Join(last[max(0, len(last)-60):], "\n"))
 			}
 			last = append(last, fmt.Sprintf("%.60q", args))

@@ -9,13 +9,14 @@ import (
 	"testing"
 
 	"github.com/redscope/redscope/engine/internal/dict"
+	"github.com/redscope/redscope/internal/wire"
 )
 
 // replyTo runs commands on a client without a socket and returns the raw replies.
 func (c *client) replyTo(commands ...[]string) string {
 	var b []byte
 	for _, args := range commands {
-		b = append(b, multibulk(args)...)
+		b = append(b, wire.Command(args...)...)
 	}
 	c.query, c.pos = b, 0
 	processInputBuffer(c)
@@ -86,7 +87,7 @@ func aggregateReads(t testing.TB, size int, before, command func(int) []string) 
 	for j := range reads {
 		var b []byte
 		for range 16 {
-			b = append(b, multibulk(command(i))...)
+			b = append(b, wire.Command(command(i)...)...)
 			i = (i + 7919) % size
 		}
 		reads[j] = b
@@ -290,9 +291,9 @@ func TestScanOfTablesUnderResize(t *testing.T) {
 			seen, next := map[string]bool{}, always
 			for cursor, turns := "0", 0; ; turns++ {
 				v := parseReply(t, c.replyTo([]string{command, "k", cursor, "COUNT", "10"}))
-				cursor = v.items[0].text
-				for _, item := range v.items[1].items {
-					seen[item.text] = true
+				cursor = v.Items[0].Text
+				for _, item := range v.Items[1].Items {
+					seen[item.Text] = true
 				}
 				if cursor == "0" {
 					break
@@ -346,8 +347,8 @@ func TestRandomMembersAreFair(t *testing.T) {
 				if command[0] == "SPOP" {
 					c.replyTo([]string{"COPY", "s", "copy", "REPLACE"})
 				}
-				for _, item := range parseReply(t, c.replyTo(command)).items {
-					counts[item.text]++
+				for _, item := range parseReply(t, c.replyTo(command)).Items {
+					counts[item.Text]++
 					all++
 				}
 			}
@@ -391,9 +392,9 @@ func makeSetTable(c *client, key string) {
 	c.replyTo([]string{"SADD", key, tooLong}, []string{"SREM", key, tooLong})
 }
 
-func parseReply(t testing.TB, raw string) reply {
+func parseReply(t testing.TB, raw string) wire.Reply {
 	t.Helper()
-	v, err := readReply(bufio.NewReader(strings.NewReader(raw)))
+	v, err := wire.ReadReply(bufio.NewReader(strings.NewReader(raw)))
 	if err != nil {
 		t.Fatalf("%q: %v", raw, err)
 	}

@@ -141,11 +141,7 @@ func bitcountCommand(c *client) {
 	switch len(c.argv) {
 	case 2:
 	case 4, 5:
-		start, ok := intArgument(c, c.argv[2])
-		if !ok {
-			return
-		}
-		end, ok := intArgument(c, c.argv[3])
+		start, end, ok := intArguments(c, c.argv[2], c.argv[3])
 		if !ok {
 			return
 		}

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/redscope/redscope/internal/wire"
 )
 
 func newCommandTable() *Server {
@@ -33,7 +35,7 @@ func TestCommandTableAgainstOracle(t *testing.T) {
 			for _, about := range []string{"INFO", "DOCS"} {
 				want := sortSubcommands(theirs.do(t, "COMMAND", about, name))
 				got := sortSubcommands(ours.do(t, "COMMAND", about, name))
-				if d := firstDifference(got.lines(""), want.lines("")); d != "" {
+				if d := firstDifference(linesOf(got, ""), linesOf(want, "")); d != "" {
 					t.Errorf("RESP%s, COMMAND %s %s: %s", protocol, about, name, d)
 				}
 			}
@@ -43,25 +45,25 @@ func TestCommandTableAgainstOracle(t *testing.T) {
 
 // sortSubcommands puts the subcommands in a reply to COMMAND INFO or COMMAND
 // DOCS in alphabetical order: Redis sends them in the order of a hash table.
-func sortSubcommands(v reply) reply {
-	if len(v.items) == 0 {
+func sortSubcommands(v wire.Reply) wire.Reply {
+	if len(v.Items) == 0 {
 		return v
 	}
-	first := v.items[0]
-	if len(first.items) == 10 { // INFO: name, arity, …, subcommands
-		slices.SortFunc(first.items[9].items, func(a, b reply) int {
-			return strings.Compare(a.items[0].text, b.items[0].text)
+	first := v.Items[0]
+	if len(first.Items) == 10 { // INFO: name, arity, …, subcommands
+		slices.SortFunc(first.Items[9].Items, func(a, b wire.Reply) int {
+			return strings.Compare(a.Items[0].Text, b.Items[0].Text)
 		})
 		return v
 	}
-	docs := v.items[1].items // DOCS: field and value in turn, then name and docs in turn
+	docs := v.Items[1].Items // DOCS: field and value in turn, then name and docs in turn
 	for i := 0; i+1 < len(docs); i += 2 {
-		if docs[i].text != "subcommands" {
+		if docs[i].Text != "subcommands" {
 			continue
 		}
-		subs := slices.Collect(slices.Chunk(docs[i+1].items, 2))
-		slices.SortFunc(subs, func(a, b []reply) int { return strings.Compare(a[0].text, b[0].text) })
-		docs[i+1].items = slices.Concat(subs...)
+		subs := slices.Collect(slices.Chunk(docs[i+1].Items, 2))
+		slices.SortFunc(subs, func(a, b []wire.Reply) int { return strings.Compare(a[0].Text, b[0].Text) })
+		docs[i+1].Items = slices.Concat(subs...)
 	}
 	return v
 }

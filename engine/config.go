@@ -482,42 +482,11 @@ func optionLines(args []string) (lines string, stdin bool) {
 				valueDue = false
 			}
 		default:
-			b.WriteString(quoteConfig(a) + " ")
+			b.WriteString(resp.Quote(a) + " ")
 			valueDue = false
 		}
 	}
 	return b.String(), stdin
-}
-
-// quoteConfig quotes a word so that SplitArgs gives it back (sdscatrepr).
-func quoteConfig(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for i := range len(s) {
-		switch c := s[i]; c {
-		case '\\', '"':
-			b.WriteByte('\\')
-			b.WriteByte(c)
-		case '\n':
-			b.WriteString(`\n`)
-		case '\r':
-			b.WriteString(`\r`)
-		case '\t':
-			b.WriteString(`\t`)
-		case '\a':
-			b.WriteString(`\a`)
-		case '\b':
-			b.WriteString(`\b`)
-		default:
-			if c >= ' ' && c <= '~' {
-				b.WriteByte(c)
-			} else {
-				fmt.Fprintf(&b, `\x%02x`, c)
-			}
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
 }
 
 // readConfigFiles appends the file, or the files that a glob matches, to text.

@@ -149,7 +149,7 @@ func (cfg *Config) rewriteLines(p *configParam) []rewriteLine {
 		}
 		return lines
 	case p.name == "save", p.name == "dir":
-		return []rewriteLine{{p.name + " " + quoteConfig(value), true}}
+		return []rewriteLine{{p.name + " " + resp.Quote(value), true}}
 	case value == "" && p.name != "bind" && p.name != "logfile" && p.name != "aclfile" && p.name != "ignore-warnings" && p.name != "notify-keyspace-events":
 		return nil // not the same as being empty, which Redis says with ""
 	case p.kind == paramMemory || p.kind == paramPercentOrMemory:
@@ -157,7 +157,7 @@ func (cfg *Config) rewriteLines(p *configParam) []rewriteLine {
 			value = formatMemory(n)
 		}
 	case p.kind == paramString || value == "" || p.kind == paramSpecial && !p.several():
-		value = quoteConfig(value)
+		value = resp.Quote(value)
 	}
 	return []rewriteLine{{p.name + " " + value, force}}
 }

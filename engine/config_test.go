@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/redscope/redscope/engine/probe"
+	"github.com/redscope/redscope/internal/port"
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -32,8 +34,8 @@ var setByTest = []string{"port", "save", "dir", "loglevel", "logfile"}
 func configMap(t *testing.T, c *testConn) map[string]string {
 	t.Helper()
 	values := make(map[string]string)
-	for pair := range slices.Chunk(c.do(t, "CONFIG", "GET", "*").items, 2) {
-		values[pair[0].text] = pair[1].text
+	for pair := range slices.Chunk(c.do(t, "CONFIG", "GET", "*").Items, 2) {
+		values[pair[0].Text] = pair[1].Text
 	}
 	return values
 }
@@ -300,7 +302,7 @@ maxmemory 100mb
 		}
 		c := dial(t, start(t, file))
 		for _, cmd := range [][]string{changes, {"CONFIG", "REWRITE"}, {"CONFIG", "REWRITE"}} {
-			if v := c.do(t, cmd...); v.text != "OK" {
+			if v := c.do(t, cmd...); v.Text != "OK" {
 				t.Fatalf("%q: %s", cmd, v)
 			}
 		}
@@ -330,29 +332,29 @@ func TestConfigSetEffects(t *testing.T) {
 	addr := startOurs(t)
 	c := dial(t, addr)
 	host, _, _ := net.SplitHostPort(addr)
-	port := freePort(t)
-	if v := c.do(t, "CONFIG", "SET", "port", port); v.text != "OK" {
+	port := strconv.Itoa(port.Free(t))
+	if v := c.do(t, "CONFIG", "SET", "port", port); v.Text != "OK" {
 		t.Fatal(v)
 	}
 	moved := dial(t, host+":"+port)
-	if v := moved.do(t, "PING"); v.text != "PONG" {
+	if v := moved.do(t, "PING"); v.Text != "PONG" {
 		t.Fatal(v)
 	}
 	// A port in use: the old one stays.
 	taken := listenSomewhere(t)
-	if v := c.do(t, "CONFIG", "SET", "port", taken, "hz", "50"); v.text != "ERR CONFIG SET failed (possibly related to argument 'port') - Unable to listen on this port. Check server logs." {
+	if v := c.do(t, "CONFIG", "SET", "port", taken, "hz", "50"); v.Text != "ERR CONFIG SET failed (possibly related to argument 'port') - Unable to listen on this port. Check server logs." {
 		t.Error(v)
 	}
-	if v := dial(t, host+":"+port).do(t, "CONFIG", "GET", "hz"); v.items[1].text != "10" {
+	if v := dial(t, host+":"+port).do(t, "CONFIG", "GET", "hz"); v.Items[1].Text != "10" {
 		t.Errorf("hz after a failed CONFIG SET: %s", v)
 	}
-	if v := c.do(t, "CONFIG", "SET", "bind", "nonsense"); v.text != "ERR CONFIG SET failed (possibly related to argument 'bind') - Failed to bind to specified addresses." {
+	if v := c.do(t, "CONFIG", "SET", "bind", "nonsense"); v.Text != "ERR CONFIG SET failed (possibly related to argument 'bind') - Failed to bind to specified addresses." {
 		t.Error(v)
 	}
-	if v := dial(t, host+":"+port).do(t, "CONFIG", "GET", "bind"); v.items[1].text != "127.0.0.1 -::1" {
+	if v := dial(t, host+":"+port).do(t, "CONFIG", "GET", "bind"); v.Items[1].Text != "127.0.0.1 -::1" {
 		t.Errorf("bind after a failed CONFIG SET: %s", v)
 	}
-	if v := c.do(t, "CONFIG", "SET", "maxclients", "1000000000"); !strings.Contains(v.text, "The operating system is not able to handle the specified number of clients, try with ") {
+	if v := c.do(t, "CONFIG", "SET", "maxclients", "2000000000"); !strings.Contains(v.Text, "The operating system is not able to handle the specified number of clients, try with ") {
 		t.Error(v)
 	}
 }
@@ -363,7 +365,7 @@ func TestPidFile(t *testing.T) {
 	if b, err := os.ReadFile(path); string(b) != fmt.Sprintf("%d\n", os.Getpid()) {
 		t.Errorf("%q, %v", b, err)
 	}
-	if v := dial(t, startOurs(t, "--pidfile", "/nonexistent/pid")).do(t, "PING"); v.text != "PONG" {
+	if v := dial(t, startOurs(t, "--pidfile", "/nonexistent/pid")).do(t, "PING"); v.Text != "PONG" {
 		t.Error(v)
 	}
 }

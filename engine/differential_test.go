@@ -13,6 +13,7 @@ import (
 	"time"
 
 	random "github.com/redscope/redscope/engine/internal/differential"
+	"github.com/redscope/redscope/internal/wire"
 )
 
 // This file sends the same random commands to redis-server and to ours, and
@@ -41,21 +42,21 @@ func newRand(t testing.TB) *rand.Rand {
 }
 
 // pipeline sends commands in one write and returns their replies.
-func (c *testConn) pipeline(t testing.TB, commands [][]string) []reply {
+func (c *testConn) pipeline(t testing.TB, commands [][]string) []wire.Reply {
 	t.Helper()
 	c.SetDeadline(time.Now().Add(60 * time.Second))
 	sent := make(chan error, 1)
 	go func(conn net.Conn) {
 		w := bufio.NewWriterSize(conn, 1<<16)
 		for _, args := range commands {
-			w.Write(multibulk(args))
+			w.Write(wire.Command(args...))
 		}
 		sent <- w.Flush()
 	}(c.Conn)
-	replies := make([]reply, len(commands))
+	replies := make([]wire.Reply, len(commands))
 	for i := range replies {
 		var err error
-		if replies[i], err = readReply(c.r); err != nil {
+		if replies[i], err = wire.ReadReply(c.r); err != nil {
 			t.Fatalf("%.200q: %v", commands[i], err)
 		}
 	}
@@ -280,28 +281,24 @@ func (m commandMaker) command() []string {
 
 // sameReply compares two replies to a command, as far as it has to have the same:
 // not the order of keys, nor the last seconds of a time that depends on the clock.
-func sameReply(args []string, got, want reply) bool {
+func sameReply(args []string, got, want wire.Reply) bool {
 	name := strings.ToUpper(args[0])
 	switch {
 	case name == "KEYS" || name == "SCAN":
-		for _, v := range []reply{got, want} {
-			if name == "SCAN" && len(v.items) == 2 {
-				v = v.items[1]
+		for _, v := range []wire.Reply{got, want} {
+			if name == "SCAN" && len(v.Items) == 2 {
+				v = v.Items[1]
 			}
-			slices.SortFunc(v.items, func(a, b reply) int { return strings.Compare(a.text, b.text) })
+			slices.SortFunc(v.Items, func(a, b wire.Reply) int { return strings.Compare(a.Text, b.Text) })
 		}
 	case strings.HasSuffix(name, "TTL") || strings.HasSuffix(name, "EXPIRETIME"):
-		g, err1 := strconv.ParseInt(got.text, 10, 64)
-		w, err2 := strconv.ParseInt(want.text, 10, 64)
+		g, err1 := strconv.ParseInt(got.Text, 10, 64)
+		w, err2 := strconv.ParseInt(want.Text, 10, 64)
 		if err1 == nil && err2 == nil && g > 10 && w > 10 && max(g-w, w-g) < 5000 {
 			return true
 		}
 	}
-	return equalReply(got, want)
-}
-
-func equalReply(a, b reply) bool {
-	return a.kind == b.kind && a.text == b.text && slices.EqualFunc(a.items, b.items, equalReply)
+	return got.Equal(want)
 }
 
 func TestDifferential(t *testing.T) {
@@ -324,11 +321,11 @@ func differential(t *testing.T, duration time.Duration, next func(commandMaker) 
 		want := theirs.pipeline(t, batch)
 		got := ours.pipeline(t, batch)
 		for i, args := range batch {
-			replies[want[i].kind]++
+			replies[want[i].Kind]++
 			if !sameReply(args, got[i], want[i]) {
 				var before strings.Builder
 				for j := max(0, i-30); j < i; j++ {
-					fmt.Fprintf(&before, "\n%.60q  %.80q", batch[j], want[j].lines("")[0])
+					fmt.Fprintf(&before, "\n%.60q  %.80q", batch[j], linesOf(want[j], "")[0])
 				}
 				t.Fatalf("after %d commands: %.200q\ngot  %.300s\nwant %.300s\nbefore:%s", sent+i, args, got[i], want[i], before.String())
 			}
@@ -357,13 +354,13 @@ func TestIncrByFloatDifferential(t *testing.T) {
 		}
 		want, got := theirs.pipeline(t, batch), ours.pipeline(t, batch)
 		for i, args := range batch {
-			if !equalReply(got[i], want[i]) {
+			if !got[i].Equal(want[i]) {
 				t.Fatalf("%q\n%q\ngot  %.5000s\nwant %.5000s", batch[i-1], args, got[i], want[i])
 			}
 			if args[0] == "INCRBYFLOAT" {
 				sent++
 			}
-			if want[i].kind == '$' {
+			if want[i].Kind == '$' {
 				sums++
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redscope/redscope/internal/wire"
 )
 
 // TestGlobAgainstOracle matches random patterns against a few keys: with KEYS,
@@ -20,10 +22,10 @@ func TestGlobAgainstOracle(t *testing.T) {
 		}
 		return string(b)
 	}
-	names := func(v reply) []string {
+	names := func(v wire.Reply) []string {
 		var out []string
-		for _, item := range v.items {
-			out = append(out, item.text)
+		for _, item := range v.Items {
+			out = append(out, item.Text)
 		}
 		slices.Sort(out)
 		return out

@@ -96,7 +96,7 @@ func TestHLLAgainstOracle(t *testing.T) {
 		}
 		for _, command := range [][]string{args, {"GET", "h"}, {"PFCOUNT", "h"}, {"GET", "h"}, {"PFADD", fmt.Sprint("h", step%5), args[2], args[len(args)-1]}, {"PFMERGE", "m", "h0", "h1", "h2", "h3", "h4"}, {"GET", "m"}, {"PFCOUNT", "h", "m"}} {
 			want, got := theirs.do(t, command...), ours.do(t, command...)
-			if !equalReply(got, want) {
+			if !got.Equal(want) {
 				t.Fatalf("after %d elements, %.50q: got %.200s, want %.200s", n, command, got, want)
 			}
 		}

@@ -33,8 +33,8 @@ func TestInfoFieldsAgainstOracle(t *testing.T) {
 			c.do(t, "SET", "a", "1", "EX", "100")
 			c.do(t, "INCRBY", "a", "x")
 		}
-		wantSections, want := infoFields(theirs.do(t, args...).text)
-		gotSections, got := infoFields(ours.do(t, args...).text)
+		wantSections, want := infoFields(theirs.do(t, args...).Text)
+		gotSections, got := infoFields(ours.do(t, args...).Text)
 		gotSections = slices.DeleteFunc(gotSections, func(s string) bool { return s == "Redscope" })
 		if !slices.Equal(gotSections, wantSections) {
 			t.Errorf("%q: sections %q, want %q", args, gotSections, wantSections)
@@ -55,7 +55,7 @@ func TestInfoValues(t *testing.T) {
 	c := dial(t, startOurs(t))
 	value := func(field string) int64 {
 		t.Helper()
-		m := regexp.MustCompile(`(?m)^` + field + `:(\d+)`).FindStringSubmatch(c.do(t, "INFO", "everything").text)
+		m := regexp.MustCompile(`(?m)^` + field + `:(\d+)`).FindStringSubmatch(c.do(t, "INFO", "everything").Text)
 		if m == nil {
 			t.Fatalf("no field %s", field)
 		}
@@ -134,7 +134,7 @@ func TestResetStatIsNoFailure(t *testing.T) {
 	c := dial(t, startOurs(t))
 	c.do(t, "NONSENSE")
 	c.do(t, "CONFIG", "RESETSTAT")
-	if text := c.do(t, "INFO", "commandstats").text; !strings.Contains(text, "cmdstat_config|resetstat:calls=1,") || strings.Contains(text, "failed_calls=1") {
+	if text := c.do(t, "INFO", "commandstats").Text; !strings.Contains(text, "cmdstat_config|resetstat:calls=1,") || strings.Contains(text, "failed_calls=1") {
 		t.Error(text)
 	}
 }

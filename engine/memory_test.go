@@ -44,7 +44,7 @@ func TestMemoryDoctor(t *testing.T) {
 	}
 	empty := memoryOverhead{used: 4 * mb, peak: 100 * mb}
 	oracle := dial(t, startOracle(t))
-	if got, want := empty.doctor(1), oracle.do(t, "MEMORY", "DOCTOR").text; got != want {
+	if got, want := empty.doctor(1), oracle.do(t, "MEMORY", "DOCTOR").Text; got != want {
 		t.Errorf("empty: got %q, want %q", got, want)
 	}
 	// More than next to nothing, and less than what the limits begin at. The oracle
@@ -54,7 +54,7 @@ func TestMemoryDoctor(t *testing.T) {
 	}
 	got, want := fine.doctor(10), ""
 	for end := time.Now().Add(patience); want != got && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		want = oracle.do(t, "MEMORY", "DOCTOR").text
+		want = oracle.do(t, "MEMORY", "DOCTOR").Text
 	}
 	if got != want {
 		t.Errorf("fine: got %q, want %q", got, want)
@@ -189,14 +189,14 @@ func TestDebugObjectAgainstOracle(t *testing.T) {
 	for _, command := range commands {
 		var replies [2][]string
 		for i, c := range []*testConn{theirs, ours} {
-			if v := c.do(t, command...); strings.HasPrefix(v.text, "ERR") {
+			if v := c.do(t, command...); strings.HasPrefix(v.Text, "ERR") {
 				t.Fatalf("%.20q: %v", command, v)
 			}
 			if command[0] == "CONFIG" {
 				replies[i] = []string{""}
 				continue
 			}
-			text := c.do(t, "DEBUG", "OBJECT", command[1]).text
+			text := c.do(t, "DEBUG", "OBJECT", command[1]).Text
 			if replies[i] = shape.FindStringSubmatch(text); replies[i] == nil {
 				t.Fatalf("%s: %q", command[1], text)
 			}

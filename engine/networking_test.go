@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/redscope/redscope/internal/wire"
 )
 
 // The scripts in testdata/protocol hold the protocol against the oracle. These
@@ -101,7 +103,7 @@ func TestQueryBufferLimit(t *testing.T) {
 	if !c.closed(t) {
 		t.Error("a client beyond client-query-buffer-limit goes on")
 	}
-	if v := dial(t, addr).do(t, "PING"); v.text != "PONG" {
+	if v := dial(t, addr).do(t, "PING"); v.Text != "PONG" {
 		t.Error(v)
 	}
 }
@@ -115,7 +117,7 @@ func TestOutputBufferLimits(t *testing.T) {
 		admin.do(t, "CONFIG", "SET", "client-output-buffer-limit", limit)
 		silent := dial(t, addr)
 		silent.SetDeadline(time.Now().Add(patience))
-		id := silent.do(t, "CLIENT", "ID").text
+		id := silent.do(t, "CLIENT", "ID").Text
 		for range 20 {
 			if _, err := io.WriteString(silent, strings.Repeat("GET big\r\n", 2)); err != nil {
 				break
@@ -123,9 +125,9 @@ func TestOutputBufferLimits(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 		deadline := time.Now().Add(patience)
-		for admin.do(t, "CLIENT", "LIST", "ID", id).text != "" {
+		for admin.do(t, "CLIENT", "LIST", "ID", id).Text != "" {
 			if time.Now().After(deadline) {
-				t.Fatalf("%s: a client that never reads stays: %s", limit, admin.do(t, "CLIENT", "LIST", "ID", id).text)
+				t.Fatalf("%s: a client that never reads stays: %s", limit, admin.do(t, "CLIENT", "LIST", "ID", id).Text)
 			}
 			time.Sleep(20 * time.Millisecond)
 		}
@@ -140,7 +142,7 @@ func TestSlowReader(t *testing.T) {
 	value := strings.Repeat("0123456789abcdef", 1<<16)
 	admin.do(t, "SET", "big", value)
 	slow := dial(t, addr)
-	id := slow.do(t, "CLIENT", "ID").text
+	id := slow.do(t, "CLIENT", "ID").Text
 	const window, total = 32, 240 // replies; the kernel's buffers take about eight
 	want := fmt.Sprintf("$%d\r\n%s\r\n", len(value), value)
 	slow.send(t, strings.Repeat("GET big\r\n", window))
@@ -150,7 +152,7 @@ func TestSlowReader(t *testing.T) {
 			slow.send(t, "GET big\r\n")
 		}
 		if i == total-window-1 {
-			info := admin.do(t, "CLIENT", "LIST", "ID", id).text
+			info := admin.do(t, "CLIENT", "LIST", "ID", id).Text
 			_, after, _ := strings.Cut(info, " tot-mem=")
 			memory, _, _ := strings.Cut(after, " ")
 			if n, _ := strconv.Atoi(memory); n > 3*window<<20 {
@@ -178,7 +180,7 @@ func TestMaxClients(t *testing.T) {
 	for {
 		c := dial(t, addr)
 		c.send(t, "PING\r\n")
-		if v, err := readReply(c.r); err == nil && v.text == "PONG" {
+		if v, err := wire.ReadReply(c.r); err == nil && v.Text == "PONG" {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -195,7 +197,7 @@ func TestIdleTimeout(t *testing.T) {
 	closed := make(chan bool, 1)
 	go func() { closed <- idle.closed(t) }()
 	for {
-		if v := busy.do(t, "PING"); v.text != "PONG" {
+		if v := busy.do(t, "PING"); v.Text != "PONG" {
 			t.Fatal(v)
 		}
 		select {
@@ -222,7 +224,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 	defer conn.Close()
 	c := &testConn{conn, bufio.NewReader(conn)}
-	if text := c.do(t, "CLIENT", "LIST").text; !strings.Contains(text, " addr="+path+":0 laddr="+path+":0 ") || !strings.Contains(text, " flags=U ") {
+	if text := c.do(t, "CLIENT", "LIST").Text; !strings.Contains(text, " addr="+path+":0 laddr="+path+":0 ") || !strings.Contains(text, " flags=U ") {
 		t.Error(text)
 	}
 }
@@ -237,11 +239,11 @@ func TestBigBulk(t *testing.T) {
 	set := func(size int) time.Duration {
 		value := bytes.Repeat([]byte("x"), size)
 		start := cpuTime()
-		if v := c.do(t, "SET", "big", string(value)); v.text != "OK" {
+		if v := c.do(t, "SET", "big", string(value)); v.Text != "OK" {
 			t.Fatal(v)
 		}
 		took := time.Duration(cpuTime() - start)
-		if v := c.do(t, "STRLEN", "big"); v.text != strconv.Itoa(size) {
+		if v := c.do(t, "STRLEN", "big"); v.Text != strconv.Itoa(size) {
 			t.Fatal(v)
 		}
 		return took
@@ -258,7 +260,7 @@ func TestBigBulk(t *testing.T) {
 			args[i] = "0123456789abcdef"
 		}
 		start := cpuTime()
-		if v := c.do(t, args...); v.text != "0" {
+		if v := c.do(t, args...); v.Text != "0" {
 			t.Fatal(v)
 		}
 		return time.Duration(cpuTime() - start)
@@ -312,7 +314,7 @@ func TestConnectionsLeaveNothing(t *testing.T) {
 			}
 		}
 		deadline := time.Now().Add(patience)
-		for !strings.Contains(admin.do(t, "INFO", "clients").text, "connected_clients:1\r\n") {
+		for !strings.Contains(admin.do(t, "INFO", "clients").Text, "connected_clients:1\r\n") {
 			if time.Now().After(deadline) {
 				t.Fatal(admin.do(t, "INFO", "clients"))
 			}
@@ -344,7 +346,7 @@ func TestHalfClosed(t *testing.T) {
 
 func TestKillSelf(t *testing.T) {
 	c := dial(t, startOurs(t))
-	id := c.do(t, "CLIENT", "ID").text
+	id := c.do(t, "CLIENT", "ID").Text
 	c.send(t, "CLIENT KILL ID "+id+" SKIPME no\r\nPING\r\n")
 	c.expect(t, ":1\r\n")
 	if !c.closed(t) {
@@ -375,7 +377,7 @@ func TestSecurityTrap(t *testing.T) {
 		c.SetReadDeadline(time.Now().Add(patience))
 		io.Copy(io.Discard, c.r)
 	}
-	if v := dial(t, addr).do(t, "EXISTS", "trapped"); v.text != "0" {
+	if v := dial(t, addr).do(t, "EXISTS", "trapped"); v.Text != "0" {
 		t.Error("a command in an HTTP body was executed")
 	}
 }
@@ -399,13 +401,13 @@ func TestProtectedMode(t *testing.T) {
 		t.Errorf("got %q", line)
 	}
 	local := dial(t, net.JoinHostPort("127.0.0.1", port))
-	if v := local.do(t, "DEBUG", "SLEEP", "0"); v.text != "OK" {
+	if v := local.do(t, "DEBUG", "SLEEP", "0"); v.Text != "OK" {
 		t.Error(v)
 	}
 	local.do(t, "CONFIG", "SET", "requirepass", "secret")
 	remote := dial(t, net.JoinHostPort(own, port))
 	remote.do(t, "AUTH", "secret")
-	if v := remote.do(t, "DEBUG", "SLEEP", "0"); !strings.HasPrefix(v.text, "ERR DEBUG command not allowed") {
+	if v := remote.do(t, "DEBUG", "SLEEP", "0"); !strings.HasPrefix(v.Text, "ERR DEBUG command not allowed") {
 		t.Error(v)
 	}
 }
@@ -432,7 +434,7 @@ func TestMaxClientsLowered(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := startOurs(t, "--maxclients", strconv.FormatUint(had.Max, 10))
-	got := dial(t, addr).do(t, "CONFIG", "GET", "maxclients").items[1].text
+	got := dial(t, addr).do(t, "CONFIG", "GET", "maxclients").Items[1].Text
 	asked, lowered := strconv.FormatUint(had.Max, 10), strconv.FormatUint(had.Max-minReservedDescriptors, 10)
 	if got != lowered && (os.Geteuid() != 0 || got != asked) { // root may raise the limit
 		t.Errorf("maxclients is %s with %d descriptors", got, had.Max)
@@ -445,7 +447,7 @@ func TestPauseKeepsReplySkip(t *testing.T) {
 	addr := startOurs(t)
 	admin, c := dial(t, addr), dial(t, addr)
 	c.send(t, "CLIENT REPLY SKIP\r\n")
-	for !strings.Contains(admin.do(t, "CLIENT", "LIST").text, "cmd=client|reply") {
+	for !strings.Contains(admin.do(t, "CLIENT", "LIST").Text, "cmd=client|reply") {
 		time.Sleep(time.Millisecond)
 	}
 	admin.do(t, "CLIENT", "PAUSE", "100", "WRITE")
@@ -460,16 +462,16 @@ func TestPauseKeepsExpired(t *testing.T) {
 	// In one write, so that nothing can delete the key between them.
 	c.send(t, "SET a 1 PX 20\r\nCLIENT PAUSE 3600000 WRITE\r\n")
 	c.expect(t, "+OK\r\n+OK\r\n")
-	for c.do(t, "GET", "a").kind != nilBulk {
+	for c.do(t, "GET", "a").Kind != wire.NilBulk {
 		time.Sleep(time.Millisecond)
 	}
 	time.Sleep(250 * time.Millisecond) // two turns of serverCron and more
-	if v := c.do(t, "DBSIZE"); v.text != "1" {
+	if v := c.do(t, "DBSIZE"); v.Text != "1" {
 		t.Errorf("DBSIZE is %v in a pause", v)
 	}
 	c.do(t, "RANDOMKEY") // comes back
 	c.do(t, "CLIENT", "UNPAUSE")
-	for end := time.Now().Add(patience); c.do(t, "DBSIZE").text != "0"; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); c.do(t, "DBSIZE").Text != "0"; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the key stays after the pause")
 		}

@@ -253,6 +253,33 @@ func intArgument(c *client, b []byte) (int64, bool) {
 	return n, ok
 }
 
+// intArguments reads two, as the bounds of a range.
+func intArguments(c *client, b1, b2 []byte) (n1, n2 int64, ok bool) {
+	if n1, ok = intArgument(c, b1); ok {
+		n2, ok = intArgument(c, b2)
+	}
+	return n1, n2, ok
+}
+
+// randomArguments reads how many random elements HRANDFIELD or ZRANDMEMBER wants, and
+// whether with what belongs to each, which is asked for by name.
+func randomArguments(c *client, name string) (count int64, with, ok bool) {
+	count, ok = intArgumentRange(c, c.argv[2], -math.MaxInt64, math.MaxInt64, "")
+	if !ok {
+		return 0, false, false
+	}
+	with = len(c.argv) == 4
+	if len(c.argv) > 4 || with && !equalFoldC(c.argv[3], name) {
+		addReplyErrorObject(c, shared.syntaxerr)
+		return 0, false, false
+	}
+	if with && (count < -math.MaxInt64/2 || count > math.MaxInt64/2) {
+		addReplyError(c, "value is out of range")
+		return 0, false, false
+	}
+	return count, with, true
+}
+
 // intArgument32 reads an integer argument of 32 bits, or tells the client, with
 // message when it is not empty, that it is none.
 func intArgument32(c *client, b []byte, message string) (int64, bool) {

@@ -3,11 +3,11 @@ package engine
 import (
 	"bufio"
 	"net"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/redscope/redscope/internal/oracle"
+	"github.com/redscope/redscope/internal/wire"
 )
 
 // startOracle starts the redis-server of this machine, with these arguments
@@ -35,24 +35,15 @@ func dial(t testing.TB, addr string) *testConn {
 }
 
 // do sends one command and returns its reply.
-func (c *testConn) do(t testing.TB, args ...string) reply {
+func (c *testConn) do(t testing.TB, args ...string) wire.Reply {
 	t.Helper()
 	c.SetDeadline(time.Now().Add(patience))
-	if _, err := c.Write(multibulk(args)); err != nil {
+	if _, err := c.Write(wire.Command(args...)); err != nil {
 		t.Fatalf("%q: %v", args, err)
 	}
-	v, err := readReply(c.r)
+	v, err := wire.ReadReply(c.r)
 	if err != nil {
 		t.Fatalf("%q: %v", args, err)
 	}
 	return v
-}
-
-// multibulk encodes a command as clients send it.
-func multibulk(args []string) []byte {
-	b := []byte("*" + strconv.Itoa(len(args)) + "\r\n")
-	for _, a := range args {
-		b = append(b, "$"+strconv.Itoa(len(a))+"\r\n"+a+"\r\n"...)
-	}
-	return b
 }

@@ -53,18 +53,6 @@ func serve(t testing.TB, s *Server) string {
 	return s.Addr()
 }
 
-// freePort returns a port that nobody listens on.
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 // listenSomewhere takes a port for the duration of the test.
 func listenSomewhere(t testing.TB) string {
 	t.Helper()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redscope/redscope/engine/internal/rdb"
 	"github.com/redscope/redscope/engine/internal/resp"
+	"github.com/redscope/redscope/internal/wire"
 )
 
 var mutantsFlag = flag.Duration("mutants", 3*time.Second, "how long TestRestoreMutants sends damaged payloads")
@@ -43,7 +44,7 @@ func makeKey(t testing.TB, line string, servers ...*testConn) {
 					args[i] = strings.Repeat("long ", 20)
 				}
 			}
-			if v := c.do(t, args...); v.kind == '-' {
+			if v := c.do(t, args...); v.Kind == '-' {
 				t.Fatalf("%q: %s", args, v)
 			}
 		}
@@ -54,14 +55,14 @@ func reset(t testing.TB, c *testConn) {
 	t.Helper()
 	for _, args := range [][]string{{"FLUSHALL"}, {"CONFIG", "SET", "list-max-listpack-size", "-2", "list-compress-depth", "0", "set-max-intset-entries", "512",
 		"hash-max-listpack-entries", "512", "zset-max-listpack-entries", "128", "stream-node-max-entries", "100", "sanitize-dump-payload", "yes"}} {
-		if v := c.do(t, args...); v.kind == '-' {
+		if v := c.do(t, args...); v.Kind == '-' {
 			t.Fatalf("%q: %s", args, v)
 		}
 	}
 }
 
 // restore makes a payload of body and restores it.
-func restore(t testing.TB, c *testConn, payload string) reply {
+func restore(t testing.TB, c *testConn, payload string) wire.Reply {
 	t.Helper()
 	return c.do(t, "RESTORE", "k", "0", payload, "REPLACE")
 }
@@ -87,7 +88,7 @@ func walk(t testing.TB, c *testConn, kind string) (all []string) {
 				args[i] = strings.Repeat("long ", 20)
 			}
 		}
-		lines := c.do(t, args...).lines("")
+		lines := linesOf(c.do(t, args...), "")
 		if args[0] == "SMEMBERS" || args[0] == "HGETALL" {
 			slices.Sort(lines)
 		}
@@ -101,8 +102,8 @@ func TestDumpAgainstOracle(t *testing.T) {
 	theirs, ours := dial(t, startOracle(t)), dial(t, startOurs(t))
 	for _, line := range makers {
 		makeKey(t, line, theirs, ours)
-		encoding := theirs.do(t, "OBJECT", "ENCODING", "k").text
-		theirDump, ourDump := theirs.do(t, "DUMP", "k").text, ours.do(t, "DUMP", "k").text
+		encoding := theirs.do(t, "OBJECT", "ENCODING", "k").Text
+		theirDump, ourDump := theirs.do(t, "DUMP", "k").Text, ours.do(t, "DUMP", "k").Text
 		// A hash table has no order, and a group has times.
 		exact := encoding != "hashtable" && !strings.Contains(line, "XREADGROUP") && !strings.Contains(line, "XGROUP")
 		if exact && ourDump != theirDump {
@@ -112,17 +113,17 @@ func TestDumpAgainstOracle(t *testing.T) {
 		exact = encoding != "hashtable"
 		for _, dump := range []string{theirDump, ourDump} {
 			for _, c := range []*testConn{theirs, ours} {
-				if v := restore(t, c, dump); v.text != "OK" {
+				if v := restore(t, c, dump); v.Text != "OK" {
 					t.Errorf("%s: %s", line, v)
 				}
-				if got := c.do(t, "DUMP", "k").text; exact && got != dump {
+				if got := c.do(t, "DUMP", "k").Text; exact && got != dump {
 					t.Errorf("%s, restored:\ngot  %q\nwant %q", line, got, dump)
 				}
-				if got := c.do(t, "OBJECT", "ENCODING", "k").text; got != encoding {
+				if got := c.do(t, "OBJECT", "ENCODING", "k").Text; got != encoding {
 					t.Errorf("%s, restored: encoding %s, want %s", line, got, encoding)
 				}
 			}
-			kind := theirs.do(t, "TYPE", "k").text
+			kind := theirs.do(t, "TYPE", "k").Text
 			if got, want := walk(t, ours, kind), walk(t, theirs, kind); !slices.Equal(got, want) {
 				t.Errorf("%s: %s", line, firstDifference(got, want))
 			}
@@ -180,7 +181,7 @@ func TestRestoreMutants(t *testing.T) {
 		makeKey(t, line, theirs)
 		for _, compress := range []string{"yes", "no"} {
 			theirs.do(t, "CONFIG", "SET", "rdbcompression", compress)
-			seeds = append(seeds, theirs.do(t, "DUMP", "k").text)
+			seeds = append(seeds, theirs.do(t, "DUMP", "k").Text)
 		}
 	}
 	seeds = append(seeds, scriptPayloads(t)...)
@@ -199,18 +200,18 @@ func TestRestoreMutants(t *testing.T) {
 		}
 		got := restore(t, ours, payload)
 		theirs.SetDeadline(time.Now().Add(20 * time.Second))
-		theirs.Write(multibulk([]string{"RESTORE", "k", "0", payload, "REPLACE"}))
-		want, err := readReply(theirs.r)
-		if err == nil && want.text == "OK" && got.text == "OK" {
+		theirs.Write(wire.Command("RESTORE", "k", "0", payload, "REPLACE"))
+		want, err := wire.ReadReply(theirs.r)
+		if err == nil && want.Text == "OK" && got.Text == "OK" {
 			accepted++
-			kind := ours.do(t, "TYPE", "k").text
+			kind := ours.do(t, "TYPE", "k").Text
 			mine := walk(t, ours, kind)
 			var his []string
 			if his, err = tryWalk(theirs, kind); err == nil && !slices.Equal(mine, his) {
 				t.Errorf("%q: %s", payload, firstDifference(mine, his))
 			}
-		} else if err == nil && want.text != got.text {
-			if got.text == "OK" {
+		} else if err == nil && want.Text != got.Text {
+			if got.Text == "OK" {
 				laxer++
 				t.Errorf("%q: we accept it", payload)
 			} else {
@@ -243,12 +244,12 @@ func tryWalk(c *testConn, kind string) (all []string, err error) {
 				args[i] = strings.Repeat("long ", 20)
 			}
 		}
-		c.Write(multibulk(args))
-		v, err := readReply(c.r)
+		c.Write(wire.Command(args...))
+		v, err := wire.ReadReply(c.r)
 		if err != nil {
 			return nil, err
 		}
-		lines := v.lines("")
+		lines := linesOf(v, "")
 		if args[0] == "SMEMBERS" || args[0] == "HGETALL" {
 			slices.Sort(lines)
 		}
@@ -269,8 +270,8 @@ func FuzzRestore(f *testing.F) {
 		for command := range strings.SplitSeq(line, ";") {
 			s.do(strings.Fields(command)...)
 		}
-		if dump, err := readReply(bufio.NewReader(strings.NewReader(s.do("DUMP", "k")))); err == nil && len(dump.text) > 10 {
-			f.Add([]byte(dump.text[:len(dump.text)-10]), 0)
+		if dump, err := wire.ReadReply(bufio.NewReader(strings.NewReader(s.do("DUMP", "k")))); err == nil && len(dump.Text) > 10 {
+			f.Add([]byte(dump.Text[:len(dump.Text)-10]), 0)
 		}
 	}
 	s.do("FLUSHALL")
@@ -298,7 +299,7 @@ func FuzzRestore(f *testing.F) {
 			}
 			s.do("DEL", "k")
 			s.do("DEL", "copy")
-			if v, err := readReply(bufio.NewReader(strings.NewReader(dump))); err != nil || s.do("RESTORE", "k", "0", v.text) != "+OK\r\n" {
+			if v, err := wire.ReadReply(bufio.NewReader(strings.NewReader(dump))); err != nil || s.do("RESTORE", "k", "0", v.Text) != "+OK\r\n" {
 				t.Errorf("what was dumped after it was restored cannot be restored again: %q", dump)
 			}
 			s.do("DEL", "k")

@@ -14,6 +14,7 @@ import (
 	"github.com/redscope/redscope/engine/internal/ae"
 	"github.com/redscope/redscope/engine/internal/dict"
 	"github.com/redscope/redscope/engine/internal/rdb"
+	"github.com/redscope/redscope/internal/wire"
 )
 
 // The scripts run again with the encodings of values at their limits, and with
@@ -131,7 +132,7 @@ func (mode *oracleMode) reloading(t *testing.T, addr string, send sendFunc) send
 	}
 	control := dial(t, addr)
 	return func(conn net.Conn, b []byte) error {
-		if v := control.do(t, "DEBUG", "RELOAD"); v.text != "OK" {
+		if v := control.do(t, "DEBUG", "RELOAD"); v.Text != "OK" {
 			return fmt.Errorf("DEBUG RELOAD: %s", v)
 		}
 		return send(conn, b)
@@ -233,14 +234,14 @@ func (e expectation) loosened() expectation {
 
 // isShuffled reports whether the bytes of v's payload, as DUMP replies with it, are
 // those that e expects, in any order, as that of a hash table.
-func (e expectation) isShuffled(v reply) bool {
+func (e expectation) isShuffled(v wire.Reply) bool {
 	args, err := splitArgs(e.text)
-	if err != nil || len(args) != 1 || v.kind != '$' || len(args[0]) != len(v.text) {
+	if err != nil || len(args) != 1 || v.Kind != '$' || len(args[0]) != len(v.Text) {
 		return false
 	}
 	const checksum = 8
 	var sorted [2][]byte
-	for i, payload := range []string{args[0], v.text} {
+	for i, payload := range []string{args[0], v.Text} {
 		sorted[i] = []byte(payload)[:max(0, len(payload)-checksum)]
 		slices.Sort(sorted[i])
 	}

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/redscope/redscope/internal/wire"
 )
 
 // The scripts in testdata/<group>/<command>.txt say what a server must reply.
@@ -27,7 +29,7 @@ import (
 //	# A comment. Blank lines mean nothing.
 //	server --requirepass x       first line only: run on a server of its own, started so
 //	> SET foo "b\x00r"           send a command, quoted as in redis-cli
-//	+OK                          and expect this reply, as reply.lines renders it
+//	+OK                          and expect this reply, as linesOf renders it
 //	> SET foo "x"*4096           a quoted argument times a number
 //	2> GET foo                   the same from a second connection; likewise 3>, …
 //	>> "*1\r\n$4\r\nPI" "NG\r\n" send these bytes, to which any number of replies may come
@@ -286,7 +288,7 @@ func (step *scriptStep) data(vars map[string]string) ([]byte, error) {
 	if !step.command {
 		return []byte(strings.Join(args, "")), errors.Join(unknown, err)
 	}
-	return multibulk(args), errors.Join(unknown, err)
+	return wire.Command(args...), errors.Join(unknown, err)
 }
 
 // parseExpectations turns lines into trees by their indentation.
@@ -317,10 +319,10 @@ var rangeExpectation = regexp.MustCompile(`^:(-?\d+)\.\.(-?\d+)$`)
 
 // matches reports whether v is what e expects, and sets in vars what named
 // groups matched.
-func (e expectation) matches(v reply, vars map[string]string) bool {
+func (e expectation) matches(v wire.Reply, vars map[string]string) bool {
 	if pattern, ok := strings.CutPrefix(e.text, "~ "); ok {
 		re := regexp.MustCompile(`^(?s:` + pattern + `)$`)
-		m := re.FindStringSubmatch(v.String())
+		m := re.FindStringSubmatch(strings.Join(linesOf(v, ""), "\n"))
 		for i, name := range re.SubexpNames() {
 			if m != nil && name != "" {
 				vars[name] = m[i]
@@ -331,28 +333,28 @@ func (e expectation) matches(v reply, vars map[string]string) bool {
 	if m := rangeExpectation.FindStringSubmatch(e.text); m != nil {
 		low, err1 := strconv.ParseInt(m[1], 10, 64)
 		high, err2 := strconv.ParseInt(m[2], 10, 64)
-		n, err3 := strconv.ParseInt(v.text, 10, 64)
-		return v.kind == ':' && err1 == nil && err2 == nil && err3 == nil && low <= n && n <= high
+		n, err3 := strconv.ParseInt(v.Text, 10, 64)
+		return v.Kind == ':' && err1 == nil && err2 == nil && err3 == nil && low <= n && n <= high
 	}
 	head, unordered := strings.CutSuffix(e.text, " unordered")
-	if v.lines("")[0] != head || len(v.items) != len(e.items) {
+	if linesOf(v, "")[0] != head || len(v.Items) != len(e.items) {
 		return false
 	}
 	if !unordered {
 		for i, item := range e.items {
-			if !item.matches(v.items[i], vars) {
+			if !item.matches(v.Items[i], vars) {
 				return false
 			}
 		}
 		return true
 	}
 	size := 1 // of what is permuted
-	if v.kind == '%' {
+	if v.Kind == '%' {
 		size = 2
 	}
-	left := slices.Collect(slices.Chunk(v.items, size))
+	left := slices.Collect(slices.Chunk(v.Items, size))
 	for want := range slices.Chunk(e.items, size) {
-		i := slices.IndexFunc(left, func(got []reply) bool {
+		i := slices.IndexFunc(left, func(got []wire.Reply) bool {
 			for j := range got {
 				if !want[j].matches(got[j], vars) {
 					return false
@@ -498,7 +500,7 @@ func (s *script) checkStep(t *testing.T, step *scriptStep, c *testConn, vars map
 		return false
 	}
 	for _, want := range step.want {
-		v, err := readReply(c.r)
+		v, err := wire.ReadReply(c.r)
 		if err != nil {
 			t.Errorf("%s:%d: %s\ngot  %v\nwant %s", s.file, step.line, step.text, err, strings.Join(want.lines(""), "\n     "))
 			return false
@@ -508,7 +510,7 @@ func (s *script) checkStep(t *testing.T, step *scriptStep, c *testConn, vars map
 		}
 		if !want.matches(v, vars) && !(step.anyBytes && want.isShuffled(v)) {
 			t.Errorf("%s:%d: %s\ngot  %s\nwant %s", s.file, step.line, step.text,
-				strings.Join(v.lines(""), "\n     "), strings.Join(want.lines(""), "\n     "))
+				strings.Join(linesOf(v, ""), "\n     "), strings.Join(want.lines(""), "\n     "))
 		}
 	}
 	if step.silent {
@@ -520,7 +522,7 @@ func (s *script) checkStep(t *testing.T, step *scriptStep, c *testConn, vars map
 		}
 	}
 	if step.closed {
-		if v, err := readReply(c.r); err == nil {
+		if v, err := wire.ReadReply(c.r); err == nil {
 			t.Errorf("%s:%d: %s\ngot  %s\nwant the connection closed", s.file, step.line, step.text, v)
 		} else if !isClosed(err) {
 			t.Errorf("%s:%d: %s\ngot  %v\nwant the connection closed", s.file, step.line, step.text, err)
@@ -531,15 +533,15 @@ func (s *script) checkStep(t *testing.T, step *scriptStep, c *testConn, vars map
 
 // updateStep reads what comes and makes it the expectation.
 func (s *script) updateStep(t *testing.T, step *scriptStep, c *testConn, vars map[string]string) {
-	var got []reply
+	var got []wire.Reply
 	var err error
 	replies := len(step.want) // that must come
 	if step.command && !step.silent && !step.closed {
 		replies = max(1, replies)
 	}
 	for len(got) < replies && err == nil {
-		var v reply
-		if v, err = readReply(c.r); err == nil {
+		var v wire.Reply
+		if v, err = wire.ReadReply(c.r); err == nil {
 			got = append(got, v)
 		}
 	}
@@ -548,13 +550,13 @@ func (s *script) updateStep(t *testing.T, step *scriptStep, c *testConn, vars ma
 		time.Sleep(30 * time.Millisecond)
 	}
 	for !step.command && !step.silent && err == nil { // bytes may have any number of replies
-		var v reply
+		var v wire.Reply
 		if v, err = readSoon(c, 150*time.Millisecond); err == nil {
 			got = append(got, v)
 		}
 	}
 	if err == nil && step.closed {
-		_, err = readReply(c.r)
+		_, err = wire.ReadReply(c.r)
 	}
 	if err != nil && !isClosed(err) && !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("%s:%d: %s: %v", s.file, step.line, step.text, err)
@@ -584,16 +586,16 @@ func (s *script) updateStep(t *testing.T, step *scriptStep, c *testConn, vars ma
 }
 
 // expectReply returns what expects v and nothing else.
-func expectReply(v reply) expectation {
-	e := expectation{text: v.lines("")[0]}
-	for _, item := range v.items {
+func expectReply(v wire.Reply) expectation {
+	e := expectation{text: linesOf(v, "")[0]}
+	for _, item := range v.Items {
 		e.items = append(e.items, expectReply(item))
 	}
 	return e
 }
 
 // updated returns an expectation of v that keeps of e what holds.
-func (e expectation) updated(v reply, vars map[string]string) expectation {
+func (e expectation) updated(v wire.Reply, vars map[string]string) expectation {
 	if e.matches(v, vars) {
 		return e
 	}
@@ -604,21 +606,21 @@ func (e expectation) updated(v reply, vars map[string]string) expectation {
 		out.text = e.text
 	default:
 		for i := range e.items {
-			out.items[i] = e.items[i].updated(v.items[i], vars)
+			out.items[i] = e.items[i].updated(v.Items[i], vars)
 		}
 	}
 	return out
 }
 
 // readSoon reads a reply that begins within d.
-func readSoon(c *testConn, d time.Duration) (reply, error) {
+func readSoon(c *testConn, d time.Duration) (wire.Reply, error) {
 	c.SetReadDeadline(time.Now().Add(d))
 	defer c.SetReadDeadline(time.Now().Add(patience))
 	if _, err := c.r.Peek(1); err != nil {
-		return reply{}, err
+		return wire.Reply{}, err
 	}
 	c.SetReadDeadline(time.Now().Add(patience))
-	return readReply(c.r)
+	return wire.ReadReply(c.r)
 }
 
 func isClosed(err error) bool {
@@ -687,7 +689,7 @@ func TestExpectations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := readReply(bufio.NewReader(strings.NewReader(test.wire)))
+		v, err := wire.ReadReply(bufio.NewReader(strings.NewReader(test.wire)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -76,10 +76,7 @@ func parseSortOptions(c *client, readOnly bool) (o sortOptions, ok bool) {
 		case equalFoldC(opt, "alpha"):
 			o.alpha = true
 		case equalFoldC(opt, "limit") && left >= 2:
-			if o.start, ok = intArgument(c, args[1]); !ok {
-				return o, false
-			}
-			if o.count, ok = intArgument(c, args[2]); !ok {
+			if o.start, o.count, ok = intArguments(c, args[1], args[2]); !ok {
 				return o, false
 			}
 			args = args[2:]

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"slices"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/redscope/redscope/engine/internal/listpack"
 	"github.com/redscope/redscope/engine/internal/rax"
+	"github.com/redscope/redscope/internal/wire"
 )
 
 // check verifies what holds between commands.
@@ -323,23 +323,23 @@ func (m *streamMaker) command() []string {
 
 // hideTimes replaces what depends on the clock, and an error of XADD where Redis
 // tells that a millisecond is full: which one depends on the system calls before.
-func hideTimes(args []string, r *reply) {
+func hideTimes(args []string, r *wire.Reply) {
 	name := strings.ToUpper(args[0])
-	if name == "XADD" && r.text == "ERR Elements are too large to be stored" {
-		r.text = "ERR The ID specified in XADD is equal or smaller than the target stream top item"
+	if name == "XADD" && r.Text == "ERR Elements are too large to be stored" {
+		r.Text = "ERR The ID specified in XADD is equal or smaller than the target stream top item"
 	}
-	for i := range r.items {
-		item := &r.items[i]
+	for i := range r.Items {
+		item := &r.Items[i]
 		hideTimes(args, item)
-		if item.kind != ':' {
+		if item.Kind != ':' {
 			continue
 		}
 		before := ""
 		if i > 0 {
-			before = r.items[i-1].text
+			before = r.Items[i-1].Text
 		}
-		if name == "XPENDING" && len(r.items) == 4 && i == 2 || name == "XINFO" && (before == "idle" || len(item.text) > 12) {
-			item.text = "time"
+		if name == "XPENDING" && len(r.Items) == 4 && i == 2 || name == "XINFO" && (before == "idle" || len(item.Text) > 12) {
+			item.Text = "time"
 		}
 	}
 }
@@ -375,10 +375,10 @@ func TestStreamDifferential(t *testing.T) {
 				history = append(history, args)
 				hideTimes(args, &got)
 				hideTimes(args, &want[i])
-				if want[i].kind == '-' {
+				if want[i].Kind == '-' {
 					failed++
 				}
-				if !equalReply(got, want[i]) {
+				if !got.Equal(want[i]) {
 					var before strings.Builder
 					for _, h := range history[max(0, len(history)-40):] {
 						fmt.Fprintf(&before, "\n%.60q", h)
@@ -396,7 +396,7 @@ func TestStreamDifferential(t *testing.T) {
 				if err := s.check(); err != nil {
 					t.Fatalf("%s: %v", key, err)
 				}
-				dump := []byte(oracle.do(t, "DUMP", key).text)
+				dump := []byte(oracle.do(t, "DUMP", key).Text)
 				s.eachNode(func(master streamID, lp []byte) {
 					if !bytes.Contains(dump, lp) {
 						t.Fatalf("%s: the node %v is not in the dump:\n%q\n%q", key, master, lp, dump)
@@ -437,7 +437,7 @@ func TestStreamTreeDifferential(t *testing.T) {
 		ours.do("XDEL", "s", ids[i])
 		ids = slices.Delete(ids, i, i+1)
 		want, got := oracle.do(t, "XINFO", "STREAM", "s"), ours.reply(t, []string{"XINFO", "STREAM", "s"})
-		if !equalReply(got, want) {
+		if !got.Equal(want) {
 			t.Fatalf("got  %s\nwant %s", got, want)
 		}
 	}
@@ -518,12 +518,7 @@ func TestStreamNoAllocations(t *testing.T) {
 }
 
 // reply executes a command and reads its reply.
-func (s *directServer) reply(t testing.TB, args []string) reply {
+func (s *directServer) reply(t testing.TB, args []string) wire.Reply {
 	t.Helper()
-	text := s.do(args...)
-	r, err := readReply(bufio.NewReader(strings.NewReader(text)))
-	if err != nil {
-		t.Fatalf("%q: %q: %v", args, text, err)
-	}
-	return r
+	return parseReply(t, s.do(args...))
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"math"
 	"math/rand/v2"
 	"strconv"
 	"unsafe"
@@ -611,20 +610,9 @@ func hrandfieldCommand(c *client) {
 		}
 		return
 	}
-	count, ok := intArgumentRange(c, c.argv[2], -math.MaxInt64, math.MaxInt64, "")
-	if !ok {
-		return
+	if count, withValues, ok := randomArguments(c, "withvalues"); ok {
+		hrandfieldWithCountCommand(c, count, withValues)
 	}
-	withValues := len(c.argv) == 4 && equalFoldC(c.argv[3], "withvalues")
-	if len(c.argv) > 3 && !withValues {
-		addReplyErrorObject(c, shared.syntaxerr)
-		return
-	}
-	if withValues && (count < -math.MaxInt64/2 || count > math.MaxInt64/2) {
-		addReplyError(c, "value is out of range")
-		return
-	}
-	hrandfieldWithCountCommand(c, count, withValues)
 }
 
 // hrandfieldWithCountCommand is HRANDFIELD with a count: so many distinct fields, or

@@ -320,11 +320,7 @@ func lpopCommand(c *client) { popGenericCommand(c, listHead) }
 func rpopCommand(c *client) { popGenericCommand(c, listTail) }
 
 func lrangeCommand(c *client) {
-	start, ok := intArgument(c, c.argv[2])
-	if !ok {
-		return
-	}
-	end, ok := intArgument(c, c.argv[3])
+	start, end, ok := intArguments(c, c.argv[2], c.argv[3])
 	if !ok {
 		return
 	}
@@ -336,11 +332,7 @@ func lrangeCommand(c *client) {
 }
 
 func ltrimCommand(c *client) {
-	start, ok := intArgument(c, c.argv[2])
-	if !ok {
-		return
-	}
-	end, ok := intArgument(c, c.argv[3])
+	start, end, ok := intArguments(c, c.argv[2], c.argv[3])
 	if !ok {
 		return
 	}

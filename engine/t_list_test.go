@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/redscope/redscope/engine/internal/dict"
+	"github.com/redscope/redscope/internal/wire"
 )
 
 // listText returns the elements of the list at r, or what is wrong with it.
@@ -116,13 +117,13 @@ func BenchmarkLists(b *testing.B) {
 		b.Run(test.name, func(b *testing.B) {
 			s, c := benchmarkServer(b)
 			if test.prepare != "" {
-				c.query, c.pos = multibulk(strings.Fields(test.prepare)), 0
+				c.query, c.pos = wire.Command(strings.Fields(test.prepare)...), 0
 				processInputBuffer(c)
 			}
 			var read []byte
 			commands := strings.Split(test.command, "|")
 			for i := range 16 {
-				read = append(read, multibulk(strings.Fields(commands[i%len(commands)]))...)
+				read = append(read, wire.Command(strings.Fields(commands[i%len(commands)])...)...)
 			}
 			b.ReportAllocs()
 			before := cpuTime()

@@ -22,8 +22,8 @@ func setMembers(n int) []string {
 func (c *client) members(t *testing.T, key string) []string {
 	t.Helper()
 	var members []string
-	for _, item := range parseReply(t, c.replyTo([]string{"SMEMBERS", key})).items {
-		members = append(members, item.text)
+	for _, item := range parseReply(t, c.replyTo([]string{"SMEMBERS", key})).Items {
+		members = append(members, item.Text)
 	}
 	slices.Sort(members)
 	return members
@@ -65,7 +65,7 @@ func TestSetsAgainstModel(t *testing.T) {
 			case op < 18:
 				c.replyTo([]string{"COPY", "s", "copy", "REPLACE"}, []string{"RENAME", "copy", "s"})
 			case op < 19 && len(model) > 0:
-				dump := parseReply(t, c.replyTo([]string{"DUMP", "s"})).text
+				dump := parseReply(t, c.replyTo([]string{"DUMP", "s"})).Text
 				command, want = []string{"RESTORE", "s", "0", dump, "REPLACE"}, "+OK\r\n"
 				wasHashtable = false
 			default:
@@ -144,8 +144,8 @@ func TestSetOperationsOfEveryKind(t *testing.T) {
 				slices.Sort(op.want)
 				op.want = slices.Compact(op.want)
 				var got []string
-				for _, item := range parseReply(t, c.replyTo([]string{op.name, a, b})).items {
-					got = append(got, item.text)
+				for _, item := range parseReply(t, c.replyTo([]string{op.name, a, b})).Items {
+					got = append(got, item.Text)
 				}
 				slices.Sort(got)
 				stored := c.replyTo([]string{op.name + "STORE", "to", a, b})
@@ -168,25 +168,25 @@ func TestScanOfPackedSet(t *testing.T) {
 	}
 	c.replyTo(many)
 	began := parseReply(t, c.replyTo([]string{"SSCAN", "s", "0", "COUNT", "2"}))
-	if began.items[0].text == "0" {
+	if began.Items[0].Text == "0" {
 		t.Fatal("a scan of 200 members was over at once")
 	}
 	c.replyTo([]string{"SPOP", "s", "190"})
 	if r := s.db[0].dict.Find([]byte("s")); metaEncoding(s.db[0].dict.Meta(r)) != encodingPacked {
 		t.Fatal("what SPOP has left of a large set is not packed")
 	}
-	for _, cursor := range []string{began.items[0].text, "0"} {
+	for _, cursor := range []string{began.Items[0].Text, "0"} {
 		v := parseReply(t, c.replyTo([]string{"SSCAN", "s", cursor, "COUNT", "1"}))
 		var seen []string
-		for _, item := range v.items[1].items {
-			seen = append(seen, item.text)
+		for _, item := range v.Items[1].Items {
+			seen = append(seen, item.Text)
 		}
 		slices.Sort(seen)
-		if v.items[0].text != "0" || !slices.Equal(seen, c.members(t, "s")) || len(seen) != 10 {
-			t.Errorf("from cursor %s: %q and %q", cursor, v.items[0].text, seen)
+		if v.Items[0].Text != "0" || !slices.Equal(seen, c.members(t, "s")) || len(seen) != 10 {
+			t.Errorf("from cursor %s: %q and %q", cursor, v.Items[0].Text, seen)
 		}
 	}
-	if v := parseReply(t, c.replyTo([]string{"SSCAN", "s", "0", "MATCH", "none*"})); v.items[0].text != "0" || len(v.items[1].items) != 0 {
+	if v := parseReply(t, c.replyTo([]string{"SSCAN", "s", "0", "MATCH", "none*"})); v.Items[0].Text != "0" || len(v.Items[1].Items) != 0 {
 		t.Error(v)
 	}
 }

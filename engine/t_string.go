@@ -460,11 +460,7 @@ func setrangeCommand(c *client) {
 
 // getrangeCommand is GETRANGE, and SUBSTR under its old name.
 func getrangeCommand(c *client) {
-	start, ok := intArgument(c, c.argv[2])
-	if !ok {
-		return
-	}
-	end, ok := intArgument(c, c.argv[3])
+	start, end, ok := intArguments(c, c.argv[2], c.argv[3])
 	if !ok {
 		return
 	}

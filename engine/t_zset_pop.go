@@ -197,20 +197,9 @@ func zrandmemberCommand(c *client) {
 		}
 		return
 	}
-	n, ok := intArgumentRange(c, c.argv[2], -math.MaxInt64, math.MaxInt64, "")
-	if !ok {
-		return
+	if n, withScores, ok := randomArguments(c, "withscores"); ok {
+		zrandmemberWithCountCommand(c, n, withScores)
 	}
-	withScores := len(c.argv) == 4
-	if len(c.argv) > 4 || withScores && !equalFoldC(c.argv[3], "withscores") {
-		addReplyErrorObject(c, shared.syntaxerr)
-		return
-	}
-	if withScores && (n < -math.MaxInt64/2 || n > math.MaxInt64/2) {
-		addReplyError(c, "value is out of range")
-		return
-	}
-	zrandmemberWithCountCommand(c, n, withScores)
 }
 
 // zrandmemberWithCountCommand replies with n different members, or all when there

@@ -158,9 +158,7 @@ func parseZrangeBounds(c *client, kind zrangeType, low, high []byte, b *zrangeBo
 	b.kind = kind
 	switch kind {
 	case zrangeRank:
-		if b.first, ok = intArgument(c, low); ok {
-			b.last, ok = intArgument(c, high)
-		}
+		b.first, b.last, ok = intArguments(c, low, high)
 	case zrangeScore:
 		if b.score, ok = zslParseRange(low, high); !ok {
 			addReplyError(c, errNotScore)
@@ -253,10 +251,7 @@ func zrangeGenericCommand(c *client, args [][]byte, store []byte, kind zrangeTyp
 			withScores = true
 		case equalFoldC(opt, "limit") && len(opts) > 2:
 			var ok bool
-			if offset, ok = intArgument(c, opts[1]); !ok {
-				return
-			}
-			if limit, ok = intArgument(c, opts[2]); !ok {
+			if offset, limit, ok = intArguments(c, opts[1], opts[2]); !ok {
 				return
 			}
 			opts = opts[2:]

@@ -3,9 +3,8 @@ package flame
 import (
 	"cmp"
 	"slices"
-	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/redscope/redscope/internal/svg"
 )
 
 // maxLevels bounds how many levels are drawn: beyond, a picture is taller than
@@ -157,7 +156,7 @@ func layout(stacks []Stack, total int64, minShare float64) picture {
 			b := box{name: rootName, level: int(nd.level), n: nd.n, before: nd.before, parent: -1}
 			if nd.key >= 0 {
 				if names[nd.key] == "" {
-					names[nd.key] = clean(keys[nd.key].name, maxLabel)
+					names[nd.key] = svg.Clean(keys[nd.key].name, maxLabel)
 				}
 				b.name = names[nd.key]
 				b.kernel = keys[nd.key].kernel
@@ -199,39 +198,4 @@ func rankKeys(keys []frameKey) []int32 {
 		rank[k] = int32(i)
 	}
 	return rank
-}
-
-// clean makes a name fit to be shown, and to stand in XML: what is not UTF-8,
-// what XML 1.0 forbids, control characters and those that turn the direction of
-// writing become U+FFFD, and a name longer than limit characters ends in "…".
-func clean(name string, limit int) string {
-	runes := 0
-	plain := true
-	for _, r := range name {
-		runes++
-		if r == utf8.RuneError || unprintable(r) {
-			plain = false
-		}
-	}
-	if plain && runes <= limit {
-		return name
-	}
-	var b strings.Builder
-	runes = 0
-	for _, r := range name {
-		if runes++; runes > limit {
-			b.WriteRune('…')
-			break
-		}
-		if unprintable(r) {
-			r = utf8.RuneError
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
-
-func unprintable(r rune) bool {
-	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) ||
-		r == '\u2028' || r == '\u2029' || r == 0xFFFE || r == 0xFFFF
 }

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/redscope/redscope/internal/svg"
 )
 
 // SVGOptions say how a flame graph looks. The zero value is usable.
@@ -156,7 +158,7 @@ func (d *drawing) fill(b box) rgb {
 }
 
 func (d *drawing) document() {
-	title := clean(d.opts.Title, maxLabel)
+	title := svg.Clean(d.opts.Title, maxLabel)
 	fmt.Fprintf(d.out, `<?xml version="1.0" encoding="UTF-8"?>
 <svg xmlns="http://www.w3.org/2000/svg" version="1.1" class="flame" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d">
 <title>`, d.opts.Width, d.height)
@@ -166,7 +168,7 @@ func (d *drawing) document() {
 	d.out.WriteString("</style>\n")
 	d.out.WriteString(`<rect class="page" width="100%" height="100%"/>` + "\n")
 	if d.pic.total == 0 {
-		fmt.Fprintf(d.out, `<text class="empty" x="%d" y="%d">No %s.</text>`+"\n", margin, headHeight, escape(d.countName()))
+		fmt.Fprintf(d.out, `<text class="empty" x="%d" y="%d">No %s.</text>`+"\n", margin, headHeight, svg.Escape(d.countName()))
 	} else {
 		d.frames()
 	}
@@ -176,7 +178,7 @@ func (d *drawing) document() {
 	d.out.WriteString("]]>\n</script>\n</svg>\n")
 }
 
-func (d *drawing) countName() string { return clean(d.opts.CountName, 60) }
+func (d *drawing) countName() string { return svg.Clean(d.opts.CountName, 60) }
 
 // frames writes the graph: a group per level from the root, in it a rectangle
 // per frame, with its place in percent of the width, so that it needs no script
@@ -230,7 +232,7 @@ func (d *drawing) tooltip(b box) {
 	if b.kernel {
 		d.out.WriteString(kernelSuffix)
 	}
-	fmt.Fprintf(d.out, "\n%s %s, %.2f%%", thousands(b.n), escape(d.countName()), 100*share(b.n, d.pic.total))
+	fmt.Fprintf(d.out, "\n%s %s, %.2f%%", svg.Thousands(b.n), svg.Escape(d.countName()), 100*share(b.n, d.pic.total))
 	if d.isDiff {
 		fmt.Fprintf(d.out, " (before %.2f%%: %+.2f points)", 100*share(b.before, d.pic.before), 100*d.change(b))
 	}
@@ -266,31 +268,24 @@ func (d *drawing) head(title string) {
 
 // numbers sums the picture up, and owns up to what is missing from it.
 func (d *drawing) numbers() string {
-	parts := []string{thousands(d.pic.total) + " " + d.countName()}
+	parts := []string{svg.Thousands(d.pic.total) + " " + d.countName()}
 	if d.opts.Subtitle != "" {
-		parts = append([]string{clean(d.opts.Subtitle, 200)}, parts...)
+		parts = append([]string{svg.Clean(d.opts.Subtitle, 200)}, parts...)
 	}
 	if d.isDiff {
-		parts = append(parts, thousands(d.pic.before)+" before")
+		parts = append(parts, svg.Thousands(d.pic.before)+" before")
 	}
-	parts = append(parts, fmt.Sprintf("%s frames", thousands(int64(len(d.pic.boxes)))))
+	parts = append(parts, fmt.Sprintf("%s frames", svg.Thousands(int64(len(d.pic.boxes)))))
 	if d.pic.narrow > 0 {
-		parts = append(parts, fmt.Sprintf("%s too narrow to draw", thousands(int64(d.pic.narrow))))
+		parts = append(parts, fmt.Sprintf("%s too narrow to draw", svg.Thousands(int64(d.pic.narrow))))
 	}
 	if d.pic.cut > 0 {
-		parts = append(parts, fmt.Sprintf("%s %s cut at %s levels", thousands(d.pic.cut), d.countName(), thousands(maxLevels)))
+		parts = append(parts, fmt.Sprintf("%s %s cut at %s levels", svg.Thousands(d.pic.cut), d.countName(), svg.Thousands(maxLevels)))
 	}
 	return strings.Join(parts, " · ")
 }
 
 func (d *drawing) text(s string) { xml.EscapeText(d.out, []byte(s)) }
-
-// escape is text for a format string's argument.
-func escape(s string) string {
-	var b strings.Builder
-	xml.EscapeText(&b, []byte(s))
-	return b.String()
-}
 
 // importPath is the part of a Go symbol before the package's name. It says
 // least about a frame, and stands where the text is cut last. The script has
@@ -330,13 +325,4 @@ func columns(s string) int {
 		}
 	}
 	return n
-}
-
-// thousands formats a count with a comma between each three digits.
-func thousands(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }

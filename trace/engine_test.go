@@ -9,12 +9,15 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/redscope/redscope/engine"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	"github.com/redscope/redscope/engine"
+	"github.com/redscope/redscope/internal/port"
 )
 
 // A real engine, traced read by read: the server's commands and ours agree, and
@@ -31,10 +34,7 @@ func TestEngine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := listen(t, "127.0.0.1:0")
-	l.Close() // free, most likely still when the server binds it
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	cfg, err := engine.LoadConfig([]string{"--port", port})
+	cfg, err := engine.LoadConfig([]string{"--port", strconv.Itoa(port.Free(t))})
 	if err != nil {
 		t.Fatal(err)
 	}

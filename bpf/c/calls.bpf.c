@@ -277,7 +277,7 @@ int call_start(struct regs *ctx)
 	f->counted = !call_stats || flags & call_stats;
 	f->command.command = -1;
 	if (SHED(SHED_PHASES))
-		t->wake = t->read_start = 0; // of a turn long ago
+		t->read_start = 0; // of a read long ago
 	if (again) {
 		f->command.flags = COMMAND_BLOCKED; // this turn's times are those of whoever served it
 	} else {

@@ -6,6 +6,7 @@
 #ifndef REDSCOPE_COMMANDS_H
 #define REDSCOPE_COMMANDS_H
 
+#include "arrival.h"
 #include "target.h"
 
 // Laid out as engine/probe's Command, which says what the fields mean.
@@ -20,6 +21,12 @@ struct command {
 	__u32 flags;
 	__u8 error[16];
 	__u8 key[32];
+};
+
+// What user space gets of a command.
+struct record {
+	struct command command;
+	__u64 arrived; // its request in its socket, 0 when that is not known
 };
 
 #define COMMAND_FAILED 1
@@ -77,7 +84,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 8 << 20);
-	__type(value, struct command);
+	__type(value, struct record);
 } command_ring SEC(".maps");
 
 volatile const __u64 slower_than; // ns, in call or in total; 0: keep none for being slow
@@ -110,13 +117,25 @@ static __always_inline __u64 since(__u64 from, __u64 to)
 	return from && to > from ? to - from : 0;
 }
 
-// send puts a record into the ring, if there is room.
-static __always_inline void send(struct command *c)
+// put puts a record into the ring, and tells whether there was room.
+static __always_inline int put(struct command *c, __u64 arrived)
 {
-	if (bpf_ringbuf_output(&command_ring, c, sizeof(*c), BPF_RB_NO_WAKEUP))
-		ADD(commands_dropped, 1);
-	else
+	struct record *r = bpf_ringbuf_reserve(&command_ring, sizeof(*r), 0);
+
+	if (!r)
+		return 0;
+	r->command = *c;
+	r->arrived = arrived;
+	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+	return 1;
+}
+
+static __always_inline void send(struct command *c, __u64 arrived)
+{
+	if (put(c, arrived))
 		ADD(commands_sent, 1);
+	else
+		ADD(commands_dropped, 1);
 }
 
 #include "ledger.h"
@@ -185,8 +204,13 @@ static __always_inline void decide(struct command *c)
 {
 	__u64 begin = began(c);
 
-	if (keep_turn && c->flags & COMMAND_NESTED)
-		begin = c->start; // the rest is of the command that it is in
+	if (keep_turn) {
+		arrived = arrival_of(c);
+		if (c->flags & COMMAND_NESTED)
+			begin = c->start; // the rest is of the command that it is in
+		else if (arrived && arrived < begin)
+			begin = arrived;
+	}
 	if (slower_than && (since(begin, done(c)) >= slower_than || since(c->start, c->end) >= slower_than))
 		c->flags |= KEPT_SLOW;
 	if (keep_failed && c->flags & COMMAND_FAILED)
@@ -239,7 +263,7 @@ __attribute__((noinline)) int account(struct command *c)
 		ADD(commands_filtered, 1);
 		return 0;
 	}
-	send(c);
+	send(c, keep_turn ? arrived : 0);
 	return 0;
 }
 

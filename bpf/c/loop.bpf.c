@@ -2,8 +2,9 @@
 //
 // What an event loop does when it neither executes commands nor waits for events:
 // the times that its thread was not on a CPU, with the kernel's stack, and slices
-// of work of its own, such as deleting expired keys.
-#include "common.h"
+// of work of its own, such as deleting expired keys. And what waits for it: since
+// when there is something to read in its sockets.
+#include "arrival.h"
 #include "regs.h"
 
 #define STACK 20
@@ -15,6 +16,7 @@ struct loop_event {
 	__u64 amount;     // of work: of what it did
 	__u32 kind;       // of work; WAIT
 	__u32 thread;     // that waited, as the kernel numbers it
+	char cpu_had[COMM_LEN]; // of a wait: the thread that had the CPU until its end
 	__u64 stack[STACK];
 };
 
@@ -32,7 +34,8 @@ struct {
 // never followed.
 struct away {
 	__u64 since, woken; // woken: 0 while it is blocked
-	__u64 thread;
+	__u32 thread;
+	__u32 idle; // it waits for events
 	__u64 stack[STACK];
 };
 
@@ -59,7 +62,16 @@ volatile const __u64 wait_worth; // ns; what is shorter is not told
 volatile const __u64 work_worth;
 
 __u64 only_thread; // 0: all of the target's
+__u64 idle_until;  // when only_thread was woken from its last wait for events
 __u64 loop_lost;
+
+// wanted tells whether the current thread is one of those that are watched.
+static __always_inline int wanted(__u32 thread)
+{
+	struct bpf_pidns_info ns = {};
+
+	return only_thread ? thread == only_thread : watched(&ns);
+}
 
 static __always_inline struct loop_event *event(__u32 kind, __u32 thread, __u64 start, __u64 end)
 {
@@ -82,7 +94,8 @@ static __always_inline struct loop_event *event(__u32 kind, __u32 thread, __u64 
 #define TASK_STATES 15       // those in which it sleeps or is stopped
 #define TASK_DEAD 0x80
 
-// idle tells whether the current thread waits for events, which is not worth a word.
+// idle tells whether the current thread waits for events, which is not worth a word;
+// that it has no CPU when there are some is.
 static __always_inline int idle(__u32 state)
 {
 	struct regs regs;
@@ -105,10 +118,14 @@ int loop_switched(__u64 *ctx)
 	struct away *was = bpf_map_lookup_elem(&away_threads, &next);
 
 	if (was) {
-		if (now - was->since >= wait_worth) {
-			struct loop_event *e = event(WAIT, was->thread, was->since, now);
+		__u64 woken = was->woken ? was->woken : now, since = was->idle ? woken : was->since;
+		if (was->idle && was->thread == only_thread)
+			idle_until = woken;
+		if (now - since >= wait_worth) {
+			struct loop_event *e = event(WAIT, was->thread, since, now);
 			if (e) {
-				e->woken = was->woken ? was->woken : now;
+				e->woken = woken;
+				bpf_get_current_comm(e->cpu_had, sizeof(e->cpu_had)); // the switch is still prev's
 				__builtin_memcpy(e->stack, was->stack, sizeof(e->stack));
 				bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 			}
@@ -118,19 +135,13 @@ int loop_switched(__u64 *ctx)
 	if (state & TASK_DEAD)
 		return 0;
 	__u32 thread = bpf_get_current_pid_tgid();
-	if (only_thread) {
-		if (thread != only_thread)
-			return 0;
-	} else {
-		struct bpf_pidns_info ns = {};
-		if (!watched(&ns))
-			return 0;
-	}
+	if (!wanted(thread))
+		return 0;
 	struct away is = { .since = now, .thread = thread };
 	if (ctx[0] & 1 || state == 0)
 		is.woken = now;
 	else if (idle(state))
-		return 0;
+		is.idle = 1;
 	else
 		bpf_get_stack(ctx, is.stack, sizeof(is.stack), 0);
 	if (bpf_map_update_elem(&away_threads, &prev, &is, BPF_ANY))
@@ -146,6 +157,78 @@ int loop_woken(__u64 *ctx)
 
 	if (is && !is->woken)
 		is->woken = bpf_ktime_get_ns();
+	return 0;
+}
+
+// Sockets with something to read, or read not long ago, whosever they are, by the
+// address of their struct sock, which is never followed. One that is closed unread is
+// forgotten when others need its place.
+struct socket {
+	__u64 arrived; // since when there is something to read; 0: there is not, or it is not known
+	__u64 read;    // when it was read last
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, __u64);
+	__type(value, struct socket);
+} sockets SEC(".maps");
+
+// The sender of data through a Unix socket says so a moment after it is there: the
+// loop may have read it by then. What comes so soon after a read is not believed.
+#define TOO_SOON 5000 // ns
+
+// The argument of sk_data_ready (Linux 6.3): the socket in which there is something.
+SEC("tp_btf/sk_data_ready")
+int socket_ready(__u64 *ctx)
+{
+	__u64 sk = ctx[0], now;
+	struct socket *s = bpf_map_lookup_elem(&sockets, &sk);
+
+	if (s && s->arrived)
+		return 0;
+	now = bpf_ktime_get_ns();
+	if (!s) {
+		struct socket first = { .arrived = now };
+		bpf_map_update_elem(&sockets, &sk, &first, BPF_NOEXIST);
+	} else if (now - s->read >= TOO_SOON) {
+		s->arrived = now;
+	}
+	return 0;
+}
+
+// The arguments of sock_recv_length (Linux 6.3): the socket that the current thread
+// has read, what recvmsg returned, and its flags.
+SEC("tp_btf/sock_recv_length")
+int socket_read(__u64 *ctx)
+{
+	__u64 sk = ctx[0];
+	__s32 length = ctx[1];
+	__u32 zero = 0;
+	struct socket *s = bpf_map_lookup_elem(&sockets, &sk);
+
+	if (!s || length < 0)
+		return 0;
+	if (length == 0) {
+		bpf_map_delete_elem(&sockets, &sk); // the other end has closed it
+		return 0;
+	}
+	__u64 arrived = s->arrived, now = bpf_ktime_get_ns();
+	s->arrived = 0;
+	s->read = now;
+	if (!wanted(bpf_get_current_pid_tgid()))
+		return 0;
+	struct arrivals *a = bpf_map_lookup_elem(&arrivals, &zero);
+	if (!arrived || !a)
+		return 0;
+	// Nothing was there while the loop slept, or it would have been woken before.
+	if (arrived < idle_until)
+		arrived = idle_until;
+	struct arrival *next = &a->of[a->count & (ARRIVALS - 1)];
+	next->read = now;
+	next->arrived = arrived;
+	a->count++;
 	return 0;
 }
 

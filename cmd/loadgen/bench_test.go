@@ -23,16 +23,14 @@ import (
 
 	"github.com/redscope/redscope/cmd/loadgen/internal/child"
 	"github.com/redscope/redscope/cmd/loadgen/internal/load"
+	"github.com/redscope/redscope/internal/port"
 	"github.com/redscope/redscope/internal/require"
 )
 
 func startRedis(t *testing.T) *child.Server {
 	t.Helper()
 	require.Tool(t, "redis")
-	port, err := child.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := port.Free(t)
 	s, err := child.Start(context.Background(), []string{"redis-server", "--port", strconv.Itoa(port), "--save", ""}, port)
 	if err != nil {
 		t.Fatal(err)

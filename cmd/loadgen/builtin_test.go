@@ -190,7 +190,8 @@ func checkProfile(t *testing.T, j *job, rep report) {
 // chance decides whether it finds the server: each of the stretches that the server
 // runs for gives as many samples as it has periods, or one fewer or more, which
 // together vary by no more than the square root of their number. Five times that is
-// beyond chance.
+// beyond chance. A virtual machine that is itself kept from its CPU misses ticks of the
+// clock, too, and may count that time as the server's: a twentieth is allowed for it.
 func checkSampleCount(t *testing.T, rep report) {
 	t.Helper()
 	if rep.Profile.Source != "ebpf" {
@@ -198,12 +199,12 @@ func checkSampleCount(t *testing.T, rep report) {
 	}
 	mean := rep.Server.CPUSeconds * float64(rep.Profile.Frequency)
 	t.Logf("%d samples, %.0f expected", rep.Profile.Samples, mean)
-	if float64(rep.Profile.Samples) < mean-5*math.Sqrt(mean)-1 {
+	if float64(rep.Profile.Samples) < 0.95*mean-5*math.Sqrt(mean)-1 {
 		t.Errorf("%d samples of %.2f s of CPU time at %d Hz, %.0f expected", rep.Profile.Samples, rep.Server.CPUSeconds, rep.Profile.Frequency, mean)
 	}
 }
 
-// With this many samples, a tenth that is lost cannot be chance.
+// With this many samples, an eighth that is lost cannot be chance.
 func TestBuiltInMainJobSamplesAll(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs seconds of the server's CPU time")

@@ -24,6 +24,7 @@ import (
 
 	"github.com/redscope/redscope/cmd/loadgen/internal/child"
 	"github.com/redscope/redscope/cmd/loadgen/internal/query"
+	"github.com/redscope/redscope/internal/port"
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -156,7 +157,7 @@ func readCommand(in *bufio.Reader) ([]string, error) {
 
 // patience is how long tests wait for what must come: it only passes when a test
 // fails.
-const patience = 2 * time.Minute
+const patience = 10 * time.Minute
 
 // job is a run of the program.
 type job struct {
@@ -171,11 +172,7 @@ type job struct {
 // with the server command given in its place.
 func newJob(t *testing.T, how, command string, args ...string) *job {
 	t.Helper()
-	j := &job{t: t, dir: filepath.Join(t.TempDir(), "out")}
-	var err error
-	if j.port, err = child.FreePort(); err != nil {
-		t.Fatal(err)
-	}
+	j := &job{t: t, dir: filepath.Join(t.TempDir(), "out"), port: port.Free(t)}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

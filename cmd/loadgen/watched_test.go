@@ -32,16 +32,11 @@ func buildSelf(t *testing.T) (path string) {
 func TestWatch(t *testing.T) {
 	needEBPF(t)
 	require.Tool(t, "go")
-	require.Tool(t, "redis")
 	require.Tool(t, "bpftrace")
 	self, dir := buildSelf(t), t.TempDir()
 	doc, redis := filepath.Join(dir, "doc.md"), filepath.Join(dir, "redis-server")
 	// A file of its own, by which its processes are found.
-	stock, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(stock)
+	data, err := os.ReadFile(require.Redis(t))
 	if err := errors.Join(err, os.WriteFile(redis, data, 0o755), os.WriteFile(doc, []byte("before\n"+watchPlace.begin+watchPlace.end+"behind\n"), 0o644)); err != nil {
 		t.Fatal(err)
 	}

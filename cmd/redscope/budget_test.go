@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -58,30 +57,16 @@ func TestLooking(t *testing.T) {
 // Over its budget redscope looks part of the time, and accounts for all the same.
 func TestBudget(t *testing.T) {
 	t.Run("redscope", func(t *testing.T) { testBudget(t, buildServer(t)) })
-	t.Run("redis-server", func(t *testing.T) {
-		require.Tool(t, "redis")
-		path, err := exec.LookPath("redis-server")
-		if err != nil {
-			t.Fatal(err)
-		}
-		testBudget(t, path)
-	})
+	t.Run("redis-server", func(t *testing.T) { testBudget(t, require.Redis(t)) })
 }
 
 func testBudget(t *testing.T, path string) {
 	pid, client := watchedServer(t, path)
 	run := func(args ...string) string {
 		t.Helper()
-		cmd := redscope(t, "", append(args, "-p", strconv.Itoa(pid), "--budget", "0.1%")...)
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, os.Stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-		awaitAttached(t, cmd.Process.Pid, pid)
+		look := startAttached(t, pid, append(args, "--budget", "0.1%")...)
 		ctx := context.Background()
-		for end := time.Now().Add(patience); holdsProbe(t, cmd.Process.Pid, pid); {
+		for end := time.Now().Add(patience); probesOn(t, look.Process.Pid, pid) > 0; {
 			pipe := client.Pipeline()
 			for range 100 {
 				pipe.Get(ctx, "key")
@@ -92,13 +77,7 @@ func testBudget(t *testing.T, path string) {
 			}
 		}
 		client.Get(ctx, "key") // nobody looks
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Wait(); err != nil {
-			t.Fatal(err)
-		}
-		return out.String()
+		return look.interrupt()
 	}
 
 	lines := strings.Split(strings.TrimSpace(run("top", "--json")), "\n")
@@ -129,9 +108,9 @@ func testBudget(t *testing.T, path string) {
 	}
 }
 
-// holdsProbe tells whether a process holds a link of a probe on another, as far as
-// the kernel says on whom.
-func holdsProbe(t *testing.T, pid, on int) bool {
+// probesOn counts the links of probes on another process that a process holds, as far
+// as the kernel says on whom.
+func probesOn(t *testing.T, pid, on int) (n int) {
 	t.Helper()
 	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 	if err != nil {
@@ -143,8 +122,8 @@ func holdsProbe(t *testing.T, pid, on int) bool {
 		_, of, known := strings.Cut(string(info), "\npid:\t")
 		of, _, _ = strings.Cut(of, "\n")
 		if (strings.Contains(to, "bpf_link") || strings.Contains(to, "perf_event")) && (!known || of == strconv.Itoa(on)) {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }

@@ -27,14 +27,7 @@ func TestRecordByCommand(t *testing.T) {
 	if !testing.Short() {
 		t.Run("redscope", func(t *testing.T) { testRecordByCommand(t, buildServer(t)) })
 	}
-	t.Run("redis-server", func(t *testing.T) {
-		require.Tool(t, "redis")
-		path, err := exec.LookPath("redis-server")
-		if err != nil {
-			t.Fatal(err)
-		}
-		testRecordByCommand(t, path)
-	})
+	t.Run("redis-server", func(t *testing.T) { testRecordByCommand(t, require.Redis(t)) })
 }
 
 func testRecordByCommand(t *testing.T, path string) {
@@ -188,10 +181,7 @@ func TestRecordByCommandOfNoServer(t *testing.T) {
 		t.Errorf("status %d, %s", status, errs)
 	}
 	sleep := exec.Command("sleep", "1000")
-	if err := sleep.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { sleep.Process.Kill(); sleep.Wait() })
+	start(t, sleep)
 	status, _, errs = runRedscope(t, dir, "record", "-p", strconv.Itoa(sleep.Process.Pid), "-d", "100ms", "--by", "command")
 	if status != 1 || !strings.Contains(errs, "neither a redscope server nor") || strings.Count(errs, "\n") != 1 {
 		t.Errorf("status %d, %s", status, errs)

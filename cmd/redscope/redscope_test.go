@@ -69,6 +69,15 @@ func runRedscope(t *testing.T, dir string, args ...string) (status int, stdout, 
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
+// start starts a program, which ends with the test.
+func start(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+}
+
 func TestExitStatus(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "a.folded"), []byte("main;f 3\n"), 0o644); err != nil {
@@ -113,6 +122,8 @@ func TestExitStatus(t *testing.T) {
 		{"top", 2, "which process?"},
 		{"top -p 1 --phase nonsense", 2, `no phase "nonsense"`},
 		{"top -p 1 --every 1ms", 2, "100ms"},
+		{"top -p 1 --json -o -", 2, "standard output"},
+		{"top -p 1 -o none/latency.svg", 1, "create none/latency.svg"},
 		{"trace -h", 0, "Examples:"},
 		{"trace -p 1 extra", 2, `no operand "extra"`},
 		{"trace -p 1 --slower-than -1s", 2, "negative"},
@@ -241,10 +252,7 @@ func startProgram(t *testing.T, path string) (pid int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	start(t, cmd)
 	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
@@ -420,11 +428,7 @@ func TestRecordKeepsWhatItHasWhenInterrupted(t *testing.T) {
 }
 
 func TestProbes(t *testing.T) {
-	require.Tool(t, "redis")
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := require.Redis(t)
 	status, out, errs := runRedscope(t, "", "probes", path, "setCommand")
 	if status != 0 {
 		t.Fatalf("status %d: %s", status, errs)

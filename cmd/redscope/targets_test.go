@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"debug/elf"
 	"encoding/json"
 	"fmt"
@@ -15,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/redscope/redscope/bpf"
+	"github.com/redscope/redscope/internal/klog"
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -41,23 +42,12 @@ func TestForked(t *testing.T) {
 	}
 }
 
-// stockServer is the path of a redis-server.
-func stockServer(t *testing.T) string {
-	t.Helper()
-	require.Tool(t, "redis")
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // serverCopies are the paths of a server of ours and a stock one, under names that no
 // other process has.
 func serverCopies(t *testing.T) map[string]string {
 	t.Helper()
 	copies := map[string]string{}
-	for kind, path := range map[string]string{"ours": buildServer(t), "stock": stockServer(t)} {
+	for kind, path := range map[string]string{"ours": buildServer(t), "stock": require.Redis(t)} {
 		copies[kind] = copyAs(t, path, fmt.Sprintf("%s-%d", kind, os.Getpid()))
 	}
 	return copies
@@ -140,10 +130,7 @@ func startTrace(t *testing.T, args ...string) *tracer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := tr.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tr.Process.Kill(); tr.Wait() })
+	start(t, tr.Cmd)
 	go func() {
 		defer close(tr.ended)
 		lines := bufio.NewScanner(out)
@@ -260,8 +247,8 @@ func TestSeveralTargets(t *testing.T) {
 		t.Errorf("%d accounts, it says %s", len(accounts), got)
 	}
 
-	// All are attached before the time begins.
-	args := []string{"top", "-p", name, "--all", "-p", strconv.Itoa(pids[2]), "--for", "1s"}
+	// All are attached before the time begins, which has a key of one command in 101.
+	args := []string{"top", "-p", name, "--all", "-p", strconv.Itoa(pids[2]), "--for", "3s"}
 	status, out, errs := runRedscope(t, "", args...)
 	if status != 0 || errs != "" {
 		t.Fatalf("status %d: %s", status, errs)
@@ -375,26 +362,19 @@ func TestFollowsRestarts(t *testing.T) {
 
 // A server that executes itself again is another one under the same pid.
 func TestFollowsDebugRestart(t *testing.T) {
-	pid, client := watchedServer(t, stockServer(t))
+	pid, client := watchedServer(t, require.Redis(t))
 	tr := startTrace(t, "-p", strconv.Itoa(pid))
-	ctx := t.Context()
-	ping := func() {
-		// Until it is there again.
-		for end := time.Now().Add(patience); client.Ping(ctx).Err() != nil; time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal("no server")
-			}
-		}
-	}
-	var stop atomic.Bool
+	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for !stop.Load() {
-			ping()
+		for ctx.Err() == nil {
+			if client.Ping(ctx).Err() != nil {
+				time.Sleep(10 * time.Millisecond) // until it is there again
+			}
 		}
 	}()
-	t.Cleanup(func() { stop.Store(true); <-done })
+	t.Cleanup(func() { stop(); <-done })
 	tr.await(pid)
 	client.Do(ctx, "DEBUG", "RESTART")
 	for end := time.Now().Add(patience); !strings.Contains(tr.stderr.String(), "began anew"); time.Sleep(10 * time.Millisecond) {
@@ -470,11 +450,18 @@ func TestKilledLeavesNothing(t *testing.T) {
 			t.Errorf("pid %d is watched, but its code is that of its file", pid)
 		}
 	}
+	leaks := klog.LeakedProbes()
 	tr.Process.Kill()
 	tr.Wait()
-	// The kernel takes the probes out when it tears the process down.
+	// The kernel takes the probes out when it tears the process down, or fails to: then
+	// they go with the next redscope.
 	for _, pid := range pids {
+		next := false
 		for end := time.Now().Add(patience); !untouched(t, pid); time.Sleep(10 * time.Millisecond) {
+			if !next && klog.LeakedProbes() > leaks {
+				next = true
+				startAttached(t, pid, "top").interrupt()
+			}
 			if time.Now().After(end) {
 				t.Fatalf("there is still a probe in pid %d", pid)
 			}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/redscope/redscope/bpf"
+	"github.com/redscope/redscope/latency"
 )
 
 // hotKeySample is how many commands pass for each whose key is looked at: enough
@@ -24,11 +25,12 @@ const hotKeySample = 101
 const hotShare = 0.01
 
 func runTop(ctx context.Context, args []string) error {
-	fs := newFlags("top", "-p PROCESS [-p PROCESS]… [--all] [--every TIME] [--for TIME] [--phase NAME] [--budget SHARE] [--json]", `
+	fs := newFlags("top", "-p PROCESS [-p PROCESS]… [--all] [--every TIME] [--for TIME] [--phase NAME] [--budget SHARE] [--json] [-o latency.svg]", `
   redscope top -p server
   redscope top -p server -p 4711,4712
   redscope top -p redis-server --all
   redscope top -p server --for 10s
+  redscope top -p server --for 10s -o latency.svg
   redscope top -p 4711 --phase total --every 5s
   redscope top -p 4711 --for 1s --json
   redscope top -p redis-server --budget 2%
@@ -46,6 +48,7 @@ that process alone.
 	every := fs.Duration("every", time.Second, "renew the picture after that `TIME`")
 	phaseName := fs.String("phase", "call", "show the times of that `PHASE`")
 	asJSON := fs.Bool("json", false, "JSON at the end in place of the table; times in ns")
+	svg := fs.String("o", "", "at the end also draw how long commands took, as SVG, into `FILE`; - is standard output, in place of the table")
 	operands, err := parse(fs, args)
 	if err != nil {
 		return err
@@ -64,7 +67,17 @@ that process alone.
 		return err
 	}
 	opts.OneIn, opts.Cost = hotKeySample, true
-	live := isTerminal(os.Stdout) && !*asJSON
+	if *asJSON && *svg == "-" {
+		return usagef("only one of --json and -o can go to standard output")
+	}
+	var drawing *output
+	if *svg != "" {
+		if drawing, err = create(*svg); err != nil {
+			return err
+		}
+		defer drawing.discard()
+	}
+	live := isTerminal(os.Stdout) && !*asJSON && *svg != "-"
 	ws := &watching{targets: list, opts: opts, live: live}
 	if !live {
 		ws.waiting("watching all commands")
@@ -129,8 +142,10 @@ that process alone.
 	if err != nil {
 		return err
 	}
+	page := latencyPage(whole, ws, phase)
 	var b strings.Builder
 	switch {
+	case *svg == "-":
 	case *asJSON:
 		for _, p := range whole {
 			if err := p.writeJSON(&b); err != nil {
@@ -147,12 +162,23 @@ that process alone.
 			ws.accounts[i].Looking = nil // it is in the pictures
 		}
 	}
-	if err := ws.writeAccounts(&b, *asJSON); err != nil {
-		return err
+	if *svg != "-" {
+		if err := ws.writeAccounts(&b, *asJSON); err != nil {
+			return err
+		}
 	}
 	_, err = os.Stdout.WriteString(b.String())
 	ws.printNotes()
-	return err
+	if drawing == nil || err != nil {
+		return err
+	}
+	if err := drawing.write(func(w io.Writer) error { return latency.WriteSVG(w, page) }); err != nil {
+		return fmt.Errorf("writing %s: %w", drawing.path, err)
+	}
+	if *svg != "-" {
+		fmt.Fprintln(os.Stderr, "wrote", drawing.path)
+	}
+	return nil
 }
 
 // picture is what was seen up to a time, or between two.
@@ -366,23 +392,30 @@ func (p targetPicture) writeRates(b *strings.Builder) {
 		fmt.Fprintf(b, "waiting for another %s\n", p.of.name)
 		return
 	}
-	fmt.Fprintf(b, "%.0f commands/s", perSecond(p.totals.Seen, p.elapsed))
-	if busy, known := p.busy(); known {
-		fmt.Fprintf(b, "   loop busy %.0f %%", 100*busy)
-	}
-	if p.totals.Turns > 0 {
-		fmt.Fprintf(b, "   %.1f commands per wake-up", float64(p.cost.Commands)/float64(p.totals.Turns))
-	}
-	if p.looking == nil && p.cost.Commands > 0 && p.cost.RunTime > 0 {
-		fmt.Fprintf(b, "   looking: %d ns of eBPF per command", p.cost.RunTime.Nanoseconds()/int64(p.cost.Commands))
-	}
-	if p.totals.Missed > 0 {
-		fmt.Fprintf(b, "   %d not seen", p.totals.Missed)
-	}
+	b.WriteString(strings.Join(p.rates(), "   "))
 	if p.looking != nil {
 		fmt.Fprintf(b, "\n%v", p.looking)
 	}
 	b.WriteByte('\n')
+}
+
+// rates says what a server does, and what looking at it costs.
+func (p picture) rates() []string {
+	all := []string{fmt.Sprintf("%.0f commands/s", perSecond(p.totals.Seen, p.elapsed))}
+	add := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	if busy, known := p.busy(); known {
+		add("loop busy %.0f %%", 100*busy)
+	}
+	if p.totals.Turns > 0 {
+		add("%.1f commands per wake-up", float64(p.cost.Commands)/float64(p.totals.Turns))
+	}
+	if p.looking == nil && p.cost.Commands > 0 && p.cost.RunTime > 0 {
+		add("looking: %d ns of eBPF per command", p.cost.RunTime.Nanoseconds()/int64(p.cost.Commands))
+	}
+	if p.totals.Missed > 0 {
+		add("%d not seen", p.totals.Missed)
+	}
+	return all
 }
 
 // jsonCommand is a command as --json shows it.

@@ -119,6 +119,9 @@ func recordOf(t *target, r *bpf.CommandRecord) jsonRecord {
 		ReplyBytes: r.ReplyBytes, Error: r.ErrorCode(), Refused: r.Flags&probe.CommandRefused != 0, Blocked: r.Flags&probe.CommandBlocked != 0,
 		Kept: kept(r), Start: r.Start, Phases: map[string]int64{},
 	}
+	if d, ok := r.Socket(); ok {
+		j.Phases["socket"] = int64(d)
+	}
 	for p := bpf.Phase(0); p < bpf.PhaseCount; p++ {
 		if d, ok := r.Phase(p); ok {
 			j.Phases[p.String()] = int64(d)
@@ -175,15 +178,20 @@ func waterfall(b *strings.Builder, server string, r *bpf.CommandRecord) {
 	}
 	b.WriteByte('\n')
 	var before time.Duration
-	for p := range bpf.PhaseTotal {
-		d, ok := r.Phase(p)
-		if !ok {
-			continue
+	bar := func(name string, d time.Duration, known bool) {
+		if !known {
+			return
 		}
 		from, to := barEnds(before, before+d, total)
-		line := fmt.Sprintf("  %-6s %7s  %s%s", p, short(d), strings.Repeat(" ", from), strings.Repeat("█", to-from))
+		line := fmt.Sprintf("  %-6s %7s  %s%s", name, short(d), strings.Repeat(" ", from), strings.Repeat("█", to-from))
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 		before += d
+	}
+	d, ok := r.Socket()
+	bar("socket", d, ok)
+	for p := range bpf.PhaseTotal {
+		d, ok := r.Phase(p)
+		bar(p.String(), d, ok)
 	}
 }
 

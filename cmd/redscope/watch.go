@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/redscope/redscope/bpf"
+	"github.com/redscope/redscope/latency"
 )
 
 // drainEvery is how often records are fetched from the kernel, which has room for
@@ -459,25 +460,7 @@ func (a account) write(out io.Writer, asJSON bool) error {
 }
 
 // short writes a duration in at most six characters.
-func short(d time.Duration) string {
-	for _, unit := range []struct {
-		size time.Duration
-		name string
-	}{{time.Second, "s"}, {time.Millisecond, "ms"}, {time.Microsecond, "µs"}} {
-		// From what would be rounded up to it.
-		if d >= unit.size-unit.size/2000 {
-			v := float64(d) / float64(unit.size)
-			decimals := 2
-			for _, limit := range []float64{9.995, 99.95} {
-				if v >= limit {
-					decimals--
-				}
-			}
-			return strconv.FormatFloat(v, 'f', decimals, 64) + unit.name
-		}
-	}
-	return strconv.FormatInt(int64(d), 10) + "ns"
-}
+func short(d time.Duration) string { return latency.Format(d) }
 
 // commandName names a command that may be unknown to the server.
 func commandName(name string) string {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,17 +24,6 @@ import (
 	"github.com/redscope/redscope/internal/jaeger"
 	"github.com/redscope/redscope/internal/require"
 )
-
-func TestShort(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		0: "0ns", 999: "999ns", 1000: "1.00µs", 1234: "1.23µs", 9994: "9.99µs", 9996: "10.0µs", 12345: "12.3µs", 99949: "99.9µs",
-		99960: "100µs", 999499: "999µs", 999500: "1.00ms", 1500 * time.Millisecond: "1.50s", 137 * time.Second: "137s",
-	} {
-		if got := short(d); got != want {
-			t.Errorf("%d ns: %s, want %s", int64(d), got, want)
-		}
-	}
-}
 
 // The keys that come more often than one in hotKeysKept are found, with counts that
 // are at least right and too high by no more than they say.
@@ -119,15 +109,44 @@ func calls(t *testing.T, client *redis.Client) map[string]uint64 {
 	return all
 }
 
-// awaitAttached waits until a process holds a link of a probe on another.
-func awaitAttached(t *testing.T, pid, on int) {
+// looker is a redscope that looks at a process until the test interrupts it.
+type looker struct {
+	*exec.Cmd
+	t   *testing.T
+	out bytes.Buffer
+}
+
+// startAttached starts redscope on a server, and returns once it holds all its probes
+// there, which it places one by one: as many as a watcher of our own.
+func startAttached(t *testing.T, pid int, args ...string) *looker {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if holdsProbe(t, pid, on) {
-			return
+	w, err := bpf.StartCommandWatcher(bpf.CommandOptions{PID: pid, Phases: slices.Contains(args, "--phases")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := probesOn(t, os.Getpid(), pid)
+	w.Close()
+	l := &looker{Cmd: redscope(t, "", append(args, "-p", strconv.Itoa(pid))...), t: t}
+	l.Stdout, l.Stderr = &l.out, os.Stderr
+	start(t, l.Cmd)
+	for end := time.Now().Add(patience); all == 0 || probesOn(t, l.Process.Pid, pid) < all; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not all of %d probes were attached", all)
 		}
 	}
-	t.Fatal("no probe was attached")
+	return l
+}
+
+// interrupt ends it, and returns what it printed.
+func (l *looker) interrupt() string {
+	l.t.Helper()
+	if err := l.Process.Signal(os.Interrupt); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := l.Wait(); err != nil {
+		l.t.Fatal(err)
+	}
+	return l.out.String()
 }
 
 // A command that is slow, one that fails and one that waits behind the first come
@@ -140,10 +159,7 @@ func TestTrace(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	start(t, cmd)
 	lines := bufio.NewScanner(out)
 
 	// Until the first is seen, redscope may not be attached yet.
@@ -177,7 +193,11 @@ func TestTrace(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := await(failed)
-	if r.Command != "LPUSH" || r.Key != "string" || r.Error != "WRONGTYPE" || strings.Join(r.Kept, " ") != "failed" {
+	kept := "failed"
+	if time.Duration(r.Phases["total"]) >= 50*time.Millisecond { // no CPU for so long
+		kept = "slow failed"
+	}
+	if r.Command != "LPUSH" || r.Key != "string" || r.Error != "WRONGTYPE" || strings.Join(r.Kept, " ") != kept {
 		t.Errorf("the command that failed: %+v", r)
 	}
 	for range 3 {
@@ -216,26 +236,11 @@ func TestTrace(t *testing.T) {
 // have is found.
 func TestTop(t *testing.T) { testTop(t, buildServer(t)) }
 
-func TestTopOfStockServer(t *testing.T) {
-	require.Tool(t, "redis")
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal(err)
-	}
-	testTop(t, path)
-}
+func TestTopOfStockServer(t *testing.T) { testTop(t, require.Redis(t)) }
 
 func testTop(t *testing.T, path string) {
 	pid, client := watchedServer(t, path)
-	cmd := redscope(t, "", "top", "-p", strconv.Itoa(pid), "--json")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	awaitAttached(t, cmd.Process.Pid, pid)
-
+	top := startAttached(t, pid, "top", "--json")
 	ctx := context.Background()
 	before := calls(t, client)
 	for i := range 200 {
@@ -249,15 +254,10 @@ func testTop(t *testing.T, path string) {
 		}
 	}
 	after := calls(t, client)
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	text, last, ok := strings.Cut(strings.TrimSpace(out.String()), "\n")
+	out := top.interrupt()
+	text, last, ok := strings.Cut(strings.TrimSpace(out), "\n")
 	if !ok {
-		t.Fatalf("not two lines: %s", &out)
+		t.Fatalf("not two lines: %s", out)
 	}
 	var a account
 	var report struct {
@@ -296,14 +296,9 @@ func testTop(t *testing.T, path string) {
 // A stock redis-server's commands, seen from outside, in a real Jaeger: the tree that
 // our server's own spans make.
 func TestTraceToJaeger(t *testing.T) {
-	require.Tool(t, "redis")
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, c := range map[string]struct{ path, service, tree string }{
 		"ours":  {buildServer(t), "server", "readQueryFromClient\n  SETEX\n    call\n      setexCommand\n  writeToClient\n"},
-		"stock": {path, "redis-server", "readQueryFromClient\n  SETEX\n    call\n      setexCommand\n"},
+		"stock": {require.Redis(t), "redis-server", "readQueryFromClient\n  SETEX\n    call\n      setexCommand\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := jaeger.Start(t)
@@ -312,14 +307,7 @@ func TestTraceToJaeger(t *testing.T) {
 			if err := client.Ping(ctx).Err(); err != nil { // whatever comes with a connection
 				t.Fatal(err)
 			}
-			cmd := redscope(t, "", "trace", "-p", strconv.Itoa(pid), "--one-in", "1", "--phases", "--otlp", j.GRPC, "--json")
-			var out bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &out, os.Stderr
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-			awaitAttached(t, cmd.Process.Pid, pid)
+			trace := startAttached(t, pid, "trace", "--one-in", "1", "--phases", "--otlp", j.GRPC, "--json")
 			for range 3 {
 				client.Incr(ctx, "n") // so that both have begun a turn of the loop with somebody looking
 			}
@@ -328,15 +316,10 @@ func TestTraceToJaeger(t *testing.T) {
 			}
 			client.LPush(ctx, "key", "x")
 			client.Ping(ctx) // the turn with the others is over
-			if err := cmd.Process.Signal(os.Interrupt); err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Wait(); err != nil {
-				t.Fatal(err)
-			}
+			out := trace.interrupt()
 			var a account
-			if err := json.Unmarshal(out.Bytes(), &a); err != nil || a.Spans < 3 || a.Spans+a.Filtered+a.Dropped != a.ServerCommands {
-				t.Fatalf("%v: %s", err, &out)
+			if err := json.Unmarshal([]byte(out), &a); err != nil || a.Spans < 3 || a.Spans+a.Filtered+a.Dropped != a.ServerCommands {
+				t.Fatalf("%v: %s", err, out)
 			}
 			found := map[string]jaeger.Trace{}
 			for _, tr := range j.Traces(t, c.service, int(a.Spans)) {

@@ -24,14 +24,15 @@ func runWhy(ctx context.Context, args []string) error {
   redscope why -p 4711 --slower-than 1ms --json > why.json
 
 Says of each slow command where its time went and who is to blame: other
-clients' commands that the event loop served before it, the loop's own work
+clients' commands that the event loop served before it, while it lay in its socket
+already or after the loop had seen it, the loop's own work
 (expiry, eviction, rehashing, the append-only file, a fork), the kernel, where it
 was blocked and in which function, a CPU that others had, or its own execution.
 At the end the causes are added up. It takes the phases of a stock server too,
 and some probes on its functions besides.
 `)
 	flags := addWatchFlags(fs)
-	slower := fs.Duration("slower-than", 10*time.Millisecond, "explain commands that took that `TIME`, from the loop's wake-up to the reply")
+	slower := fs.Duration("slower-than", 10*time.Millisecond, "explain commands that took that `TIME`, from their arrival in the socket to the reply")
 	count := fs.Int("n", 0, "end after so many explanations; 0 is no end")
 	asJSON := fs.Bool("json", false, "one line of JSON per command; times in ns")
 	operands, err := parse(fs, args)
@@ -215,6 +216,17 @@ var ownTexts = map[string]string{
 	bpf.PhaseWrite.String(): "writing its reply",
 }
 
+// queueText says who had the CPU. The kernel's idle thread is called swapper.
+func queueText(thread string) string {
+	switch {
+	case thread == "":
+		return "waiting for a CPU"
+	case strings.HasPrefix(thread, "swapper/"):
+		return "waiting for a CPU that had been idle"
+	}
+	return "waiting for a CPU that " + thread + " had"
+}
+
 // causeText is a cause in words.
 func causeText(c *blame, client uint64) string {
 	var b strings.Builder
@@ -247,7 +259,7 @@ func causeText(c *blame, client uint64) string {
 		fmt.Fprintf(&b, "blocked: %s, in %s", c.What, cmp.Or(c.Function, "an unknown function"))
 		return b.String()
 	case bpf.CauseQueue:
-		b.WriteString("waiting for a CPU")
+		b.WriteString(queueText(c.What))
 	case bpf.CauseStopped:
 		b.WriteString("stopped by a signal or a debugger")
 		return b.String()

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,7 +18,7 @@ import (
 
 func TestExplanation(t *testing.T) {
 	e := bpf.Explanation{
-		Command: bpf.CommandRecord{Name: "GET", Command: probe.Command{Client: 7, Wake: 1000, ReadStart: 60_001_000, Start: 60_001_000, End: 100_001_000, Args: 2}},
+		Command: bpf.CommandRecord{Name: "GET", Arrived: 1000, Command: probe.Command{Client: 7, Wake: 25_001_000, ReadStart: 60_001_000, Start: 60_001_000, End: 100_001_000, Args: 2}},
 		Total:   100 * time.Millisecond,
 		Alike:   3,
 		Causes: []bpf.Cause{
@@ -27,7 +26,7 @@ func TestExplanation(t *testing.T) {
 			{Kind: bpf.CauseOwn, What: "call", Time: 20 * time.Millisecond},
 			{Kind: bpf.CauseBlocked, What: "fsync", Time: 10 * time.Millisecond, Blocked: 10 * time.Millisecond, Function: "jbd2_log_wait_commit"},
 			{Kind: bpf.CauseBehind, What: "SORT", Client: 9, Commands: 2, Key: []byte("list"), KeyLen: 4, Time: 9 * time.Millisecond, Blocked: time.Millisecond, Function: "folio_wait_bit"},
-			{Kind: bpf.CauseQueue, Time: 8 * time.Millisecond},
+			{Kind: bpf.CauseQueue, What: "bash", Time: 8 * time.Millisecond},
 			{Kind: bpf.CauseBehind, What: "SET", Client: 7, Commands: 5, Time: 5 * time.Millisecond},
 			{Kind: bpf.CauseWork, What: bpf.WorkExpire.String(), Amount: 12, Time: 4 * time.Millisecond},
 			{Kind: bpf.CauseBehind, What: "", Client: 3, Commands: 1, Time: 2 * time.Millisecond},
@@ -37,12 +36,19 @@ func TestExplanation(t *testing.T) {
 			{Kind: bpf.CauseOwn, What: "read", Time: 40 * time.Microsecond},
 		},
 	}
-	_, got, _ := strings.Cut(explanation("", &e), "  why\n")
+	phases, got, _ := strings.Cut(explanation("", &e), "  why\n")
+	if want := `GET  100ms  client 7
+  socket  25.0ms  ████████████
+  wait    35.0ms              ██████████████████
+  call    40.0ms                                ████████████████████
+`; phases != want {
+		t.Errorf("%s\nwant\n%s", phases, want)
+	}
 	want := `     40.0%  40.0ms  behind KEYS of client 8
      20.0%  20.0ms  its own execution
      10.0%  10.0ms  blocked: fsync, in jbd2_log_wait_commit
       9.0%  9.00ms  behind 2 SORT "list" of client 9; 1.00ms of it blocked in folio_wait_bit
-      8.0%  8.00ms  waiting for a CPU
+      8.0%  8.00ms  waiting for a CPU that bash had
       5.0%  5.00ms  behind 5 SET of its own pipeline
       4.0%  4.00ms  deleting expired keys, 12 keys
       0.9%   900µs  stopped by a signal or a debugger
@@ -65,14 +71,7 @@ func TestExplanation(t *testing.T) {
 // account behind it adds up.
 func TestWhy(t *testing.T) {
 	t.Run("ours", func(t *testing.T) { testWhy(t, buildServer(t)) })
-	t.Run("stock", func(t *testing.T) {
-		require.Tool(t, "redis")
-		path, err := exec.LookPath("redis-server")
-		if err != nil {
-			t.Fatal(err)
-		}
-		testWhy(t, path)
-	})
+	t.Run("stock", func(t *testing.T) { testWhy(t, require.Redis(t)) })
 }
 
 func testWhy(t *testing.T, path string) {

@@ -9,12 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redscope/redscope/internal/jaeger"
+	"github.com/redscope/redscope/internal/port"
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -44,16 +46,7 @@ type server struct {
 // has no OTEL_ variable, and waits until it answers.
 func start(t *testing.T, path string, env []string, args ...string) *server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := strconv.Itoa(port.Free(t))
 	s := &server{t: t, cmd: exec.Command(path, append([]string{"--port", port}, args...)...)}
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "OTEL_") {
@@ -69,7 +62,8 @@ func start(t *testing.T, path string, env []string, args ...string) *server {
 	}
 	t.Cleanup(func() { s.cmd.Process.Kill(); s.cmd.Wait() })
 	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		if s.conn, err = net.Dial("tcp", addr); err == nil {
+		var err error
+		if s.conn, err = net.Dial("tcp", "127.0.0.1:"+port); err == nil {
 			break
 		}
 		if time.Now().After(end) {

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redscope/redscope/internal/port"
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -31,17 +31,8 @@ func Start(t testing.TB) Jaeger {
 	t.Helper()
 	path := require.Jaeger(t)
 	var free []string
-	var listeners []net.Listener
 	for range 7 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		listeners = append(listeners, l)
-		free = append(free, l.Addr().String())
-	}
-	for _, l := range listeners {
-		l.Close() // now, so that the seven differ
+		free = append(free, fmt.Sprint("127.0.0.1:", port.Free(t)))
 	}
 	j := Jaeger{GRPC: free[0], HTTP: free[1], query: free[2]}
 	cmd := exec.Command(path,

@@ -6,7 +6,6 @@ package oracle
 import (
 	"bufio"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"net"
 	"os/exec"
@@ -18,7 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redscope/redscope/internal/port"
 	"github.com/redscope/redscope/internal/require"
+	"github.com/redscope/redscope/internal/wire"
 )
 
 // Server is a redis-server of this machine that runs for one test.
@@ -53,26 +54,18 @@ func Start(t testing.TB, args ...string) *Server {
 func Listen(t testing.TB, args ...string) (addr string) {
 	t.Helper()
 	require.Tool(t, "redis")
-	for range 10 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		tcp := l.Addr().(*net.TCPAddr)
-		l.Close()
-		options := []string{"--port", strconv.Itoa(tcp.Port), "--save", "", "--dir", t.TempDir()}
-		if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-			options = append(slices.Clone(args), options...)
-		} else {
-			options = append(options, args...)
-		}
-		if answers(t, tcp.String(), run(t, options)) {
-			return tcp.String()
-		}
-		// Another process was faster to take the port.
+	port := strconv.Itoa(port.Free(t))
+	options := []string{"--port", port, "--save", "", "--dir", t.TempDir()}
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		options = append(slices.Clone(args), options...)
+	} else {
+		options = append(options, args...)
 	}
-	t.Fatalf("redis-server %q does not run", args)
-	return ""
+	addr = net.JoinHostPort("127.0.0.1", port)
+	if !answers(t, addr, run(t, options)) {
+		t.Fatalf("redis-server %q does not run", args)
+	}
+	return addr
 }
 
 // answers waits until the server accepts connections, or has ended.
@@ -128,35 +121,19 @@ func run(t testing.TB, args []string) (ended <-chan struct{}) {
 	return done
 }
 
-// Do sends one command and returns the text of its reply, which is not an array.
+// Do sends one command and returns the text of its reply, which is neither an array
+// nor null.
 func (s *Server) Do(args ...string) string {
 	s.t.Helper()
-	var b strings.Builder
-	fmt.Fprintf(&b, "*%d\r\n", len(args))
-	for _, a := range args {
-		fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(a), a)
-	}
 	s.conn.SetDeadline(time.Now().Add(patience))
-	if _, err := io.WriteString(s.conn, b.String()); err != nil {
+	if _, err := s.conn.Write(wire.Command(args...)); err != nil {
 		s.t.Fatal(err)
 	}
-	line, err := s.r.ReadString('\n')
-	if err != nil {
-		s.t.Fatal(err)
+	v, err := wire.ReadReply(s.r)
+	if err != nil || v.Items != nil || v.Kind == wire.NilBulk {
+		s.t.Fatalf("%.50q: reply %s, %v", args, v, err)
 	}
-	line = strings.TrimSuffix(line, "\r\n")
-	if line[0] != '$' {
-		return line[1:]
-	}
-	n, err := strconv.Atoi(line[1:])
-	if err != nil || n < 0 {
-		s.t.Fatalf("%.50q: reply %q", args, line)
-	}
-	body := make([]byte, n+2)
-	if _, err := io.ReadFull(s.r, body); err != nil {
-		s.t.Fatal(err)
-	}
-	return string(body[:n])
+	return v.Text
 }
 
 // Dump returns what DUMP tells of a value that is one string in RDB, as all small

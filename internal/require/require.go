@@ -41,6 +41,17 @@ func Tool(t testing.TB, name string) {
 	}
 }
 
+// Redis returns the path of the redis-server on PATH, or ends the test as Tool does.
+func Redis(t testing.TB) string {
+	t.Helper()
+	Tool(t, "redis")
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // Jaeger returns the path of Jaeger's all-in-one: what REDSCOPE_JAEGER names, or
 // else jaeger-all-in-one on PATH. Without either it ends the test as Tool does.
 // The script .ci/jaeger builds one.

@@ -5,13 +5,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/redscope/redscope/internal/wire"
 )
 
 // same reports whether two replies to a command are alike, as far as they have to be:
 // not in the order of what is kept in no order, not in what is random, not in times
 // that depend on when a command came.
-func same(c Command, ours, theirs Reply) bool {
-	if ours.equal(theirs) {
+func same(c Command, ours, theirs wire.Reply) bool {
+	if ours.Equal(theirs) {
 		return true
 	}
 	name := strings.ToUpper(c[0])
@@ -26,9 +28,9 @@ func same(c Command, ours, theirs Reply) bool {
 	}
 	switch name {
 	case "KEYS", "SMEMBERS", "SINTER", "SUNION", "SDIFF", "HKEYS", "HVALS":
-		return sorted(ours, 1).equal(sorted(theirs, 1))
+		return sorted(ours, 1).Equal(sorted(theirs, 1))
 	case "HGETALL":
-		return sorted(ours, 2).equal(sorted(theirs, 2))
+		return sorted(ours, 2).Equal(sorted(theirs, 2))
 	case "SCAN", "SSCAN", "HSCAN", "ZSCAN":
 		if len(ours.Items) != 2 || len(theirs.Items) != 2 {
 			return false
@@ -40,7 +42,7 @@ func same(c Command, ours, theirs Reply) bool {
 		if name == "HSCAN" || name == "ZSCAN" {
 			group = 2
 		}
-		return ours.Items[0].equal(theirs.Items[0]) && sorted(ours.Items[1], group).equal(sorted(theirs.Items[1], group))
+		return ours.Items[0].Equal(theirs.Items[0]) && sorted(ours.Items[1], group).Equal(sorted(theirs.Items[1], group))
 	case "RANDOMKEY", "SPOP", "SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER":
 		return sameShape(ours, theirs)
 	case "TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME":
@@ -51,31 +53,31 @@ func same(c Command, ours, theirs Reply) bool {
 		// Elements may be equal, by something else or up to a NUL, and the sort is not
 		// stable.
 		some := slices.ContainsFunc(c, func(a string) bool { return strings.EqualFold(a, "limit") })
-		return !some && sorted(ours, 1).equal(sorted(theirs, 1))
+		return !some && sorted(ours, 1).Equal(sorted(theirs, 1))
 	case "HELLO":
 		return len(ours.Items) == len(theirs.Items) // among them the client's id
 	case "XPENDING", "XINFO":
-		return maskTimes(ours).equal(maskTimes(theirs))
+		return maskTimes(ours).Equal(maskTimes(theirs))
 	}
 	return false
 }
 
 // sorted puts the items of a reply, in groups of n, in order.
-func sorted(v Reply, n int) Reply {
+func sorted(v wire.Reply, n int) wire.Reply {
 	groups := slices.Collect(slices.Chunk(v.Items, n))
-	slices.SortFunc(groups, func(a, b []Reply) int { return strings.Compare(a[0].String(), b[0].String()) })
+	slices.SortFunc(groups, func(a, b []wire.Reply) int { return strings.Compare(a[0].String(), b[0].String()) })
 	v.Items = slices.Concat(groups...)
 	return v
 }
 
 // sameShape compares all but the texts.
-func sameShape(a, b Reply) bool {
+func sameShape(a, b wire.Reply) bool {
 	return a.Kind == b.Kind && slices.EqualFunc(a.Items, b.Items, sameShape)
 }
 
 // sameDistances compares replies whose distances may differ in the last of their four
 // digits: far away that is what the C library's sine is not exact by.
-func sameDistances(a, b Reply) bool {
+func sameDistances(a, b wire.Reply) bool {
 	if a.Kind == b.Kind && a.Kind == '$' && a.Text != b.Text {
 		x, err1 := strconv.ParseFloat(a.Text, 64)
 		y, err2 := strconv.ParseFloat(b.Text, 64)
@@ -92,7 +94,7 @@ func near(a, b string) bool {
 }
 
 // maskTimes takes out what XPENDING and XINFO tell of times.
-func maskTimes(v Reply) Reply {
+func maskTimes(v wire.Reply) wire.Reply {
 	v.Items = slices.Clone(v.Items)
 	for i, item := range v.Items {
 		before := ""

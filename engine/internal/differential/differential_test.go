@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redscope/redscope/internal/wire"
 )
 
 // everyCommand are the commands of all descriptions, in small letters.
@@ -92,8 +94,8 @@ func TestSame(t *testing.T) {
 		{"XPENDING a g - + 1", "*1\r\n*4\r\n$3\r\n1-1\r\n$1\r\nc\r\n:5\r\n:1\r\n", "*1\r\n*4\r\n$3\r\n1-1\r\n$1\r\nc\r\n:7\r\n:1\r\n", true},
 		{"XPENDING a g - + 1", "*1\r\n*4\r\n$3\r\n1-1\r\n$1\r\nc\r\n:5\r\n:1\r\n", "*1\r\n*4\r\n$3\r\n1-1\r\n$1\r\nc\r\n:5\r\n:2\r\n", false},
 	} {
-		ours, err1 := readReply(bufio.NewReader(strings.NewReader(test.ours)))
-		theirs, err2 := readReply(bufio.NewReader(strings.NewReader(test.theirs)))
+		ours, err1 := wire.ReadReply(bufio.NewReader(strings.NewReader(test.ours)))
+		theirs, err2 := wire.ReadReply(bufio.NewReader(strings.NewReader(test.theirs)))
 		if err1 != nil || err2 != nil {
 			t.Fatal(err1, err2)
 		}

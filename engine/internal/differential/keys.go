@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/redscope/redscope/engine/internal/rdb"
+	"github.com/redscope/redscope/internal/wire"
 )
 
 // compareKeys compares all that two servers hold: the keys, and of each its type, its
@@ -64,7 +65,7 @@ func compareDatabase(ours, theirs *conn, db string) (*Mismatch, int, error) {
 	return nil, len(keys), nil
 }
 
-func keyNames(v Reply) []string {
+func keyNames(v wire.Reply) []string {
 	names := make([]string, len(v.Items))
 	for i, item := range v.Items {
 		names[i] = item.Text

@@ -14,6 +14,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/redscope/redscope/internal/wire"
 )
 
 // Server is one of the two.
@@ -290,7 +292,7 @@ func died(err error) string {
 	return fmt.Sprintf("(%v)", err)
 }
 
-func both(ours, theirs *conn, commands []Command) (got, want []Reply, err1, err2 error) {
+func both(ours, theirs *conn, commands []Command) (got, want []wire.Reply, err1, err2 error) {
 	finished := make(chan struct{})
 	go func() {
 		want, err2 = theirs.pipeline(commands)

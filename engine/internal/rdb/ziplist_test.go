@@ -151,7 +151,7 @@ func mutate(r *rand.Rand, b []byte) []byte {
 // and to read the same from it.
 func TestMutantsAgainstOracle(t *testing.T) {
 	c := oracle.Start(t)
-	r := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	r := rand.New(rand.NewPCG(1, 2))
 	accepted := map[Type]int{}
 	for i := range 20000 {
 		var values []any

@@ -1,5 +1,10 @@
 package resp
 
+import (
+	"fmt"
+	"strings"
+)
+
 // SplitArgs splits a line into words as Redis's sdssplitargs does: words stand
 // in double quotes (with the escapes \n \r \t \b \a \xFF \\ and any other
 // character for itself), in single quotes (with \' only), or bare. ok is false
@@ -100,4 +105,35 @@ func hex(c byte) byte {
 		return c - 'A' + 10
 	}
 	return c - 'a' + 10
+}
+
+// Quote quotes a word so that SplitArgs gives it back, as Redis's sdscatrepr does.
+func Quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for i := range len(s) {
+		switch c := s[i]; c {
+		case '\\', '"':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		case '\n':
+			b.WriteString(`\n`)
+		case '\r':
+			b.WriteString(`\r`)
+		case '\t':
+			b.WriteString(`\t`)
+		case '\a':
+			b.WriteString(`\a`)
+		case '\b':
+			b.WriteString(`\b`)
+		default:
+			if c >= ' ' && c <= '~' {
+				b.WriteByte(c)
+			} else {
+				fmt.Fprintf(&b, `\x%02x`, c)
+			}
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redscope/redscope/internal/port"
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -58,10 +59,7 @@ func TestTailKeepsTheEnd(t *testing.T) {
 func startRedis(t *testing.T, command string) *Server {
 	t.Helper()
 	require.Tool(t, "redis")
-	port, err := FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := port.Free(t)
 	args, err := Command(command, port)
 	if err != nil {
 		t.Fatal(err)
@@ -134,10 +132,7 @@ func TestForeignServer(t *testing.T) {
 }
 
 func TestStartEndsWithItsContext(t *testing.T) {
-	port, err := FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := port.Free(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	began := time.Now()

@@ -9,6 +9,7 @@ import (
 	"github.com/redscope/redscope/cmd/loadgen/internal/child"
 	"github.com/redscope/redscope/cmd/loadgen/internal/load"
 	"github.com/redscope/redscope/cmd/loadgen/internal/query"
+	"github.com/redscope/redscope/internal/port"
 	"github.com/redscope/redscope/internal/require"
 )
 
@@ -16,10 +17,7 @@ import (
 func redis(t testing.TB, flags ...string) (load.Target, *query.Conn) {
 	t.Helper()
 	require.Tool(t, "redis")
-	port, err := child.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := port.Free(t)
 	args := append([]string{"redis-server", "--port", fmt.Sprint(port), "--save", ""}, flags...)
 	s, err := child.Start(context.Background(), args, port)
 	if err != nil {

@@ -5,13 +5,13 @@ package query
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/redscope/redscope/internal/wire"
 )
 
 // timeout bounds each question and its answer.
@@ -46,39 +46,20 @@ func (c *Conn) Do(args ...string) (string, error) {
 	if err := c.conn.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return "", err
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "*%d\r\n", len(args))
-	for _, a := range args {
-		fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(a), a)
-	}
-	if _, err := io.WriteString(c.conn, b.String()); err != nil {
+	if _, err := c.conn.Write(wire.Command(args...)); err != nil {
 		return "", err
 	}
-	line, err := c.in.ReadString('\n')
+	v, err := wire.ReadReply(c.in)
 	if err != nil {
 		return "", err
 	}
-	line = strings.TrimRight(line, "\r\n")
-	if line == "" {
-		return "", errors.New("the server sent an empty line for a reply")
-	}
-	switch rest := line[1:]; line[0] {
-	case '+', ':':
-		return rest, nil
+	switch v.Kind {
+	case '+', ':', '$', wire.NilBulk:
+		return v.Text, nil
 	case '-':
-		return "", Error(rest)
-	case '$':
-		n, err := strconv.Atoi(rest)
-		if err != nil || n < 0 {
-			return "", err
-		}
-		text := make([]byte, n+2)
-		if _, err := io.ReadFull(c.in, text); err != nil {
-			return "", err
-		}
-		return string(text[:n]), nil
+		return "", Error(v.Text)
 	}
-	return "", fmt.Errorf("unexpected reply %q to %s", line, args[0])
+	return "", fmt.Errorf("unexpected reply %s to %s", v, args[0])
 }
 
 // Info returns the fields of a section of INFO.
