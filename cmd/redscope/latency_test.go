@@ -13,11 +13,12 @@ import (
 	"time"
 
 	"github.com/redscope/redscope/bpf"
+	"github.com/redscope/redscope/internal/require"
 )
 
 func TestLatencyPicture(t *testing.T) { testLatencyPicture(t, buildServer(t)) }
 
-func TestLatencyPictureOfStockServer(t *testing.T) { testLatencyPicture(t, stockServer(t)) }
+func TestLatencyPictureOfStockServer(t *testing.T) { testLatencyPicture(t, require.Redis(t)) }
 
 // The picture has the commands and the figures that --json has.
 func testLatencyPicture(t *testing.T, path string) {
