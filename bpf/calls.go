@@ -33,6 +33,7 @@ type callSource struct {
 
 	probes        []callProbe // the end of a call first, its beginning last
 	phases        []callProbe // those of CommandOptions.Phases
+	links         []link.Link // of all probes but the end of a call
 	phaseLinks    []link.Link // nil while they are not attached
 	withoutPhases bool        // for now
 	names         map[int]string
@@ -328,20 +329,20 @@ func (s *callSource) attach(coll *ebpf.Collection) ([]link.Link, error) {
 		return nil, err
 	}
 	s.past.noteErrors(s.after.errors, s.before.errors)
-	links, err := s.attachAll(coll, s.probes)
+	end, err := s.attachAll(coll, s.probes[:1])
 	if err != nil {
 		return nil, err
 	}
-	if !s.withoutPhases {
-		if s.phaseLinks, err = s.attachAll(coll, s.phases); err != nil {
-			closeLinks(links)
-			return nil, err
-		}
+	s.links, err = s.attachAll(coll, s.probes[1:])
+	if err == nil && !s.withoutPhases {
+		s.phaseLinks, err = s.attachAll(coll, s.phases)
 	}
-	// The beginning of calls is taken out first, as it was placed last.
-	slices.Reverse(links)
+	if err != nil {
+		closeLinks(end)
+		return nil, err
+	}
 	s.asleep.start()
-	return links, nil
+	return end, nil
 }
 
 func (s *callSource) attachAll(coll *ebpf.Collection, all []callProbe) (links []link.Link, err error) {
@@ -366,9 +367,8 @@ func (s *callSource) end(coll *ebpf.Collection, detach func()) error {
 	// When no call comes any more, these are the last counts.
 	err := s.counts(&s.after.calls, &s.after.errors)
 	s.asleep.stop()
-	detach()
-	closeLinks(s.phaseLinks)
-	s.phaseLinks = nil
+	s.unlink()
+	detach() // the end of calls last, for it is there that the count is noted
 	s.ended = err == nil && s.server != 0
 	if s.gone() {
 		return nil
@@ -544,7 +544,12 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 	return all, nil
 }
 
+func (s *callSource) unlink() {
+	closeLinks(slices.Concat(s.links, s.phaseLinks))
+	s.links, s.phaseLinks = nil, nil
+}
+
 func (s *callSource) close() {
-	closeLinks(s.phaseLinks)
+	s.unlink()
 	s.mem.close()
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -359,6 +360,98 @@ func BenchmarkBudget(b *testing.B) {
 			b.ReportMetric(real[middle], "real-%")
 			b.ReportMetric(attach[middle], "attach-ms")
 			b.ReportMetric(detach[middle], "detach-ms")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkAttach measures what attaching and detaching cost a server beyond what
+// it costs to be watched: the longest time that a client waits who sends PING after
+// PING, in a tenth of a second that begins with it and in one without: least, median
+// and worst of all rounds; and the server's processor time meanwhile, beyond that of as
+// many PINGs.
+// docs/bpf.md has a table of it.
+//
+//	go test ./bpf -run '^$' -bench Attach -benchtime 50x
+func BenchmarkAttach(b *testing.B) {
+	const window = 100 * time.Millisecond
+	require.Tool(b, "redis")
+	for _, c := range []struct {
+		server string
+		start  func(testing.TB) *redisServer
+		opts   CommandOptions
+	}{
+		{"redscope", newRedisServer, CommandOptions{}},
+		{"redis-server", newStockServer, CommandOptions{}},
+		{"redis-server/phases", newStockServer, CommandOptions{Phases: true}},
+	} {
+		b.Run(c.server, func(b *testing.B) {
+			s := c.start(b)
+			c.opts.PID, c.opts.Budget = s.Process.Pid, 1
+			w := watchCommands(b, c.opts)
+			w.budget.due = never
+			var pings, longest atomic.Int64
+			conn := s.dial(b)
+			end, ended := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(ended)
+				for {
+					select {
+					case <-end:
+						return
+					default:
+					}
+					start := time.Now()
+					conn.do("PING")
+					longest.Store(max(longest.Load(), time.Since(start).Nanoseconds()))
+					pings.Add(1)
+				}
+			}()
+			defer func() { close(end); <-ended }()
+
+			took, cpu, wait := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
+			var perPing float64
+			during := func(what string, f func()) {
+				longest.Store(0)
+				start, sent, used := time.Now(), pings.Load(), cpuTime(b, s.Process.Pid)
+				f()
+				took[what] = append(took[what], time.Since(start).Seconds()*1e3)
+				sent, used = pings.Load()-sent, cpuTime(b, s.Process.Pid)-used
+				cpu[what] = append(cpu[what], float64(used.Nanoseconds())-float64(sent)*perPing)
+				if what == "without" {
+					perPing = float64(used.Nanoseconds()) / float64(sent)
+				}
+				time.Sleep(time.Until(start.Add(window)))
+				for last := pings.Load(); pings.Load() == last; { // the one under way counts
+					time.Sleep(time.Millisecond)
+				}
+				wait[what] = append(wait[what], float64(longest.Load())/1e3)
+			}
+			look := func(on bool) func() {
+				return func() {
+					if err := w.shed(decision{ShedNothing, on, 0}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			for b.Loop() {
+				during("detach", look(false))
+				during("without", func() { time.Sleep(window) })
+				during("attach", look(true))
+				during("watched", func() { time.Sleep(window) })
+			}
+			for _, what := range []string{"without", "attach", "detach"} {
+				slices.Sort(wait[what])
+				b.ReportMetric(wait[what][0], what+"-wait-least-µs")
+				b.ReportMetric(wait[what][len(wait[what])/2], what+"-wait-µs")
+				b.ReportMetric(wait[what][len(wait[what])-1], what+"-wait-worst-µs")
+			}
+			for _, what := range []string{"attach", "detach"} {
+				slices.Sort(took[what])
+				slices.Sort(cpu[what])
+				b.ReportMetric(took[what][len(took[what])/2], what+"-ms")
+				b.ReportMetric(cpu[what][len(cpu[what])/2]/1e3, what+"-cpu-µs")
+			}
 			b.ReportMetric(0, "ns/op")
 		})
 	}

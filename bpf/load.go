@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
@@ -124,10 +125,14 @@ func (p *process) attachError(err error) error {
 	return fmt.Errorf("pid %d (%s): attaching a probe: %w", p.pid, p.comm, err)
 }
 
+// closeLinks takes probes out. All at once: for each the kernel waits until no CPU
+// can be at it, some 50 ms, and then all have waited for the same.
 func closeLinks(links []link.Link) {
+	var all sync.WaitGroup
 	for _, l := range links {
-		l.Close()
+		all.Go(func() { l.Close() })
 	}
+	all.Wait()
 }
 
 // ErrExited reports that the watched process has exited. What was seen until

@@ -92,7 +92,7 @@ const (
 var ways = []way{
 	{"probes that count: one per turn; two per call", counted(0, "loop_turn"), counted(2), usual},
 	{"probes that count: `command_start`, `command_done`", counted(2, "command_start", "command_done"), nil, usual},
-	{"counts, bytes, histograms of `call`", nil, watched(bpf.CommandOptions{}), usual},
+	{"counts, bytes, histograms of `call` and total", nil, watched(bpf.CommandOptions{}), usual},
 	{"the same, and records: of 1 ms, failed, 1 in 1,000", nil, watched(sampling(false)), usual},
 	{"counts, bytes, histograms of all phases (stock: `wait`, `call`, total)", watched(bpf.CommandOptions{}), watched(bpf.CommandOptions{Phases: true}), usual},
 	{"all phases, and records: of 1 ms, failed, 1 in 1,000", watched(sampling(true)), watched(sampling(true)), usual},
