@@ -108,6 +108,26 @@ static __always_inline int idle(__u32 state)
 	return call == NR_EPOLL_WAIT || call == NR_EPOLL_PWAIT || call == NR_EPOLL_PWAIT2;
 }
 
+// tell tells of a time off the CPU, if it is worth it. It has a stack of its own.
+__attribute__((noinline)) int tell(struct away *was, __u64 woken, __u64 back)
+{
+	if (!was)
+		return 0;
+	__u64 since = was->idle ? woken : was->since;
+	if (was->idle && was->thread == only_thread)
+		idle_until = woken;
+	if (back - since < wait_worth)
+		return 0;
+	struct loop_event *e = event(WAIT, was->thread, since, back);
+	if (!e)
+		return 0;
+	e->woken = woken;
+	bpf_get_current_comm(e->cpu_had, sizeof(e->cpu_had)); // until the switch is over
+	__builtin_memcpy(e->stack, was->stack, sizeof(e->stack));
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
 // The arguments of sched_switch: whether prev was preempted, prev, next, and
 // prev's state (Linux 5.18).
 SEC("tp_btf/sched_switch")
@@ -118,18 +138,7 @@ int loop_switched(__u64 *ctx)
 	struct away *was = bpf_map_lookup_elem(&away_threads, &next);
 
 	if (was) {
-		__u64 woken = was->woken ? was->woken : now, since = was->idle ? woken : was->since;
-		if (was->idle && was->thread == only_thread)
-			idle_until = woken;
-		if (now - since >= wait_worth) {
-			struct loop_event *e = event(WAIT, was->thread, since, now);
-			if (e) {
-				e->woken = woken;
-				bpf_get_current_comm(e->cpu_had, sizeof(e->cpu_had)); // the switch is still prev's
-				__builtin_memcpy(e->stack, was->stack, sizeof(e->stack));
-				bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
-			}
-		}
+		tell(was, was->woken ? was->woken : now, now);
 		bpf_map_delete_elem(&away_threads, &next);
 	}
 	if (state & TASK_DEAD)
@@ -137,6 +146,11 @@ int loop_switched(__u64 *ctx)
 	__u32 thread = bpf_get_current_pid_tgid();
 	if (!wanted(thread))
 		return 0;
+	// Rarely a switch to a thread that had slept is not seen (Linux 6.18; one in some hundred
+	// while others attach and detach): then its wake-up tells how long it slept.
+	was = bpf_map_lookup_elem(&away_threads, &prev);
+	if (was && was->woken)
+		tell(was, was->woken, was->woken);
 	struct away is = { .since = now, .thread = thread };
 	if (ctx[0] & 1 || state == 0)
 		is.woken = now;
