@@ -360,7 +360,7 @@ type ringRecord struct {
 const drainAtMost = 60_000
 
 // Drain calls f with each record that is there. Call it every 20 ms or so: the
-// ring has room for 55,000. When the process has exited it returns ErrExited,
+// ring has room for 52,000. When the process has exited it returns ErrExited,
 // after the last of them. The record is valid during the call only. It is Drain
 // that keeps to the budget; with one, call nothing of w meanwhile.
 func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {

@@ -108,6 +108,16 @@ __attribute__((noinline)) int keep_before(void)
 	return 0;
 }
 
+// keep_since keeps nothing of the turn back, nor of the one before if what was slow had
+// come by then.
+static __always_inline void keep_since(__u64 came)
+{
+	if (came < turn_wake && ledger_before)
+		keep_before();
+	if (!turn_kept)
+		keep();
+}
+
 // enter enters a command in the ledger, and tells whether it has to be sent because
 // of another one.
 static __always_inline int enter(struct command *c, __u32 kept)
@@ -128,12 +138,8 @@ static __always_inline int enter(struct command *c, __u32 kept)
 	}
 	if (arrived && arrived < turn_arrived)
 		turn_arrived = arrived;
-	if (kept & KEPT_SLOW) {
-		if (arrived && arrived < turn_wake && ledger_before)
-			keep_before();
-		if (!turn_kept)
-			keep();
-	}
+	if (kept & KEPT_SLOW)
+		keep_since(arrived ? arrived : turn_wake);
 	if (turn_kept)
 		return 1;
 	if (kept)
@@ -160,10 +166,7 @@ static __always_inline void turn_replied(__u64 wake, __u64 from, __u64 to)
 	replied_to = to;
 	if (since(turn_arrived, to) < slower_than)
 		return;
-	if (turn_arrived < turn_wake && ledger_before)
-		keep_before();
-	if (!turn_kept)
-		keep();
+	keep_since(turn_arrived);
 	send_replies(wake, from, to);
 }
 
