@@ -23,7 +23,7 @@ func latencyPage(pictures []targetPicture, ws *watching, phase bpf.Phase) latenc
 		page.Phases = append(page.Phases, latency.Phase{Name: p.String(), Waiting: waits[p]})
 	}
 	for _, p := range pictures {
-		g := latency.Group{Name: p.of.String(), Numbers: append([]string{short(p.elapsed)}, p.rates()...)}
+		g := latency.Group{Name: p.of.String(), Numbers: append([]string{latency.Format(p.elapsed)}, p.rates()...)}
 		for _, s := range byLoopTime(p.stats) {
 			c := latency.Command{Name: commandName(s.Name), Calls: perSecond(s.Calls, p.looked), Errors: perSecond(s.Failed+s.Refused, p.looked), Loop: -1}
 			if part, known := p.loop(s); known {

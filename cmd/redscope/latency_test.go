@@ -14,6 +14,7 @@ import (
 
 	"github.com/redscope/redscope/bpf"
 	"github.com/redscope/redscope/internal/require"
+	"github.com/redscope/redscope/latency"
 )
 
 func TestLatencyPicture(t *testing.T) { testLatencyPicture(t, buildServer(t)) }
@@ -66,7 +67,7 @@ func testLatencyPicture(t *testing.T, path string) {
 		for _, phase := range []string{"total", "wait"} {
 			if p, timed := c.Phases[phase]; timed {
 				for _, d := range []time.Duration{p.P50, p.P99, p.P999, p.Max} {
-					want = append(want, short(d))
+					want = append(want, latency.Format(d))
 				}
 			}
 		}

@@ -142,7 +142,10 @@ that process alone.
 	if err != nil {
 		return err
 	}
-	page := latencyPage(whole, ws, phase)
+	var page latency.Page
+	if drawing != nil {
+		page = latencyPage(whole, ws, phase)
+	}
 	var b strings.Builder
 	switch {
 	case *svg == "-":
@@ -366,7 +369,7 @@ func writePictures(b *strings.Builder, pictures []targetPicture, phase bpf.Phase
 			if !timed {
 				return "-"
 			}
-			return short(h.Quantile(q))
+			return latency.Format(h.Quantile(q))
 		}
 		looked := s.of.looked
 		fmt.Fprintf(b, "%-20s %10.0f %6s %9.1f  %*s %7s %7s %7s\n", commandName(s.Name), perSecond(s.Calls, looked),

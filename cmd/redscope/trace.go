@@ -14,6 +14,7 @@ import (
 
 	"github.com/redscope/redscope/bpf"
 	"github.com/redscope/redscope/engine/probe"
+	"github.com/redscope/redscope/latency"
 )
 
 func runTrace(ctx context.Context, args []string) error {
@@ -163,7 +164,7 @@ func waterfall(b *strings.Builder, server string, r *bpf.CommandRecord) {
 	if r.KeyLen > 0 {
 		fmt.Fprintf(b, " %s", quoteKey(r.FirstKey(), r.KeyLen))
 	}
-	fmt.Fprintf(b, "  %s  client %d", short(total), r.Client)
+	fmt.Fprintf(b, "  %s  client %d", latency.Format(total), r.Client)
 	if server != "" {
 		fmt.Fprintf(b, " of %s", server)
 	}
@@ -183,7 +184,7 @@ func waterfall(b *strings.Builder, server string, r *bpf.CommandRecord) {
 			return
 		}
 		from, to := barEnds(before, before+d, total)
-		line := fmt.Sprintf("  %-6s %7s  %s%s", name, short(d), strings.Repeat(" ", from), strings.Repeat("█", to-from))
+		line := fmt.Sprintf("  %-6s %7s  %s%s", name, latency.Format(d), strings.Repeat(" ", from), strings.Repeat("█", to-from))
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 		before += d
 	}

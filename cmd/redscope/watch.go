@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/redscope/redscope/bpf"
-	"github.com/redscope/redscope/latency"
 )
 
 // drainEvery is how often records are fetched from the kernel, which has room for
@@ -458,9 +457,6 @@ func (a account) write(out io.Writer, asJSON bool) error {
 	_, err := fmt.Fprintf(out, "%s%s: %d shown, %d filtered, %d dropped; the server counts %d\n", who, commands, a.Spans, a.Filtered, a.Dropped, a.ServerCommands)
 	return err
 }
-
-// short writes a duration in at most six characters.
-func short(d time.Duration) string { return latency.Format(d) }
 
 // commandName names a command that may be unknown to the server.
 func commandName(name string) string {

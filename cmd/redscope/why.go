@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/redscope/redscope/bpf"
+	"github.com/redscope/redscope/latency"
 )
 
 func runWhy(ctx context.Context, args []string) error {
@@ -171,7 +172,7 @@ func explanation(server string, e *bpf.Explanation) string {
 // about, 0 for no one's.
 func writeCauses(b *strings.Builder, causes []blame, total time.Duration, client uint64) {
 	line := func(t time.Duration, text string) {
-		fmt.Fprintf(b, "    %5.1f%% %7s  %s\n", 100*t.Seconds()/max(total.Seconds(), 1e-9), short(t), text)
+		fmt.Fprintf(b, "    %5.1f%% %7s  %s\n", 100*t.Seconds()/max(total.Seconds(), 1e-9), latency.Format(t), text)
 	}
 	var small, others time.Duration
 	smaller, behind := 0, 0
@@ -267,7 +268,7 @@ func causeText(c *blame, client uint64) string {
 		b.WriteString("the event loop itself, or what was not seen of it")
 	}
 	if c.Blocked > 0 {
-		fmt.Fprintf(&b, "; %s of it blocked in %s", short(c.Blocked), cmp.Or(c.Function, "an unknown function"))
+		fmt.Fprintf(&b, "; %s of it blocked in %s", latency.Format(c.Blocked), cmp.Or(c.Function, "an unknown function"))
 	}
 	return b.String()
 }
@@ -318,7 +319,7 @@ func (o *whyOutput) summary() error {
 		return nil
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d of %d slow commands explained, %s in all\n", o.explained, o.commands, short(o.total))
+	fmt.Fprintf(&b, "%d of %d slow commands explained, %s in all\n", o.explained, o.commands, latency.Format(o.total))
 	writeCauses(&b, o.causes, o.total, 0)
 	b.WriteByte('\n')
 	_, err := io.WriteString(o, b.String())
