@@ -127,7 +127,7 @@ func startLoopWatcher(target *process, arrivals *ebpf.Map) (l *loopWatcher, err 
 // Programs on tracepoints of the kernel, in the order in which they are attached.
 var (
 	schedulerPrograms = []string{loopProgLoopWoken, loopProgLoopSwitched}
-	socketPrograms    = []string{loopProgSocketReady, loopProgSocketRead}
+	socketPrograms    = []string{loopProgSocketRead, loopProgSocketReady}
 )
 
 // load loads the programs, without those for which a kernel of that version has nothing.

@@ -146,7 +146,7 @@ func (w *CommandWatcher) Explain(all bool) ([]Explanation, error) {
 		list = append(list, t.explain(e.before, e.slower, e.loop.waits, e.loop.works)...)
 		delete(e.turns, wake)
 		e.loop.forget(e.before.from)
-		if wake > 0 {
+		if wake > 0 && len(t.records) > 0 {
 			e.before = t
 		}
 	}
