@@ -299,8 +299,8 @@ func TestLabelsOffCPU(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for range 20 {
-				c.do("DEBUG SLEEP 0.02")
+			for range 40 {
+				c.do("DEBUG SLEEP 0.01")
 			}
 			const idle = 500 * time.Millisecond // of which it may wait for a CPU before it sleeps
 			time.Sleep(idle)

@@ -557,13 +557,13 @@ func (s *redisServer) asleep(t *testing.T) bool {
 func TestWhyBlocked(t *testing.T) {
 	both(t, func(t *testing.T, s *redisServer) {
 		c := s.dial(t)
-		y := startWhy(t, s, 50*time.Millisecond)
+		y := startWhy(t, s, 25*time.Millisecond)
 		// Rarely a kernel does not tell of a sleep.
-		const sleeps, most = 10, 9
+		const sleeps, most = 30, 27
 		told := 0
 		for range sleeps {
-			e := y.await("DEBUG", func() { c.do("DEBUG SLEEP 0.06") }, func(e Explanation) bool { return e.Command.Args == 3 })
-			if b := e.cause(CauseBlocked, "sleep"); b.Time >= 50*time.Millisecond && strings.Contains(b.Function, "nanosleep") {
+			e := y.await("DEBUG", func() { c.do("DEBUG SLEEP 0.03") }, func(e Explanation) bool { return e.Command.Args == 3 })
+			if b := e.cause(CauseBlocked, "sleep"); b.Time >= 25*time.Millisecond && strings.Contains(b.Function, "nanosleep") {
 				told++
 			} else {
 				t.Logf("of %v: %q", e.Total, shared(e.Causes))
