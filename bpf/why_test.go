@@ -421,13 +421,13 @@ func TestWhySocket(t *testing.T) {
 					victim.send("GET " + key)
 					victim.reply()
 					other.reply()
-				}, func(e Explanation) bool { return e.Command.Arrived != 0 && e.cause(CauseBehind, "DEBUG").Time > 0 })
+				}, func(e Explanation) bool { return e.Command.Arrived != 0 && e.cause(CauseBehind, "DEBUG").Blocked > 0 })
 				r := &e.Command
 				if sent := sent[string(r.FirstKey())]; sent == 0 || r.Arrived < sent || r.Arrived > r.Wake {
 					t.Errorf("%q sent at %d, arrived at %d, the loop woke up at %d", r.FirstKey(), sent, r.Arrived, r.Wake)
 				}
 				c := e.cause(CauseBehind, "DEBUG")
-				if fmt.Sprintf(":%d", c.Client) != id || c.Commands != 1 || c.Blocked == 0 {
+				if fmt.Sprintf(":%d", c.Client) != id || c.Commands != 1 {
 					t.Errorf("%+v, want client %s", c, id)
 				}
 				if socket, _ := e.Command.Socket(); c.Time+e.queued() < socket/2 {
@@ -563,14 +563,24 @@ func (s *redisServer) asleep(t *testing.T) bool {
 func TestWhyBlocked(t *testing.T) {
 	both(t, func(t *testing.T, s *redisServer) {
 		c := s.dial(t)
-		y := startWhy(t, s, 50*time.Millisecond)
-		e := y.await("DEBUG", func() { c.do("DEBUG SLEEP 0.1") }, func(e Explanation) bool { return e.Command.Args == 3 })
-		if b := e.cause(CauseBlocked, "sleep"); b.Time < 50*time.Millisecond || !strings.Contains(b.Function, "nanosleep") {
-			t.Errorf("of %v: %q", e.Total, shared(e.Causes))
+		y := startWhy(t, s, 25*time.Millisecond)
+		// Rarely a kernel does not tell of a sleep.
+		const sleeps, most = 30, 27
+		told := 0
+		for range sleeps {
+			e := y.await("DEBUG", func() { c.do("DEBUG SLEEP 0.03") }, func(e Explanation) bool { return e.Command.Args == 3 })
+			if b := e.cause(CauseBlocked, "sleep"); b.Time >= 25*time.Millisecond && strings.Contains(b.Function, "nanosleep") {
+				told++
+			} else {
+				t.Logf("of %v: %q", e.Total, shared(e.Causes))
+			}
+		}
+		if told < most {
+			t.Errorf("%d of %d sleeps were told", told, sleeps)
 		}
 
 		const stopped = 50 * time.Millisecond
-		e = y.await("DEBUG", func() {
+		e := y.await("DEBUG", func() {
 			c.send("DEBUG SLEEP 0.5")
 			if s.asleep(t) {
 				s.stop(t)
@@ -579,7 +589,8 @@ func TestWhyBlocked(t *testing.T) {
 			}
 			c.reply()
 		}, func(e Explanation) bool { return e.cause(CauseStopped, "").Time > 0 })
-		if got := e.cause(CauseStopped, ""); got.Time < stopped || !strings.Contains(got.Function, "stop") {
+		// It may be kept from its CPU on the way to its stop.
+		if got := e.cause(CauseStopped, ""); got.Time < stopped/2 || !strings.Contains(got.Function, "stop") {
 			t.Errorf("of %v: %q", e.Total, shared(e.Causes))
 		}
 	})
@@ -636,9 +647,10 @@ func TestWhyExpiry(t *testing.T) {
 		c := s.dial(t)
 		y := startWhy(t, s, time.Millisecond)
 		ours := strings.Contains(c.do("INFO server"), "redscope")
-		for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		within := time.Second
+		for deadline := time.Now().Add(patience); time.Now().Before(deadline); within *= 2 {
 			c.do("DEBUG SET-ACTIVE-EXPIRE 0")
-			c.expiring(keys)
+			c.expiring(keys, within)
 			y.take(true)
 			c.do("DEBUG SET-ACTIVE-EXPIRE 1")
 			for end := time.Now().Add(time.Second); time.Now().Before(end); {
@@ -660,9 +672,10 @@ func TestWhyExpiry(t *testing.T) {
 }
 
 // expiring sets keys that have expired by the time it returns, unless somebody looks.
-func (c *respClient) expiring(keys int) {
+// Those that it does not come to within the time given are none.
+func (c *respClient) expiring(keys int, within time.Duration) {
 	c.t.Helper()
-	at := time.Now().Add(time.Second)
+	at := time.Now().Add(within)
 	failed := make(chan error, 1)
 	go func() {
 		out := bufio.NewWriter(c)
