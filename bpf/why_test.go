@@ -295,8 +295,14 @@ func (y *whyWatch) take(all bool) []Explanation {
 }
 
 // await does something over and over until a command of that name has been explained
-// as wanted.
+// as wanted, with all that the kernel has to tell.
 func (y *whyWatch) await(name string, do func(), wanted func(Explanation) bool) Explanation {
+	y.t.Helper()
+	return y.awaitEven(name, do, func(e Explanation) bool { return e.Unseen == 0 && wanted(e) })
+}
+
+// awaitEven is await even for what the kernel does not tell all of.
+func (y *whyWatch) awaitEven(name string, do func(), wanted func(Explanation) bool) Explanation {
 	y.t.Helper()
 	var last []string
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
@@ -587,6 +593,32 @@ func TestWhyBlocked(t *testing.T) {
 		if got := e.cause(CauseStopped, ""); got.Time < stopped/2 || !strings.Contains(got.Function, "stop") {
 			t.Errorf("of %v: %q", e.Total, shared(e.Causes))
 		}
+	})
+}
+
+// Switches of which the kernel does not tell are counted, and said of the commands in
+// whose time they may have been.
+func TestWhyUnseen(t *testing.T) {
+	both(t, func(t *testing.T, s *redisServer) {
+		c := s.dial(t)
+		y := startWhy(t, s, 50*time.Millisecond)
+		away := y.w.why.loop.coll.Maps[loopMapAwayThreads]
+		const unseen = 3
+		y.awaitEven("DEBUG", func() {
+			var task uint64
+			var is loopAway
+			for all := away.Iterate(); all.Next(&task, &is); {
+				if int(is.Thread) != s.Process.Pid { // of the event loop
+					continue
+				}
+				is.Switches -= unseen
+				if err := away.Update(task, &is, ebpf.UpdateExist); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.do("DEBUG SLEEP 0.1")
+		}, func(e Explanation) bool { return e.Unseen >= unseen })
+		y.await("DEBUG", func() { c.do("DEBUG SLEEP 0.1") }, func(Explanation) bool { return true })
 	})
 }
 
