@@ -137,10 +137,11 @@ func (s *callSource) recorded(*ebpf.Collection) (commands, reads uint64, err err
 func (s *callSource) setPhases(coll *ebpf.Collection, on bool) (err error) {
 	s.withoutPhases = !on
 	if on && s.phaseLinks == nil {
-		s.phaseLinks, err = s.attachAll(coll, s.phases)
-	} else if !on {
+		s.phaseLinks, err = s.attachPhases(coll)
+	} else if !on && s.phaseLinks != nil {
 		closeLinks(s.phaseLinks)
 		s.phaseLinks = nil
+		err = s.settle(coll)
 	}
 	return err
 }
