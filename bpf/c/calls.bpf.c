@@ -372,22 +372,25 @@ static __always_inline int of_read(struct thread *t, int known, __u64 depth)
 {
 	if (depth)
 		return !!t->calls[0].command.read_start;
-	return t->read_start && (!client_conn || (known && field(t, client_conn) == t->read_conn));
+	// One that a client had waited with has been read in a turn before.
+	return t->read_start && t->read_start >= t->wake && (!client_conn || (known && field(t, client_conn) == t->read_conn));
 }
 
 // read_times fills in when a command was read that begins now. It is parsed when the
-// one before it in its read is done, so it waits before that; in a record it does
-// behind, for our server parses all at once.
+// one before it in its read is done.
 static __always_inline void read_times(struct thread *t, struct command *c)
 {
 	__u64 from = t->read_end;
 
-	c->read_end = from;
-	if (t->batch_end > from)
-		from = t->batch_end;
-	if (c->read_end)
-		c->parsed = c->read_end + (c->start - from);
 	t->reading = 0;
+	if (!from)
+		return;
+	c->read_end = from;
+	if (t->batch_end > from) {
+		from = t->batch_end;
+		c->flags |= COMMAND_PARSED_LATE;
+	}
+	c->parsed = c->read_end + (c->start - from);
 }
 
 // void call(client *c, int flags)

@@ -35,6 +35,9 @@ struct record {
 #define COMMAND_NESTED 0x1000 // executed by another command: EXEC, or a script
 // In place of a command: when the replies of a turn were written.
 #define TURN_REPLIES 0x2000
+// It was parsed behind those before it in its read, not before them: parsed tells how
+// long that took, and not when.
+#define COMMAND_PARSED_LATE 0x4000
 // Why a record is in the ring, set by decide,
 #define KEPT_SLOW 0x100
 #define KEPT_FAILED 0x200
