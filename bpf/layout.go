@@ -18,7 +18,7 @@ type serverLayout struct {
 	table         string // the variable with the commands
 
 	clientID, clientConn, clientFlags, clientArgc, clientArgv, clientCmd, clientLastCmd, clientRealCmd uint32
-	clientReply, clientReplyBytes, clientBufpos                                            uint32
+	clientReply, clientReplyBytes, clientBufpos                                                        uint32
 	// clientConn is 0 where it is not known.
 	// net_output_bytes_curr_cmd; 0 where the buffers tell how much it is.
 	clientOutput uint32
