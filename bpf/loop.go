@@ -69,6 +69,14 @@ type wait struct {
 	blocked            blocked
 }
 
+// unseenSwitches are switches of a thread from and to its CPU that the kernel did not tell
+// of: somewhere from the one before to the one behind.
+type unseenSwitches struct {
+	from, to int64
+	thread   uint32
+	count    int
+}
+
 // blocked says where in the kernel a thread was blocked: the kind of it, and the
 // function in which it went to sleep.
 type blocked struct{ kind, function string }
@@ -83,8 +91,9 @@ type loopWatcher struct {
 	limits []string
 	thread uint32 // the only one of interest, 0 when it is not known yet
 
-	waits []wait // by back
-	works []work // by to
+	waits  []wait // by back
+	works  []work // by to
+	unseen []unseenSwitches
 }
 
 // startLoopWatcher tells in arrivals, a map of c/arrival.h, since when what is read had
@@ -127,7 +136,7 @@ func startLoopWatcher(target *process, arrivals *ebpf.Map) (l *loopWatcher, err 
 // Programs on tracepoints of the kernel, in the order in which they are attached.
 var (
 	schedulerPrograms = []string{loopProgLoopWoken, loopProgLoopSwitched}
-	socketPrograms    = []string{loopProgSocketReady, loopProgSocketRead}
+	socketPrograms    = []string{loopProgSocketRead, loopProgSocketReady}
 )
 
 // load loads the programs, without those for which a kernel of that version has nothing.
@@ -234,6 +243,7 @@ func (l *loopWatcher) follow(thread uint32) error {
 	}
 	l.thread = thread
 	l.waits = slices.DeleteFunc(l.waits, func(w wait) bool { return w.thread != thread })
+	l.unseen = slices.DeleteFunc(l.unseen, func(u unseenSwitches) bool { return u.thread != thread })
 	return l.coll.Variables[loopVarOnlyThread].Set(uint64(thread))
 }
 
@@ -247,9 +257,12 @@ func (l *loopWatcher) drain() error {
 }
 
 func (l *loopWatcher) add(e *loopLoopEvent) {
-	const isWait = 0xff // WAIT in c/loop.bpf.c
+	const isWait, isUnseen = 0xff, 0xfe // WAIT, UNSEEN in c/loop.bpf.c
 	switch {
-	case e.Kind == isWait && (l.thread == 0 || e.Thread == l.thread):
+	case e.Kind >= isUnseen && l.thread != 0 && e.Thread != l.thread:
+	case e.Kind == isUnseen:
+		l.unseen = append(l.unseen, unseenSwitches{int64(e.Start), int64(e.End), e.Thread, int(e.Amount)})
+	case e.Kind == isWait:
 		w := wait{since: int64(e.Start), woken: int64(e.Woken), back: int64(e.End), thread: e.Thread, cpuHad: cName(e.CpuHad[:])}
 		if w.woken > w.since {
 			w.blocked = whereBlocked(e.Stack[:])
@@ -272,6 +285,18 @@ func (l *loopWatcher) forget(before int64) {
 	l.waits = slices.Delete(l.waits, 0, i)
 	i, _ = slices.BinarySearchFunc(l.works, before, func(w work, t int64) int { return cmp.Compare(w.to, t) })
 	l.works = slices.Delete(l.works, 0, i)
+	l.unseen = slices.DeleteFunc(l.unseen, func(u unseenSwitches) bool { return u.to < before })
+}
+
+// unseenIn is how many switches from the loop's CPU may have been in a time and were not
+// told of.
+func (l *loopWatcher) unseenIn(from, to int64) (n int) {
+	for _, u := range l.unseen {
+		if u.from < to && from < u.to {
+			n += u.count
+		}
+	}
+	return n
 }
 
 func (l *loopWatcher) limitsNow() ([]string, error) {

@@ -24,12 +24,14 @@ type loopArrivals struct {
 }
 
 type loopAway struct {
-	_      structs.HostLayout
-	Since  uint64
-	Woken  uint64
-	Thread uint32
-	Idle   uint32
-	Stack  [20]uint64
+	_        structs.HostLayout
+	Since    uint64
+	Woken    uint64
+	Seen     uint64
+	Switches uint64
+	Thread   uint32
+	Idle     uint32
+	Stack    [20]uint64
 }
 
 type loopBegun struct {

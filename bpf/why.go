@@ -56,6 +56,7 @@ type Explanation struct {
 	Command CommandRecord
 	Total   time.Duration // from its request's arrival to its reply, as far as that is known
 	Alike   int           // how many more there were
+	Unseen  int           // how often its thread may have been off the CPU without the kernel telling
 	Causes  []Cause       // longest first; together they are Total
 }
 
@@ -145,10 +146,13 @@ func (w *CommandWatcher) Explain(all bool) ([]Explanation, error) {
 			}
 			break // those after it may have waited for it
 		}
-		list = append(list, t.explain(e.before, e.slower, e.loop.waits, e.loop.works)...)
+		for _, x := range t.explain(e.before, e.slower, e.loop.waits, e.loop.works) {
+			x.Unseen = e.loop.unseenIn(x.Command.done()-int64(x.Total), x.Command.done())
+			list = append(list, x)
+		}
 		delete(e.turns, wake)
 		e.loop.forget(e.before.from)
-		if wake > 0 {
+		if wake > 0 && len(t.records) > 0 {
 			e.before = t
 		}
 	}
@@ -242,7 +246,8 @@ func (t *turn) explain(before *turn, slower time.Duration, waits []wait, works [
 	}
 	var list []Explanation
 	for k, i := range slowest {
-		list = append(list, Explanation{t.records[i], t.records[i].total(), alike[k] - 1, did.causes(i, segments, pieces, waits, works)})
+		list = append(list, Explanation{Command: t.records[i], Total: t.records[i].total(), Alike: alike[k] - 1,
+			Causes: did.causes(i, segments, pieces, waits, works)})
 	}
 	slices.SortFunc(list, func(a, b Explanation) int {
 		return cmp.Or(cmp.Compare(a.Command.Start, b.Command.Start), cmp.Compare(b.Command.End, a.Command.End))

@@ -325,8 +325,14 @@ func (y *whyWatch) take(all bool) []Explanation {
 }
 
 // await does something over and over until a command of that name has been explained
-// as wanted.
+// as wanted, with all that the kernel has to tell.
 func (y *whyWatch) await(name string, do func(), wanted func(Explanation) bool) Explanation {
+	y.t.Helper()
+	return y.awaitEven(name, do, func(e Explanation) bool { return e.Unseen == 0 && wanted(e) })
+}
+
+// awaitEven is await even for what the kernel does not tell all of.
+func (y *whyWatch) awaitEven(name string, do func(), wanted func(Explanation) bool) Explanation {
 	y.t.Helper()
 	var last []string
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
@@ -445,13 +451,13 @@ func TestWhySocket(t *testing.T) {
 					victim.send("GET " + key)
 					victim.reply()
 					other.reply()
-				}, func(e Explanation) bool { return e.Command.Arrived != 0 && e.cause(CauseBehind, "DEBUG").Time > 0 })
+				}, func(e Explanation) bool { return e.Command.Arrived != 0 && e.cause(CauseBehind, "DEBUG").Blocked > 0 })
 				r := &e.Command
 				if sent := sent[string(r.FirstKey())]; sent == 0 || r.Arrived < sent || r.Arrived > r.Wake {
 					t.Errorf("%q sent at %d, arrived at %d, the loop woke up at %d", r.FirstKey(), sent, r.Arrived, r.Wake)
 				}
 				c := e.cause(CauseBehind, "DEBUG")
-				if fmt.Sprintf(":%d", c.Client) != id || c.Commands != 1 || c.Blocked == 0 {
+				if fmt.Sprintf(":%d", c.Client) != id || c.Commands != 1 {
 					t.Errorf("%+v, want client %s", c, id)
 				}
 				if socket, _ := e.Command.Socket(); c.Time+e.queued() < socket/2 {
@@ -587,14 +593,24 @@ func (s *redisServer) asleep(t *testing.T) bool {
 func TestWhyBlocked(t *testing.T) {
 	both(t, func(t *testing.T, s *redisServer) {
 		c := s.dial(t)
-		y := startWhy(t, s, 50*time.Millisecond)
-		e := y.await("DEBUG", func() { c.do("DEBUG SLEEP 0.1") }, func(e Explanation) bool { return e.Command.Args == 3 })
-		if b := e.cause(CauseBlocked, "sleep"); b.Time < 50*time.Millisecond || !strings.Contains(b.Function, "nanosleep") {
-			t.Errorf("of %v: %q", e.Total, shared(e.Causes))
+		y := startWhy(t, s, 25*time.Millisecond)
+		// Rarely a kernel does not tell of a sleep.
+		const sleeps, most = 30, 27
+		told := 0
+		for range sleeps {
+			e := y.await("DEBUG", func() { c.do("DEBUG SLEEP 0.03") }, func(e Explanation) bool { return e.Command.Args == 3 })
+			if b := e.cause(CauseBlocked, "sleep"); b.Time >= 25*time.Millisecond && strings.Contains(b.Function, "nanosleep") {
+				told++
+			} else {
+				t.Logf("of %v: %q", e.Total, shared(e.Causes))
+			}
+		}
+		if told < most {
+			t.Errorf("%d of %d sleeps were told", told, sleeps)
 		}
 
 		const stopped = 50 * time.Millisecond
-		e = y.await("DEBUG", func() {
+		e := y.await("DEBUG", func() {
 			c.send("DEBUG SLEEP 0.5")
 			if s.asleep(t) {
 				s.stop(t)
@@ -603,9 +619,36 @@ func TestWhyBlocked(t *testing.T) {
 			}
 			c.reply()
 		}, func(e Explanation) bool { return e.cause(CauseStopped, "").Time > 0 })
-		if got := e.cause(CauseStopped, ""); got.Time < stopped || !strings.Contains(got.Function, "stop") {
+		// It may be kept from its CPU on the way to its stop.
+		if got := e.cause(CauseStopped, ""); got.Time < stopped/2 || !strings.Contains(got.Function, "stop") {
 			t.Errorf("of %v: %q", e.Total, shared(e.Causes))
 		}
+	})
+}
+
+// Switches of which the kernel does not tell are counted, and said of the commands in
+// whose time they may have been.
+func TestWhyUnseen(t *testing.T) {
+	both(t, func(t *testing.T, s *redisServer) {
+		c := s.dial(t)
+		y := startWhy(t, s, 50*time.Millisecond)
+		away := y.w.why.loop.coll.Maps[loopMapAwayThreads]
+		const unseen = 3
+		y.awaitEven("DEBUG", func() {
+			var task uint64
+			var is loopAway
+			for all := away.Iterate(); all.Next(&task, &is); {
+				if int(is.Thread) != s.Process.Pid { // of the event loop
+					continue
+				}
+				is.Switches -= unseen
+				if err := away.Update(task, &is, ebpf.UpdateExist); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.do("DEBUG SLEEP 0.1")
+		}, func(e Explanation) bool { return e.Unseen >= unseen })
+		y.await("DEBUG", func() { c.do("DEBUG SLEEP 0.1") }, func(Explanation) bool { return true })
 	})
 }
 
@@ -634,9 +677,10 @@ func TestWhyExpiry(t *testing.T) {
 		c := s.dial(t)
 		y := startWhy(t, s, time.Millisecond)
 		ours := strings.Contains(c.do("INFO server"), "redscope")
-		for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		within := time.Second
+		for deadline := time.Now().Add(patience); time.Now().Before(deadline); within *= 2 {
 			c.do("DEBUG SET-ACTIVE-EXPIRE 0")
-			c.expiring(keys)
+			c.expiring(keys, within)
 			y.take(true)
 			c.do("DEBUG SET-ACTIVE-EXPIRE 1")
 			for end := time.Now().Add(time.Second); time.Now().Before(end); {
@@ -658,9 +702,10 @@ func TestWhyExpiry(t *testing.T) {
 }
 
 // expiring sets keys that have expired by the time it returns, unless somebody looks.
-func (c *respClient) expiring(keys int) {
+// Those that it does not come to within the time given are none.
+func (c *respClient) expiring(keys int, within time.Duration) {
 	c.t.Helper()
-	at := time.Now().Add(time.Second)
+	at := time.Now().Add(within)
 	failed := make(chan error, 1)
 	go func() {
 		out := bufio.NewWriter(c)

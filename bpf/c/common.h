@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause
 //
-// What every program here needs. No vmlinux.h: nothing below depends on a
-// kernel's private structures, so one object runs on every kernel that has the
-// helpers, and the objects can be rebuilt to the byte anywhere.
+// What every program here needs. No vmlinux.h: the few fields of a kernel's private
+// structures that a program asks for it declares itself and has them found by the kernel's
+// BTF, so one object runs on every kernel that has the helpers, and the objects can be
+// rebuilt to the byte anywhere.
 #ifndef REDSCOPE_COMMON_H
 #define REDSCOPE_COMMON_H
 

@@ -13,14 +13,16 @@
 struct loop_event {
 	__u64 start, end; // CLOCK_MONOTONIC, ns
 	__u64 woken;      // of a wait: since when the thread could have run
-	__u64 amount;     // of work: of what it did
-	__u32 kind;       // of work; WAIT
+	__u64 amount;     // of work: of what it did; of UNSEEN: how many
+	__u32 kind;       // of work; WAIT, UNSEEN
 	__u32 thread;     // that waited, as the kernel numbers it
 	char cpu_had[COMM_LEN]; // of a wait: the thread that had the CPU until its end
 	__u64 stack[STACK];
 };
 
 #define WAIT 0xff
+// Switches of a thread from and to its CPU between two of them that were seen.
+#define UNSEEN 0xfe
 // Of the cookie: the end may come on another thread than the start.
 #define ANY_THREAD 0x100
 
@@ -30,14 +32,20 @@ struct {
 	__type(value, struct loop_event);
 } loop_events SEC(".maps");
 
-// The threads that are not on a CPU, by the address of their task_struct, which is
-// never followed.
+// The threads that have been off a CPU, by the address of their task_struct.
 struct away {
-	__u64 since, woken; // woken: 0 while it is blocked
+	__u64 since, woken; // since: 0 while it is on a CPU; woken: 0 while it is blocked
+	__u64 seen;         // when its last switch was
+	__u64 switches;     // from its CPU, as the kernel counts them
 	__u32 thread;
 	__u32 idle; // it waits for events
 	__u64 stack[STACK];
 };
+
+// Of include/linux/sched.h what is asked for here; where it is the kernel's BTF tells.
+struct task_struct {
+	unsigned long nvcsw, nivcsw; // switches from its CPU, by its own will and not
+} __attribute__((preserve_access_index));
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -128,38 +136,67 @@ __attribute__((noinline)) int tell(struct away *was, __u64 woken, __u64 back)
 	return 0;
 }
 
+// note_unseen tells of switches of the current thread since the last one that was seen.
+// Linux 6.18 rarely does not tell of one: in some hundred while others attach and detach.
+static __always_inline void note_unseen(struct away *was, __u64 switches, __u64 now)
+{
+	__u64 unseen = switches - was->switches - 1;
+
+	if (was->since && was->woken)
+		tell(was, was->woken, was->woken); // its wake-up tells how long it slept
+	else if (was->since)
+		unseen++;
+	if (!unseen)
+		return;
+	struct loop_event *e = event(UNSEEN, was->thread, was->seen, now);
+	if (!e)
+		return;
+	e->amount = unseen;
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+}
+
 // The arguments of sched_switch: whether prev was preempted, prev, next, and
 // prev's state (Linux 5.18).
 SEC("tp_btf/sched_switch")
 int loop_switched(__u64 *ctx)
 {
 	__u64 now = bpf_ktime_get_ns(), prev = ctx[1], next = ctx[2];
+	struct task_struct *task = (void *)ctx[1];
 	__u32 state = ctx[3];
 	struct away *was = bpf_map_lookup_elem(&away_threads, &next);
 
-	if (was) {
+	if (was && was->since) {
 		tell(was, was->woken ? was->woken : now, now);
-		bpf_map_delete_elem(&away_threads, &next);
+		was->since = 0;
+		was->seen = now;
 	}
-	if (state & TASK_DEAD)
+	if (state & TASK_DEAD) {
+		bpf_map_delete_elem(&away_threads, &prev);
 		return 0;
+	}
 	__u32 thread = bpf_get_current_pid_tgid();
 	if (!wanted(thread))
 		return 0;
-	// Rarely a switch to a thread that had slept is not seen (Linux 6.18; one in some hundred
-	// while others attach and detach): then its wake-up tells how long it slept.
+	__u64 switches = task->nvcsw + task->nivcsw;
 	was = bpf_map_lookup_elem(&away_threads, &prev);
-	if (was && was->woken)
-		tell(was, was->woken, was->woken);
-	struct away is = { .since = now, .thread = thread };
+	if (was && was->thread == thread) {
+		note_unseen(was, switches, now);
+	} else {
+		struct away first = { .thread = thread };
+		if (bpf_map_update_elem(&away_threads, &prev, &first, BPF_ANY) || !(was = bpf_map_lookup_elem(&away_threads, &prev))) {
+			__sync_fetch_and_add(&loop_lost, 1);
+			return 0;
+		}
+	}
+	was->since = was->seen = now;
+	was->switches = switches;
+	was->woken = was->idle = 0;
 	if (ctx[0] & 1 || state == 0)
-		is.woken = now;
+		was->woken = now;
 	else if (idle(state))
-		is.idle = 1;
+		was->idle = 1;
 	else
-		bpf_get_stack(ctx, is.stack, sizeof(is.stack), 0);
-	if (bpf_map_update_elem(&away_threads, &prev, &is, BPF_ANY))
-		__sync_fetch_and_add(&loop_lost, 1);
+		bpf_get_stack(ctx, was->stack, sizeof(was->stack), 0);
 	return 0;
 }
 
@@ -169,7 +206,7 @@ int loop_woken(__u64 *ctx)
 	__u64 task = ctx[0];
 	struct away *is = bpf_map_lookup_elem(&away_threads, &task);
 
-	if (is && !is->woken)
+	if (is && is->since && !is->woken)
 		is->woken = bpf_ktime_get_ns();
 	return 0;
 }

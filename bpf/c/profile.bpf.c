@@ -222,6 +222,20 @@ struct {
 
 #define TASK_DEAD 0x80 // linux/sched.h; as tools know it from the tracepoint
 
+// tell tells of a time off the CPU: until woken blocked, from then on without a CPU.
+__attribute__((noinline)) int tell(struct off_cpu *was, __u64 woken, __u64 back)
+{
+	if (!was)
+		return 0;
+	struct sample_key key = was->key;
+	if (woken > was->since)
+		add(&key, woken - was->since);
+	key.queued = 1;
+	if (back > woken)
+		add(&key, back - woken);
+	return 0;
+}
+
 // The arguments of sched_switch: whether prev was preempted, prev, next, and
 // prev's state (Linux 5.18).
 static __always_inline int switched(__u64 *ctx, int by_tables)
@@ -230,17 +244,14 @@ static __always_inline int switched(__u64 *ctx, int by_tables)
 	struct off_cpu *was = bpf_map_lookup_elem(&off_cpu_threads, &next);
 
 	if (was) {
-		__u64 woken = was->woken ? was->woken : now;
-		struct sample_key key = was->key;
-		if (woken > was->since)
-			add(&key, woken - was->since);
-		key.queued = 1;
-		if (now > woken)
-			add(&key, now - woken);
+		tell(was, was->woken ? was->woken : now, now);
 		bpf_map_delete_elem(&off_cpu_threads, &next);
 	}
 	if ((__u32)ctx[3] & TASK_DEAD)
 		return 0;
+	was = bpf_map_lookup_elem(&off_cpu_threads, &prev);
+	if (was && was->woken)
+		tell(was, was->woken, was->woken); // a switch back that was not seen, as in loop.bpf.c
 	struct off_cpu is = { .since = now };
 	if (!here(ctx, by_tables, &is.key))
 		return 0;

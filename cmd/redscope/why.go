@@ -115,7 +115,7 @@ func (o *whyOutput) show(t *target, list []bpf.Explanation) error {
 		e := &list[i]
 		o.add(server, e)
 		if o.json {
-			if err := json.NewEncoder(o).Encode(jsonExplanation{recordOf(t, &e.Command), e.Total, e.Alike, jsonCausesOf(blames(e.Causes), e.Total)}); err != nil {
+			if err := json.NewEncoder(o).Encode(jsonExplanation{recordOf(t, &e.Command), e.Total, e.Alike, e.Unseen, jsonCausesOf(blames(e.Causes), e.Total)}); err != nil {
 				return err
 			}
 		} else if _, err := o.WriteString(explanation(server, e)); err != nil {
@@ -161,6 +161,9 @@ func explanation(server string, e *bpf.Explanation) string {
 	waterfall(&b, server, &e.Command)
 	b.WriteString("  why\n")
 	writeCauses(&b, blames(e.Causes), e.Total, e.Command.Client)
+	if e.Unseen > 0 {
+		fmt.Fprintf(&b, "  the kernel did not tell of %d times that the server was off the CPU: what seems to be execution may be that\n", e.Unseen)
+	}
 	if e.Alike > 0 {
 		fmt.Fprintf(&b, "  and %d more %s of this client in the same turn\n", e.Alike, commandName(e.Command.Name))
 	}
@@ -276,9 +279,10 @@ func causeText(c *blame, client uint64) string {
 // jsonExplanation is an explanation as --json shows it. Times are ns.
 type jsonExplanation struct {
 	jsonRecord
-	Total time.Duration `json:"total"`
-	Alike int           `json:"alike"`
-	Why   []jsonCause   `json:"why"`
+	Total  time.Duration `json:"total"`
+	Alike  int           `json:"alike"`
+	Unseen int           `json:"unseen_switches"` // bpf.Explanation.Unseen
+	Why    []jsonCause   `json:"why"`
 }
 
 type jsonCause struct {
