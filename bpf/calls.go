@@ -236,7 +236,7 @@ func (s *callSource) findReplies(exe *image, opts CommandOptions) {
 	}
 	start := callProbe{callsProgRepliesStart, probes{offsets: []uint64{site.File}, cost: site.Cost}}
 	if !opts.Explain {
-		s.phases = append(s.phases, start)
+		s.phases = slices.Insert(s.phases, 0, start) // before the probe on reads
 		return
 	}
 	end := callProbe{callsProgRepliesEnd, probes{offsets: []uint64{site.File}, returns: true, cost: costReturn}}
@@ -429,23 +429,28 @@ func (s *callSource) attachAll(coll *ebpf.Collection, all []callProbe) (links []
 
 // attachPhases attaches what tells phases alone.
 func (s *callSource) attachPhases(coll *ebpf.Collection) ([]link.Link, error) {
-	links, err := s.attachAll(coll, s.phases)
+	var links []link.Link
 	for _, name := range []string{callsProgSocketRead, callsProgSocketWritten} {
-		if prog := coll.Programs[name]; prog != nil && err == nil {
-			var l link.Link
-			if l, err = link.AttachTracing(link.TracingOptions{Program: prog}); err == nil {
-				links = append(links, l)
+		if prog := coll.Programs[name]; prog != nil {
+			l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+			if err != nil {
+				closeLinks(links)
+				return nil, fmt.Errorf("attaching %s to its tracepoint: %w", name, err)
 			}
+			links = append(links, l)
 		}
 	}
+	// A read that is seen is seen to its end.
+	probes, err := s.attachAll(coll, s.phases)
 	if err != nil {
 		closeLinks(links)
 		return nil, err
 	}
-	return links, nil
+	return append(links, probes...), nil
 }
 
-// settle accounts the commands whose replies are not awaited any more.
+// settle accounts the commands whose replies are not awaited any more, when nothing is
+// attached that does.
 func (s *callSource) settle(coll *ebpf.Collection) error {
 	if !s.writesSeen {
 		return nil
@@ -611,9 +616,9 @@ const enough = 100
 // limitsNow says what is not seen. A function may be in the symbol table and yet
 // never be entered, because the compiler has put copies of it where it is called.
 func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
-	var starts, ends, errs, reads, wakes, strange, other, commands, full uint64
+	var starts, ends, errs, reads, wakes, strange, other, commands, unanswered uint64
 	if err := readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends, callsVarErrors: &errs,
-		callsVarReads: &reads, callsVarWakes: &wakes, callsVarStrange: &strange, callsVarOtherErrors: &other, callsVarCommandsKnown: &commands, callsVarAnswersFull: &full}); err != nil {
+		callsVarReads: &reads, callsVarWakes: &wakes, callsVarStrange: &strange, callsVarOtherErrors: &other, callsVarCommandsKnown: &commands, callsVarUnanswered: &unanswered}); err != nil {
 		return nil, err
 	}
 	now, gone := s.after, s.gone()
@@ -649,8 +654,8 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 			break
 		}
 	}
-	if full > 0 {
-		all = append(all, fmt.Sprintf("of %d commands it is not known when their replies were written: there were too many in a turn", full))
+	if unanswered > 0 {
+		all = append(all, fmt.Sprintf("of %d commands it is not known when their replies were written: not whole in their turn, or the kernel did not tell", unanswered))
 	}
 	if other > 0 {
 		all = append(all, fmt.Sprintf("%d errors belong to no command: clients that had been waiting got them, or those that do not speak the protocol", other))

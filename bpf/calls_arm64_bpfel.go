@@ -154,7 +154,6 @@ const (
 	callsProgSocketRead       = "socket_read"
 	callsProgSocketWritten    = "socket_written"
 	callsProgUnblocked        = "unblocked"
-	callsVarAnswersFull       = "answers_full"
 	callsVarAnswersUsed       = "answers_used"
 	callsVarArrivalsSeen      = "arrivals_seen"
 	callsVarArrived           = "arrived"
@@ -232,6 +231,7 @@ const (
 	callsVarTurnBefore        = "turn_before"
 	callsVarTurnKept          = "turn_kept"
 	callsVarTurnWake          = "turn_wake"
+	callsVarUnanswered        = "unanswered"
 	callsVarUnblocks          = "unblocks"
 	callsVarUncounted         = "uncounted"
 	callsVarWakes             = "wakes"
@@ -316,7 +316,6 @@ type callsMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type callsVariableSpecs struct {
-	AnswersFull       *ebpf.VariableSpec `ebpf:"answers_full"`
 	AnswersUsed       *ebpf.VariableSpec `ebpf:"answers_used"`
 	ArrivalsSeen      *ebpf.VariableSpec `ebpf:"arrivals_seen"`
 	Arrived           *ebpf.VariableSpec `ebpf:"arrived"`
@@ -394,6 +393,7 @@ type callsVariableSpecs struct {
 	TurnBefore        *ebpf.VariableSpec `ebpf:"turn_before"`
 	TurnKept          *ebpf.VariableSpec `ebpf:"turn_kept"`
 	TurnWake          *ebpf.VariableSpec `ebpf:"turn_wake"`
+	Unanswered        *ebpf.VariableSpec `ebpf:"unanswered"`
 	Unblocks          *ebpf.VariableSpec `ebpf:"unblocks"`
 	Uncounted         *ebpf.VariableSpec `ebpf:"uncounted"`
 	Wakes             *ebpf.VariableSpec `ebpf:"wakes"`
@@ -453,7 +453,6 @@ func (m *callsMaps) Close() error {
 //
 // It can be passed to loadCallsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type callsVariables struct {
-	AnswersFull       *ebpf.Variable `ebpf:"answers_full"`
 	AnswersUsed       *ebpf.Variable `ebpf:"answers_used"`
 	ArrivalsSeen      *ebpf.Variable `ebpf:"arrivals_seen"`
 	Arrived           *ebpf.Variable `ebpf:"arrived"`
@@ -531,6 +530,7 @@ type callsVariables struct {
 	TurnBefore        *ebpf.Variable `ebpf:"turn_before"`
 	TurnKept          *ebpf.Variable `ebpf:"turn_kept"`
 	TurnWake          *ebpf.Variable `ebpf:"turn_wake"`
+	Unanswered        *ebpf.Variable `ebpf:"unanswered"`
 	Unblocks          *ebpf.Variable `ebpf:"unblocks"`
 	Uncounted         *ebpf.Variable `ebpf:"uncounted"`
 	Wakes             *ebpf.Variable `ebpf:"wakes"`

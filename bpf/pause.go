@@ -147,10 +147,9 @@ func (s *callSource) setPhases(coll *ebpf.Collection, on bool) (err error) {
 	s.withoutPhases = !on
 	if on && s.phaseLinks == nil {
 		s.phaseLinks, err = s.attachPhases(coll)
-	} else if !on && s.phaseLinks != nil {
+	} else if !on {
 		closeLinks(s.phaseLinks)
 		s.phaseLinks = nil
-		err = s.settle(coll)
 	}
 	return err
 }

@@ -85,11 +85,24 @@ func TestStockPhases(t *testing.T) {
 		if totals.Dropped != 0 || len(records) != len(trips) {
 			t.Fatalf("%d records of %d commands; %+v", len(records), len(trips), totals)
 		}
+		var known [PhaseCount]struct {
+			count uint64
+			sum   time.Duration
+		}
 		last := map[uint64]CommandRecord{} // by client
 		for _, r := range records {
+			for p := range Phase(PhaseCount) {
+				if d, ok := r.Phase(p); ok {
+					known[p].count++
+					known[p].sum += d
+				}
+			}
 			trip := trips[string(r.FirstKey())]
-			if trip == nil || r.phases() != answered {
-				t.Fatalf("%s: %s: %+v", describe(r), r.phases(), r.Command)
+			if trip == nil {
+				t.Fatalf("%s: %+v", describe(r), r.Command)
+			}
+			if r.phases() != answered {
+				continue // the kernel did not tell of its read or write
 			}
 			order := []int64{r.Wake, r.ReadStart, r.ReadEnd, r.Parsed, r.Start, r.End, r.WriteStart, r.WriteEnd}
 			if !slices.IsSorted(order) || trip.sent > r.ReadEnd || r.WriteStart > trip.received {
@@ -105,25 +118,28 @@ func TestStockPhases(t *testing.T) {
 			}
 			last[r.Client] = r
 		}
-		for p := range Phase(PhaseCount) {
-			var sum time.Duration
-			for _, r := range records {
-				d, _ := r.Phase(p)
-				sum += d
+		for p, k := range known {
+			if h := stats["get"].Phases[p]; h.Count() != k.count || h.Sum != k.sum {
+				t.Errorf("%v: %d of together %v, the records have %d of together %v", Phase(p), h.Count(), h.Sum, k.count, k.sum)
 			}
-			if h := stats["get"].Phases[p]; h.Count() != uint64(len(records)) || h.Sum != sum {
-				t.Errorf("%v: %d of together %v, the records have %d of together %v", p, h.Count(), h.Sum, len(records), sum)
-			}
+		}
+		var unanswered uint64
+		if err := w.coll.Variables[callsVarUnanswered].Get(&unanswered); err != nil {
+			t.Fatal(err)
+		}
+		all := uint64(len(records))
+		if without := all - known[PhaseWrite].count; without > all/100 || without < unanswered || without > unanswered+50 { // with those of the last read
+			t.Errorf("of %d of %d commands it is not known when their replies were written; %d are said to be", without, all, unanswered)
 		}
 	})
 }
 
-// recordOf waits for the next record of a command of that name.
+// recordOf waits for a record of a command of that name.
 func (w *CommandWatcher) recordOf(t *testing.T, name string) (found CommandRecord) {
 	t.Helper()
 	until(t, "record of "+name, func() bool {
 		for _, r := range w.records(t) {
-			if r.Name == name && found.Name == "" {
+			if r.Name == name {
 				found = r
 			}
 		}
@@ -134,9 +150,20 @@ func (w *CommandWatcher) recordOf(t *testing.T, name string) (found CommandRecor
 
 // What is not answered in its turn, not wholly or not at all has no write, and does not
 // get that of another command.
-func TestStockReplies(t *testing.T) { withStockServers(t, testStockReplies) }
+func TestStockReplies(t *testing.T) {
+	withStockServers(t, func(t *testing.T, s *redisServer) {
+		var missing []string
+		for range 3 { // rarely the kernel does not tell of a read or a write
+			if missing = testStockReplies(t, s); missing == nil {
+				return
+			}
+		}
+		t.Errorf("%q", missing)
+	})
+}
 
-func testStockReplies(t *testing.T, s *redisServer) {
+// testStockReplies tells of which commands phases are missing.
+func testStockReplies(t *testing.T, s *redisServer) (missing []string) {
 	const unanswered = "read parse queue"
 	c, other := s.dialBy(t, "unix"), s.dial(t)
 	id := c.do("CLIENT ID")
@@ -144,12 +171,20 @@ func testStockReplies(t *testing.T, s *redisServer) {
 	w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 1, Phases: true})
 	before, _ := other.commandstats()
 	w.recordOf(t, "INFO")
+	is := func(r CommandRecord, want string) {
+		t.Helper()
+		switch got := r.phases(); {
+		case got == want:
+		case strings.HasPrefix(want, got) && want == answered:
+			missing = append(missing, r.Name+": "+got)
+		default:
+			t.Errorf("%s has %q, want %q: %+v", r.Name, got, want, r.Command)
+		}
+	}
 	check := func(name, want string) CommandRecord {
 		t.Helper()
 		r := w.recordOf(t, name)
-		if r.phases() != want {
-			t.Errorf("%s has %q, want %q: %+v", name, r.phases(), want, r.Command)
-		}
+		is(r, want)
 		return r
 	}
 	whole := func() {
@@ -162,21 +197,9 @@ func testStockReplies(t *testing.T, s *redisServer) {
 	check("SET", unanswered)
 	c.do("CLIENT REPLY ON")
 	check("CLIENT REPLY", answered)
-	fmt.Fprint(c, "CLIENT REPLY SKIP\r\nGET key\r\nSTRLEN key\r\n")
-	c.reply()
-	var got []string
-	until(t, "records", func() bool {
-		for _, r := range w.records(t) {
-			if r.Name != "CLIENT REPLY" {
-				got = append(got, r.Name+" "+r.phases())
-			}
-		}
-		return len(got) >= 2
-	})
-	slices.Sort(got) // what is not answered is known at once
-	if want := []string{"GET " + unanswered, "STRLEN " + answered}; !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
+	fmt.Fprint(c, "CLIENT REPLY SKIP\r\nGET key\r\n")
+	check("GET", unanswered)
+	whole()
 
 	for _, line := range []string{"MULTI", "SET key value", "INCR key"} {
 		c.do(line)
@@ -193,9 +216,7 @@ func testStockReplies(t *testing.T, s *redisServer) {
 			if r.Name == "EXEC" {
 				want = answered
 			}
-			if r.phases() != want {
-				t.Errorf("%s has %q, want %q: %+v", r.Name, r.phases(), want, r.Command)
-			}
+			is(r, want)
 		}
 		return len(names) >= 3
 	})
@@ -222,9 +243,7 @@ func testStockReplies(t *testing.T, s *redisServer) {
 				fallthrough
 			case "ECHO", "BLPOP":
 				echo = echo || r.Name == "ECHO"
-				if r.phases() != want {
-					t.Errorf("%s has %q, want %q: %+v", r.Name, r.phases(), want, r.Command)
-				}
+				is(r, want)
 			}
 		}
 		return push && echo
@@ -284,9 +303,10 @@ func testStockReplies(t *testing.T, s *redisServer) {
 		}
 	}
 	limits, err := w.Limits()
-	if err != nil || len(limits) != 0 {
+	if err != nil || len(limits) != 1 || !strings.Contains(limits[0], "not whole in their turn") { // the large one
 		t.Error(limits, err)
 	}
+	return missing
 }
 
 // A command whose reply is held behind a slow one is slow too.
@@ -330,11 +350,6 @@ func TestStockEndBeforeReplies(t *testing.T) {
 			}
 			s.goOn(t)
 			w.checkSums(t)
-		},
-		"shed": func(t *testing.T, s *redisServer, w *CommandWatcher) {
-			if err := w.source.setPhases(w.coll, false); err != nil {
-				t.Fatal(err)
-			}
 		},
 		"killed": func(t *testing.T, s *redisServer, w *CommandWatcher) {
 			s.Process.Kill()

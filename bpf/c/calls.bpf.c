@@ -281,7 +281,7 @@ volatile const __u8 writes_seen;
 __u64 event_loop;   // its thread, as the kernel numbers it, when it has read
 __u64 answers_used; // by this turn
 __u64 awaited;      // of them, not yet written
-__u64 answers_full; // commands that were not waited for, because there was no room
+__u64 unanswered;   // commands of which it is not known when their replies were written
 
 // settle accounts a command whose reply was written then, or never: 0. It tells whether
 // the command is one of the read, 0 being any.
@@ -295,6 +295,8 @@ __attribute__((noinline)) int settle(__u32 at, __u64 read_start, __u64 from, __u
 	if (!__sync_lock_test_and_set(&a->client, 0))
 		return 1;
 	awaited--;
+	if (!to)
+		unanswered++;
 	arrived = a->record.arrived;
 	a->record.command.write_start = from;
 	a->record.command.write_end = to;
@@ -334,27 +336,31 @@ __attribute__((noinline)) int settle_rest(void)
 SEC("syscall")
 int settle_now(void *ctx)
 {
-	__u64 thread = loop_thread;
+	__u64 thread = loop_thread, known = unanswered;
 
 	settle_rest();
 	loop_thread = thread;
+	unanswered = known;
 	return 0;
 }
 
-// finish accounts a command, at once unless it is known when its reply will be written.
+// finish accounts a command, at once unless its reply will be written.
 static __always_inline void finish(struct command *c, __u64 client)
 {
 	__u32 at;
 	struct answer *a;
 
-	if (!writes_seen || !c->read_end || !c->reply_bytes || c->flags & COMMAND_BLOCKED || SHED(SHED_PHASES)) {
+	if (!writes_seen || !c->read_start || !c->reply_bytes || c->flags & (COMMAND_BLOCKED | COMMAND_NESTED) || SHED(SHED_PHASES)) {
 		account(c);
 		return;
 	}
-	if (answers_used == ANSWERS) {
-		answers_full += awaited;
-		settle_rest();
+	if (!c->read_end) {
+		unanswered++; // from which socket it came is not known
+		account(c);
+		return;
 	}
+	if (answers_used == ANSWERS)
+		settle_rest();
 	at = answers_used;
 	a = bpf_map_lookup_elem(&answers, &at);
 	if (!a)
