@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -416,4 +417,37 @@ func TestStockPhasesThatAreNotSeen(t *testing.T) {
 	socketTracepoints = []string{"sock_recv_length", "no_such_tracepoint"}
 	t.Cleanup(func() { socketTracepoints = known })
 	check(newStockServer(t), "", "Linux 6.3")
+}
+
+// Of several clients that are served in a turn each has its own write.
+func TestWhyOfEachReply(t *testing.T) {
+	withStockServers(t, func(t *testing.T, s *redisServer) {
+		c, other := s.dial(t), s.dialBy(t, "unix")
+		y := startWhy(t, s, 1) // all are slow
+		until(t, "two writes in a turn", func() bool {
+			s.stop(t)
+			c.send("GET key")
+			other.send("GET key")
+			s.goOn(t)
+			c.reply()
+			other.reply()
+			var of []CommandRecord
+			until(t, "both explained", func() bool {
+				for _, e := range y.take(false) {
+					if e.Command.Name == "GET" {
+						of = append(of, e.Command)
+					}
+				}
+				return len(of) == 2
+			})
+			slices.SortFunc(of, func(a, b CommandRecord) int { return cmp.Compare(a.WriteStart, b.WriteStart) })
+			if of[0].Wake != of[1].Wake || (of[0].Flags|of[1].Flags)&repliesGiven != 0 {
+				return false
+			}
+			if of[0].WriteEnd != of[1].WriteStart || of[0].phases() != answered || of[1].phases() != answered {
+				t.Errorf("%+v\n%+v", of[0].Command, of[1].Command)
+			}
+			return true
+		})
+	})
 }
