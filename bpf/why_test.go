@@ -152,6 +152,36 @@ func TestCauses(t *testing.T) {
 			[]string{"work append-only file: 650, 500 in f; work replies: 400; own call: 200; unknown: 150"},
 		},
 		{
+			"replies that are known of some",
+			turn{},
+			turn{records: func() []CommandRecord {
+				list := []CommandRecord{command("SET", 7, 5000, 5100, 5200), command("KEYS", 8, 5000, 5200, 5300), command("GET", 9, 5000, 5300, 5400)}
+				list[0].WriteStart, list[0].WriteEnd = 6000, 6100 // that of KEYS was not written whole
+				list[2].WriteStart, list[2].WriteEnd = 6800, 6900
+				return list
+			}(), replies: work{WorkReplies, 6000, 7000, 0}},
+			nil, nil,
+			[]string{
+				`unknown: 700; behind GET of 9 (1, ""): 100; behind KEYS of 8 (1, ""): 100; own call: 100; own write: 100`,
+				`work replies: 800; unknown: 700; behind GET of 9 (1, ""): 200; behind SET of 7 (1, ""): 200; own call: 100`,
+				`unknown: 700; work replies: 700; behind SET of 7 (1, ""): 200; behind KEYS of 8 (1, ""): 100; own call: 100; own write: 100`,
+			},
+		},
+		{
+			"a stock server's pipeline, of which each is parsed when the one before it is done",
+			turn{},
+			turn{records: func() []CommandRecord {
+				list := []CommandRecord{command("SET", 7, 5000, 5100, 5200), command("GET", 7, 5000, 5230, 6100)}
+				for i := range list {
+					list[i].ReadStart, list[i].ReadEnd, list[i].Parsed = 5010, 5050, 5100
+				}
+				list[1].Parsed, list[1].Flags = 5080, commandParsedLate
+				return list
+			}()},
+			nil, nil,
+			[]string{`own call: 870; behind SET of 7 (1, ""): 100; own parse: 80; own read: 40; unknown: 10`},
+		},
+		{
 			"commands of a script",
 			turn{},
 			turn{records: func() []CommandRecord {
