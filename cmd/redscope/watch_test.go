@@ -297,9 +297,10 @@ func testTop(t *testing.T, path string) {
 // A stock redis-server's commands, seen from outside, in a real Jaeger: the tree that
 // our server's own spans make.
 func TestTraceToJaeger(t *testing.T) {
-	for name, c := range map[string]struct{ path, service, tree string }{
-		"ours":  {buildServer(t), "server", "readQueryFromClient\n  SETEX\n    call\n      setexCommand\n  writeToClient\n"},
-		"stock": {require.Redis(t), "redis-server", "readQueryFromClient\n  SETEX\n    call\n      setexCommand\n"},
+	const tree = "readQueryFromClient\n  SETEX\n    call\n      setexCommand\n  writeToClient\n"
+	for name, c := range map[string]struct{ path, service string }{
+		"ours":  {buildServer(t), "server"},
+		"stock": {require.Redis(t), "redis-server"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := jaeger.Start(t)
@@ -329,8 +330,8 @@ func TestTraceToJaeger(t *testing.T) {
 				}
 			}
 			setex, ok := found["SETEX"]
-			if got := setex.Outline(func(jaeger.Span) string { return "" }); !ok || got != c.tree {
-				t.Errorf("the tree of SETEX:\n%s\nwant\n%s", got, c.tree)
+			if got := setex.Outline(func(jaeger.Span) string { return "" }); !ok || got != tree {
+				t.Errorf("the tree of SETEX:\n%s\nwant\n%s", got, tree)
 			}
 			if lpush, ok := found["LPUSH"]; !ok || !strings.Contains(lpush.Span(t, "LPUSH").Tags.String(), "db.response.status_code=WRONGTYPE\n") {
 				t.Errorf("LPUSH: %v", lpush)
