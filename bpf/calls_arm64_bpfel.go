@@ -61,6 +61,7 @@ type callsRecord struct {
 		Key        [32]uint8
 	}
 	Arrived uint64
+	Thread  uint64
 }
 
 type callsThread struct {

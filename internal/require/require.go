@@ -23,6 +23,7 @@ var programs = map[string][]string{
 	"python":   {"python3"},
 	"go":       {"go"},
 	"gcc":      {"gcc"},
+	"g++":      {"g++"},
 }
 
 // Tool skips the test, naming the reason, when the part called name is not on
