@@ -339,18 +339,7 @@ func TestKeyDBLabels(t *testing.T) {
 // A Redis server under KeyDB's name is watched as a KeyDB server is.
 func TestRedisAsKeyDB(t *testing.T) {
 	needEBPF(t)
-	redis, err := filepath.EvalSymlinks(require.Redis(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "keydb-server")
-	data, err := os.ReadFile(redis)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, data, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	path := require.RedisAs(t, "keydb-server")
 	start := func(t *testing.T) *redisServer { return startRedisServer(t, path, "--save", "") }
 	t.Run("under load", func(t *testing.T) { testStockCommandsAddUpUnderLoad(t, start(t)) })
 	t.Run("commandstats", func(t *testing.T) { testStockCommandsEqualCommandstats(t, start(t)) })

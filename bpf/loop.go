@@ -205,7 +205,7 @@ func (l *loopWatcher) attachOurs(exe *image) error {
 // attachStock attaches to a stock server's functions.
 func (l *loopWatcher) attachStock(exe *image) error {
 	if exe.isKeyDB() { // which must have no return probes
-		l.limit("what the loops do besides commands is not seen: several threads have one")
+		l.limit("what the event loops do besides commands is not seen: there are several")
 		return nil
 	}
 	var at probes
