@@ -220,7 +220,7 @@ type CommandOptions struct {
 	Failed     bool          // those answered with an error
 	Histograms uint32        // how many commands can have histograms, which take 128 KiB each; 0 for 128
 	Phases     bool          // of a stock server, also the phases before the call; costs one more probe per read
-	// Returns is for a stock server: see the end of a call by its return, which costs
+	// Returns is for a stock server other than KeyDB: see the end of a call by its return, which costs
 	// it some 0.2 µs per command less; but a stack that a profiler takes meanwhile ends
 	// at call.
 	Returns bool
