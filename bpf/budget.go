@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -84,15 +85,19 @@ func newBudget(share float64, classes map[string]Cost) (*budget, error) {
 // spent is what watching has cost the process so far.
 func (w *CommandWatcher) spent() (time.Duration, error) {
 	var cost time.Duration
+	var traced uint64
 	for name, program := range w.coll.Programs {
 		stats, err := program.Stats()
 		if err != nil {
 			return 0, fmt.Errorf("reading the run time of the eBPF program: %w", err)
 		}
 		cost += stats.Runtime + time.Duration(stats.RunCount)*w.budget.hit[name]
+		if program.Type() == ebpf.Tracing {
+			traced += stats.RunCount
+		}
 	}
-	commands, reads, err := w.source.recorded(w.coll)
-	return cost + time.Duration(commands)*recordCost + time.Duration(reads)*readCost, err
+	besides, err := w.source.besides(w.coll, traced)
+	return cost + besides, err
 }
 
 // cpu is the processor time that the process has used.

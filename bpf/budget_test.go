@@ -223,6 +223,7 @@ func (w *CommandWatcher) detachAtRest(t *testing.T, c *respClient, before uint64
 
 func TestTinyBudget(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *redisServer) {
+		t.Parallel() // it waits for times to pass
 		c := s.dial(t)
 		c.do("PING")
 		w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 100, Budget: 0.001, Phases: true})
@@ -428,6 +429,9 @@ func TestShed(t *testing.T) {
 			}
 			if got := now.Phases[PhaseWait].Count() - was.Phases[PhaseWait].Count(); got != step.phases {
 				t.Errorf("level %d: %d times of the phase wait, want %d", step.shed, got, step.phases)
+			}
+			if got := now.Phases[PhaseWrite].Count() - was.Phases[PhaseWrite].Count(); got != step.phases {
+				t.Errorf("level %d: %d times of the phase write, want %d", step.shed, got, step.phases)
 			}
 			if got := after.Sent - before.Sent; got > step.sentOnes+2 || got+2 < step.sentOnes {
 				t.Errorf("level %d: %d records, want %d or so", step.shed, got, step.sentOnes)

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/arch/arm64/arm64asm"
 	"golang.org/x/arch/x86/x86asm"
@@ -34,6 +35,8 @@ type callSource struct {
 
 	probes        []callProbe // the end of a call first, its beginning last
 	phases        []callProbe // those of CommandOptions.Phases
+	readsSeen     bool        // of CommandOptions.Phases, by a tracepoint of the kernel:
+	writesSeen    bool        // of requests, and of replies
 	links         []link.Link // of all probes but the end of a call
 	phaseLinks    []link.Link // nil while they are not attached
 	withoutPhases bool        // for now
@@ -145,20 +148,20 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 	if s.layout != nil && s.layout.countedWhenDone {
 		more[1] = functionProbe{&s.probes, callsProgUnblocked, "updateStatsOnUnblock", "clients that wait in vain are not seen"}
 	}
-	if opts.Phases && s.manyThreads() {
-		// A thread reads from all of its clients before it executes what they want.
-		s.limit("when a command was read is not seen: several threads execute commands")
-		opts.Phases = false
-	}
 	if opts.Phases {
 		threads, err := s.readingThreads()
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if threads > 1 {
-			s.limit("when a command was read is not seen: %d threads read (io-threads)", threads)
-		} else {
+		case s.manyThreads(): // each reads from all of its clients before it executes what they want
+			s.limit("when a command was read and its reply was written is not seen: several threads execute commands")
+		case threads > 1:
+			s.limit("when a command was read and its reply was written is not seen: %d threads read (io-threads)", threads)
+		default:
 			more = append(more, functionProbe{&s.phases, callsProgReadStart, "readQueryFromClient", "when a command was read is not seen"})
+			if err := s.findSockets(); err != nil {
+				return err
+			}
 		}
 	}
 	for _, m := range more {
@@ -176,15 +179,53 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 	}
 	if opts.Explain && s.manyThreads() {
 		s.limit("which command waited for which is not seen: several threads execute commands")
-	} else if opts.Explain {
-		s.findReplies(exe)
+	} else if opts.Explain || s.writesSeen {
+		s.findReplies(exe, opts)
 	}
 	s.probes = append(s.probes, callProbe{callsProgCallStart, probes{offsets: []uint64{start.Site.File}, cost: start.Site.Cost}})
 	return nil
 }
 
+// socketTracepoints are those of Linux 6.3 that tell of reads and writes.
+var socketTracepoints = []string{"sock_recv_length", "sock_send_length"}
+
+// findSockets finds out what the kernel tells of the event loop's reads and writes.
+func (s *callSource) findSockets() error {
+	if !hasSocketTracepoints() {
+		s.limit("how long reading took, and when a reply was written, is not seen: that needs Linux 6.3 and the kernel's BTF (CONFIG_DEBUG_INFO_BTF)")
+		return nil
+	}
+	threads, err := s.ioThreads()
+	switch {
+	case err != nil:
+		return err
+	case threads > 1:
+		s.limit("when a reply was written is not seen: %d threads write (io-threads)", threads)
+	case s.layout == nil || s.layout.clientConn == 0 || s.layout.clientOutput != 0:
+		s.limit("when a reply was written is not seen: where this version of the server keeps replies is not known")
+	default:
+		s.writesSeen = true
+	}
+	s.readsSeen = true
+	return nil
+}
+
+// hasSocketTracepoints reports whether this kernel has them, and describes them.
+func hasSocketTracepoints() bool {
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return false
+	}
+	for _, name := range socketTracepoints {
+		if _, err := kernel.AnyTypeByName("btf_trace_" + name); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // findReplies finds where the replies of a turn are written.
-func (s *callSource) findReplies(exe *image) {
+func (s *callSource) findReplies(exe *image, opts CommandOptions) {
 	const without = "how long replies were held back is not seen"
 	f, err := exe.cFunction("handleClientsWithPendingWritesUsingThreads")
 	if err != nil {
@@ -192,16 +233,22 @@ func (s *callSource) findReplies(exe *image) {
 	}
 	if err != nil {
 		s.limit("%s: %v", without, err)
+		s.writesSeen = false
 		return
 	}
 	site, err := exe.site(f)
 	if err != nil {
 		s.limit("%s: %v", without, err)
+		s.writesSeen = false
 		return
 	}
-	s.probes = append(s.probes,
-		callProbe{callsProgRepliesEnd, probes{offsets: []uint64{site.File}, returns: true, cost: costReturn}},
-		callProbe{callsProgRepliesStart, probes{offsets: []uint64{site.File}, cost: site.Cost}})
+	start := callProbe{callsProgRepliesStart, probes{offsets: []uint64{site.File}, cost: site.Cost}}
+	if !opts.Explain {
+		s.phases = slices.Insert(s.phases, 0, start) // before the probe on reads
+		return
+	}
+	end := callProbe{callsProgRepliesEnd, probes{offsets: []uint64{site.File}, returns: true, cost: costReturn}}
+	s.probes = append(s.probes, end, start)
 }
 
 func (s *callSource) limit(format string, args ...any) {
@@ -374,6 +421,21 @@ func (s *callSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
 	constants := map[string]any{
 		callsVarTargetOnly:  multiSupported(),
 		callsVarManyThreads: s.manyThreads(),
+		callsVarWritesSeen:  s.writesSeen,
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if !s.readsSeen {
+		delete(spec.Programs, callsProgSocketRead)
+	}
+	if !s.writesSeen {
+		delete(spec.Programs, callsProgSocketWritten)
+		delete(spec.Programs, callsProgSettleNow)
+		spec.Maps[callsMapAnswers].MaxEntries = 1
+	}
+	if !s.readsSeen {
+		delete(spec.Maps, callsMapSocketReads)
 	}
 	if s.layout != nil {
 		maps.Copy(constants, s.layout.constants())
@@ -398,7 +460,7 @@ func (s *callSource) attach(coll *ebpf.Collection) ([]link.Link, error) {
 	}
 	s.links, err = s.attachAll(coll, s.probes[1:])
 	if err == nil && !s.withoutPhases {
-		s.phaseLinks, err = s.attachAll(coll, s.phases)
+		s.phaseLinks, err = s.attachPhases(coll)
 	}
 	if err != nil {
 		closeLinks(end)
@@ -420,6 +482,40 @@ func (s *callSource) attachAll(coll *ebpf.Collection, all []callProbe) (links []
 	return links, nil
 }
 
+// attachPhases attaches what tells phases alone.
+func (s *callSource) attachPhases(coll *ebpf.Collection) ([]link.Link, error) {
+	var links []link.Link
+	for _, name := range []string{callsProgSocketRead, callsProgSocketWritten} {
+		if prog := coll.Programs[name]; prog != nil {
+			l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+			if err != nil {
+				closeLinks(links)
+				return nil, fmt.Errorf("attaching %s to its tracepoint: %w", name, err)
+			}
+			links = append(links, l)
+		}
+	}
+	// A read that is seen is seen to its end.
+	probes, err := s.attachAll(coll, s.phases)
+	if err != nil {
+		closeLinks(links)
+		return nil, err
+	}
+	return append(links, probes...), nil
+}
+
+// settle accounts the commands whose replies are not awaited any more, when nothing is
+// attached that does.
+func (s *callSource) settle(coll *ebpf.Collection) error {
+	if !s.writesSeen {
+		return nil
+	}
+	if _, err := coll.Programs[callsProgSettleNow].Run(&ebpf.RunOptions{}); err != nil {
+		return fmt.Errorf("accounting the last commands: %w", err)
+	}
+	return nil
+}
+
 // end tells the program to note the server's count at the next call and to ignore
 // it and all that follow, so that what was seen can be compared with it.
 func (s *callSource) end(coll *ebpf.Collection, detach func()) error {
@@ -433,6 +529,9 @@ func (s *callSource) end(coll *ebpf.Collection, detach func()) error {
 	s.unlink()
 	detach() // the end of calls last, for it is there that the count is noted
 	s.ended = err == nil && s.server != 0
+	if err := s.settle(coll); err != nil {
+		return err
+	}
 	if s.gone() {
 		return nil
 	}
@@ -459,6 +558,14 @@ func (s *callSource) readingThreads() (n int32, err error) {
 		if err := s.read(s.server+at, &n); err != nil || n == 0 {
 			return 0, err
 		}
+	}
+	return s.ioThreads()
+}
+
+// ioThreads is how many threads write to clients, where it is known.
+func (s *callSource) ioThreads() (n int32, err error) {
+	if s.server == 0 {
+		return 0, nil
 	}
 	err = s.read(s.server+s.layout.serverIOThreads, &n)
 	return n, err
@@ -507,7 +614,7 @@ func (s *callSource) gone() bool {
 // takes them along.
 func (s *callSource) learn(coll *ebpf.Collection) error {
 	if s.gone() {
-		return ErrExited
+		return errors.Join(ErrExited, s.settle(coll))
 	}
 	if s.layout == nil {
 		return nil
@@ -550,10 +657,11 @@ func (s *callSource) totals(coll *ebpf.Collection) (t CommandTotals, err error) 
 }
 
 func (s *callSource) hits(coll *ebpf.Collection) (hits uint64, err error) {
-	var starts, ends, errs, reads, wakes, replies, blocks, unblocks uint64
+	var starts, ends, errs, reads, wakes, replies, blocks, unblocks, receives, sends uint64
 	err = readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends, callsVarErrors: &errs, callsVarReads: &reads,
-		callsVarWakes: &wakes, callsVarReplies: &replies, callsVarBlocks: &blocks, callsVarUnblocks: &unblocks})
-	return starts + ends + errs + reads + wakes + replies + blocks + unblocks, err
+		callsVarWakes: &wakes, callsVarReplies: &replies, callsVarBlocks: &blocks, callsVarUnblocks: &unblocks,
+		callsVarReceives: &receives, callsVarSends: &sends})
+	return starts + ends + errs + reads + wakes + replies + blocks + unblocks + receives + sends, err
 }
 
 // enough is after how many of something a probe that must have been hit with it,
@@ -563,9 +671,9 @@ const enough = 100
 // limitsNow says what is not seen. A function may be in the symbol table and yet
 // never be entered, because the compiler has put copies of it where it is called.
 func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
-	var starts, ends, errs, reads, wakes, strange, other, commands uint64
+	var starts, ends, errs, reads, wakes, strange, other, commands, unanswered uint64
 	if err := readVariables(coll, map[string]*uint64{callsVarStarts: &starts, callsVarEnds: &ends, callsVarErrors: &errs,
-		callsVarReads: &reads, callsVarWakes: &wakes, callsVarStrange: &strange, callsVarOtherErrors: &other, callsVarCommandsKnown: &commands}); err != nil {
+		callsVarReads: &reads, callsVarWakes: &wakes, callsVarStrange: &strange, callsVarOtherErrors: &other, callsVarCommandsKnown: &commands, callsVarUnanswered: &unanswered}); err != nil {
 		return nil, err
 	}
 	now, gone := s.after, s.gone()
@@ -600,6 +708,9 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 			all = append(all, fmt.Sprintf("the name of a command cannot be read: the structures of %s are not those of %v", s.target.exe, s.layout))
 			break
 		}
+	}
+	if unanswered > 0 {
+		all = append(all, fmt.Sprintf("of %d commands it is not known when their replies were written: not whole in their turn, or the kernel did not tell", unanswered))
 	}
 	if other > 0 && s.layout == nil {
 		all = append(all, fmt.Sprintf("%d errors were answered to commands that were refused, or to clients that had been waiting: of whom and for what is not seen", other))

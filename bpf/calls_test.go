@@ -313,6 +313,7 @@ func testStockCommandsAddUpUnderLoad(t *testing.T, s *redisServer) {
 	for range times { // again and again, for the moment of attaching and detaching differs
 		watch(CommandOptions{}, 1000)
 		watch(CommandOptions{Returns: true}, 1000)
+		watch(CommandOptions{Phases: true, OneIn: 3}, 1000)
 	}
 }
 

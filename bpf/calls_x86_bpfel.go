@@ -13,6 +13,12 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type callsAnswer struct {
+	_      structs.HostLayout
+	Record callsRecord
+	Client uint64
+}
+
 type callsArrivals struct {
 	_     structs.HostLayout
 	Count uint64
@@ -64,13 +70,26 @@ type callsRecord struct {
 	Thread  uint64
 }
 
+type callsSocketRead struct {
+	_         structs.HostLayout
+	ReadStart uint64
+	First     uint64
+}
+
 type callsThread struct {
 	_           structs.HostLayout
 	Depth       uint64
 	Wake        uint64
 	ReadStart   uint64
-	Replies     uint64
+	ReadEnd     uint64
+	ReadConn    uint64
+	Reading     uint64
 	Batch       uint64
+	BatchEnd    uint64
+	Replies     uint64
+	WriteSock   uint64
+	WriteStart  uint64
+	WriteEnd    uint64
 	LastCommand uint64
 	LastNumber  int64
 	Calls       [8]struct {
@@ -112,6 +131,7 @@ type callsThread struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	callsMapAnswers           = "answers"
 	callsMapArrivals          = "arrivals"
 	callsMapCommandAddresses  = "command_addresses"
 	callsMapCommandCounts     = "command_counts"
@@ -120,6 +140,7 @@ const (
 	callsMapHistograms        = "histograms"
 	callsMapLedger            = "ledger"
 	callsMapOneThread         = "one_thread"
+	callsMapSocketReads       = "socket_reads"
 	callsMapThreads           = "threads"
 	callsProgCallEnd          = "call_end"
 	callsProgCallIdentity     = "call_identity"
@@ -130,9 +151,14 @@ const (
 	callsProgReadStart        = "read_start"
 	callsProgRepliesEnd       = "replies_end"
 	callsProgRepliesStart     = "replies_start"
+	callsProgSettleNow        = "settle_now"
+	callsProgSocketRead       = "socket_read"
+	callsProgSocketWritten    = "socket_written"
 	callsProgUnblocked        = "unblocked"
+	callsVarAnswersUsed       = "answers_used"
 	callsVarArrivalsSeen      = "arrivals_seen"
 	callsVarArrived           = "arrived"
+	callsVarAwaited           = "awaited"
 	callsVarBeforeFrom        = "before_from"
 	callsVarBeforeTo          = "before_to"
 	callsVarBeganUnseen       = "began_unseen"
@@ -145,6 +171,7 @@ const (
 	callsVarClientArgv        = "client_argv"
 	callsVarClientBufpos      = "client_bufpos"
 	callsVarClientCmd         = "client_cmd"
+	callsVarClientConn        = "client_conn"
 	callsVarClientFlags       = "client_flags"
 	callsVarClientHead        = "client_head"
 	callsVarClientId          = "client_id"
@@ -163,6 +190,7 @@ const (
 	callsVarEndedUnseen       = "ended_unseen"
 	callsVarEnds              = "ends"
 	callsVarErrors            = "errors"
+	callsVarEventLoop         = "event_loop"
 	callsVarFirstCalls        = "first_calls"
 	callsVarGoverned          = "governed"
 	callsVarHistogramsUsed    = "histograms_used"
@@ -182,10 +210,12 @@ const (
 	callsVarOtherErrors       = "other_errors"
 	callsVarRarer             = "rarer"
 	callsVarReads             = "reads"
+	callsVarReceives          = "receives"
 	callsVarRefused           = "refused"
 	callsVarRepliedFrom       = "replied_from"
 	callsVarRepliedTo         = "replied_to"
 	callsVarReplies           = "replies"
+	callsVarSends             = "sends"
 	callsVarServerCalls       = "server_calls"
 	callsVarServerNesting     = "server_nesting"
 	callsVarShedding          = "shedding"
@@ -202,9 +232,11 @@ const (
 	callsVarTurnBefore        = "turn_before"
 	callsVarTurnKept          = "turn_kept"
 	callsVarTurnWake          = "turn_wake"
+	callsVarUnanswered        = "unanswered"
 	callsVarUnblocks          = "unblocks"
 	callsVarUncounted         = "uncounted"
 	callsVarWakes             = "wakes"
+	callsVarWritesSeen        = "writes_seen"
 )
 
 // loadCalls returns the embedded CollectionSpec for calls.
@@ -249,22 +281,26 @@ type callsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type callsProgramSpecs struct {
-	CallEnd      *ebpf.ProgramSpec `ebpf:"call_end"`
-	CallIdentity *ebpf.ProgramSpec `ebpf:"call_identity"`
-	CallStart    *ebpf.ProgramSpec `ebpf:"call_start"`
-	ClientBlocks *ebpf.ProgramSpec `ebpf:"client_blocks"`
-	ErrorReply   *ebpf.ProgramSpec `ebpf:"error_reply"`
-	LoopWake     *ebpf.ProgramSpec `ebpf:"loop_wake"`
-	ReadStart    *ebpf.ProgramSpec `ebpf:"read_start"`
-	RepliesEnd   *ebpf.ProgramSpec `ebpf:"replies_end"`
-	RepliesStart *ebpf.ProgramSpec `ebpf:"replies_start"`
-	Unblocked    *ebpf.ProgramSpec `ebpf:"unblocked"`
+	CallEnd       *ebpf.ProgramSpec `ebpf:"call_end"`
+	CallIdentity  *ebpf.ProgramSpec `ebpf:"call_identity"`
+	CallStart     *ebpf.ProgramSpec `ebpf:"call_start"`
+	ClientBlocks  *ebpf.ProgramSpec `ebpf:"client_blocks"`
+	ErrorReply    *ebpf.ProgramSpec `ebpf:"error_reply"`
+	LoopWake      *ebpf.ProgramSpec `ebpf:"loop_wake"`
+	ReadStart     *ebpf.ProgramSpec `ebpf:"read_start"`
+	RepliesEnd    *ebpf.ProgramSpec `ebpf:"replies_end"`
+	RepliesStart  *ebpf.ProgramSpec `ebpf:"replies_start"`
+	SettleNow     *ebpf.ProgramSpec `ebpf:"settle_now"`
+	SocketRead    *ebpf.ProgramSpec `ebpf:"socket_read"`
+	SocketWritten *ebpf.ProgramSpec `ebpf:"socket_written"`
+	Unblocked     *ebpf.ProgramSpec `ebpf:"unblocked"`
 }
 
 // callsMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type callsMapSpecs struct {
+	Answers          *ebpf.MapSpec `ebpf:"answers"`
 	Arrivals         *ebpf.MapSpec `ebpf:"arrivals"`
 	CommandAddresses *ebpf.MapSpec `ebpf:"command_addresses"`
 	CommandCounts    *ebpf.MapSpec `ebpf:"command_counts"`
@@ -273,6 +309,7 @@ type callsMapSpecs struct {
 	Histograms       *ebpf.MapSpec `ebpf:"histograms"`
 	Ledger           *ebpf.MapSpec `ebpf:"ledger"`
 	OneThread        *ebpf.MapSpec `ebpf:"one_thread"`
+	SocketReads      *ebpf.MapSpec `ebpf:"socket_reads"`
 	Threads          *ebpf.MapSpec `ebpf:"threads"`
 }
 
@@ -280,8 +317,10 @@ type callsMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type callsVariableSpecs struct {
+	AnswersUsed       *ebpf.VariableSpec `ebpf:"answers_used"`
 	ArrivalsSeen      *ebpf.VariableSpec `ebpf:"arrivals_seen"`
 	Arrived           *ebpf.VariableSpec `ebpf:"arrived"`
+	Awaited           *ebpf.VariableSpec `ebpf:"awaited"`
 	BeforeFrom        *ebpf.VariableSpec `ebpf:"before_from"`
 	BeforeTo          *ebpf.VariableSpec `ebpf:"before_to"`
 	BeganUnseen       *ebpf.VariableSpec `ebpf:"began_unseen"`
@@ -294,6 +333,7 @@ type callsVariableSpecs struct {
 	ClientArgv        *ebpf.VariableSpec `ebpf:"client_argv"`
 	ClientBufpos      *ebpf.VariableSpec `ebpf:"client_bufpos"`
 	ClientCmd         *ebpf.VariableSpec `ebpf:"client_cmd"`
+	ClientConn        *ebpf.VariableSpec `ebpf:"client_conn"`
 	ClientFlags       *ebpf.VariableSpec `ebpf:"client_flags"`
 	ClientHead        *ebpf.VariableSpec `ebpf:"client_head"`
 	ClientId          *ebpf.VariableSpec `ebpf:"client_id"`
@@ -312,6 +352,7 @@ type callsVariableSpecs struct {
 	EndedUnseen       *ebpf.VariableSpec `ebpf:"ended_unseen"`
 	Ends              *ebpf.VariableSpec `ebpf:"ends"`
 	Errors            *ebpf.VariableSpec `ebpf:"errors"`
+	EventLoop         *ebpf.VariableSpec `ebpf:"event_loop"`
 	FirstCalls        *ebpf.VariableSpec `ebpf:"first_calls"`
 	Governed          *ebpf.VariableSpec `ebpf:"governed"`
 	HistogramsUsed    *ebpf.VariableSpec `ebpf:"histograms_used"`
@@ -331,10 +372,12 @@ type callsVariableSpecs struct {
 	OtherErrors       *ebpf.VariableSpec `ebpf:"other_errors"`
 	Rarer             *ebpf.VariableSpec `ebpf:"rarer"`
 	Reads             *ebpf.VariableSpec `ebpf:"reads"`
+	Receives          *ebpf.VariableSpec `ebpf:"receives"`
 	Refused           *ebpf.VariableSpec `ebpf:"refused"`
 	RepliedFrom       *ebpf.VariableSpec `ebpf:"replied_from"`
 	RepliedTo         *ebpf.VariableSpec `ebpf:"replied_to"`
 	Replies           *ebpf.VariableSpec `ebpf:"replies"`
+	Sends             *ebpf.VariableSpec `ebpf:"sends"`
 	ServerCalls       *ebpf.VariableSpec `ebpf:"server_calls"`
 	ServerNesting     *ebpf.VariableSpec `ebpf:"server_nesting"`
 	Shedding          *ebpf.VariableSpec `ebpf:"shedding"`
@@ -351,9 +394,11 @@ type callsVariableSpecs struct {
 	TurnBefore        *ebpf.VariableSpec `ebpf:"turn_before"`
 	TurnKept          *ebpf.VariableSpec `ebpf:"turn_kept"`
 	TurnWake          *ebpf.VariableSpec `ebpf:"turn_wake"`
+	Unanswered        *ebpf.VariableSpec `ebpf:"unanswered"`
 	Unblocks          *ebpf.VariableSpec `ebpf:"unblocks"`
 	Uncounted         *ebpf.VariableSpec `ebpf:"uncounted"`
 	Wakes             *ebpf.VariableSpec `ebpf:"wakes"`
+	WritesSeen        *ebpf.VariableSpec `ebpf:"writes_seen"`
 }
 
 // callsObjects contains all objects after they have been loaded into the kernel.
@@ -376,6 +421,7 @@ func (o *callsObjects) Close() error {
 //
 // It can be passed to loadCallsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type callsMaps struct {
+	Answers          *ebpf.Map `ebpf:"answers"`
 	Arrivals         *ebpf.Map `ebpf:"arrivals"`
 	CommandAddresses *ebpf.Map `ebpf:"command_addresses"`
 	CommandCounts    *ebpf.Map `ebpf:"command_counts"`
@@ -384,11 +430,13 @@ type callsMaps struct {
 	Histograms       *ebpf.Map `ebpf:"histograms"`
 	Ledger           *ebpf.Map `ebpf:"ledger"`
 	OneThread        *ebpf.Map `ebpf:"one_thread"`
+	SocketReads      *ebpf.Map `ebpf:"socket_reads"`
 	Threads          *ebpf.Map `ebpf:"threads"`
 }
 
 func (m *callsMaps) Close() error {
 	return _CallsClose(
+		m.Answers,
 		m.Arrivals,
 		m.CommandAddresses,
 		m.CommandCounts,
@@ -397,6 +445,7 @@ func (m *callsMaps) Close() error {
 		m.Histograms,
 		m.Ledger,
 		m.OneThread,
+		m.SocketReads,
 		m.Threads,
 	)
 }
@@ -405,8 +454,10 @@ func (m *callsMaps) Close() error {
 //
 // It can be passed to loadCallsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type callsVariables struct {
+	AnswersUsed       *ebpf.Variable `ebpf:"answers_used"`
 	ArrivalsSeen      *ebpf.Variable `ebpf:"arrivals_seen"`
 	Arrived           *ebpf.Variable `ebpf:"arrived"`
+	Awaited           *ebpf.Variable `ebpf:"awaited"`
 	BeforeFrom        *ebpf.Variable `ebpf:"before_from"`
 	BeforeTo          *ebpf.Variable `ebpf:"before_to"`
 	BeganUnseen       *ebpf.Variable `ebpf:"began_unseen"`
@@ -419,6 +470,7 @@ type callsVariables struct {
 	ClientArgv        *ebpf.Variable `ebpf:"client_argv"`
 	ClientBufpos      *ebpf.Variable `ebpf:"client_bufpos"`
 	ClientCmd         *ebpf.Variable `ebpf:"client_cmd"`
+	ClientConn        *ebpf.Variable `ebpf:"client_conn"`
 	ClientFlags       *ebpf.Variable `ebpf:"client_flags"`
 	ClientHead        *ebpf.Variable `ebpf:"client_head"`
 	ClientId          *ebpf.Variable `ebpf:"client_id"`
@@ -437,6 +489,7 @@ type callsVariables struct {
 	EndedUnseen       *ebpf.Variable `ebpf:"ended_unseen"`
 	Ends              *ebpf.Variable `ebpf:"ends"`
 	Errors            *ebpf.Variable `ebpf:"errors"`
+	EventLoop         *ebpf.Variable `ebpf:"event_loop"`
 	FirstCalls        *ebpf.Variable `ebpf:"first_calls"`
 	Governed          *ebpf.Variable `ebpf:"governed"`
 	HistogramsUsed    *ebpf.Variable `ebpf:"histograms_used"`
@@ -456,10 +509,12 @@ type callsVariables struct {
 	OtherErrors       *ebpf.Variable `ebpf:"other_errors"`
 	Rarer             *ebpf.Variable `ebpf:"rarer"`
 	Reads             *ebpf.Variable `ebpf:"reads"`
+	Receives          *ebpf.Variable `ebpf:"receives"`
 	Refused           *ebpf.Variable `ebpf:"refused"`
 	RepliedFrom       *ebpf.Variable `ebpf:"replied_from"`
 	RepliedTo         *ebpf.Variable `ebpf:"replied_to"`
 	Replies           *ebpf.Variable `ebpf:"replies"`
+	Sends             *ebpf.Variable `ebpf:"sends"`
 	ServerCalls       *ebpf.Variable `ebpf:"server_calls"`
 	ServerNesting     *ebpf.Variable `ebpf:"server_nesting"`
 	Shedding          *ebpf.Variable `ebpf:"shedding"`
@@ -476,25 +531,30 @@ type callsVariables struct {
 	TurnBefore        *ebpf.Variable `ebpf:"turn_before"`
 	TurnKept          *ebpf.Variable `ebpf:"turn_kept"`
 	TurnWake          *ebpf.Variable `ebpf:"turn_wake"`
+	Unanswered        *ebpf.Variable `ebpf:"unanswered"`
 	Unblocks          *ebpf.Variable `ebpf:"unblocks"`
 	Uncounted         *ebpf.Variable `ebpf:"uncounted"`
 	Wakes             *ebpf.Variable `ebpf:"wakes"`
+	WritesSeen        *ebpf.Variable `ebpf:"writes_seen"`
 }
 
 // callsPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadCallsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type callsPrograms struct {
-	CallEnd      *ebpf.Program `ebpf:"call_end"`
-	CallIdentity *ebpf.Program `ebpf:"call_identity"`
-	CallStart    *ebpf.Program `ebpf:"call_start"`
-	ClientBlocks *ebpf.Program `ebpf:"client_blocks"`
-	ErrorReply   *ebpf.Program `ebpf:"error_reply"`
-	LoopWake     *ebpf.Program `ebpf:"loop_wake"`
-	ReadStart    *ebpf.Program `ebpf:"read_start"`
-	RepliesEnd   *ebpf.Program `ebpf:"replies_end"`
-	RepliesStart *ebpf.Program `ebpf:"replies_start"`
-	Unblocked    *ebpf.Program `ebpf:"unblocked"`
+	CallEnd       *ebpf.Program `ebpf:"call_end"`
+	CallIdentity  *ebpf.Program `ebpf:"call_identity"`
+	CallStart     *ebpf.Program `ebpf:"call_start"`
+	ClientBlocks  *ebpf.Program `ebpf:"client_blocks"`
+	ErrorReply    *ebpf.Program `ebpf:"error_reply"`
+	LoopWake      *ebpf.Program `ebpf:"loop_wake"`
+	ReadStart     *ebpf.Program `ebpf:"read_start"`
+	RepliesEnd    *ebpf.Program `ebpf:"replies_end"`
+	RepliesStart  *ebpf.Program `ebpf:"replies_start"`
+	SettleNow     *ebpf.Program `ebpf:"settle_now"`
+	SocketRead    *ebpf.Program `ebpf:"socket_read"`
+	SocketWritten *ebpf.Program `ebpf:"socket_written"`
+	Unblocked     *ebpf.Program `ebpf:"unblocked"`
 }
 
 func (p *callsPrograms) Close() error {
@@ -508,6 +568,9 @@ func (p *callsPrograms) Close() error {
 		p.ReadStart,
 		p.RepliesEnd,
 		p.RepliesStart,
+		p.SettleNow,
+		p.SocketRead,
+		p.SocketWritten,
 		p.Unblocked,
 	)
 }

@@ -28,7 +28,7 @@ type Phase int
 const (
 	PhaseWait  Phase = iota // since the loop woke up, behind other clients
 	PhaseRead               // read(2)
-	PhaseParse              // until it was parsed, with others of the same read
+	PhaseParse              // until it was parsed, with others of the same read; of a stock server up to its call, by itself
 	PhaseQueue              // behind commands of the same read
 	PhaseCall               // the command's function
 	PhaseHold               // until its reply was written, with others of the same turn
@@ -219,7 +219,7 @@ type CommandOptions struct {
 	OneIn      uint64        // one in so many; 0 for none, 1 for all
 	Failed     bool          // those answered with an error
 	Histograms uint32        // how many commands can have histograms, which take 128 KiB each; 0 for 128
-	Phases     bool          // of a stock server, also the phases before the call; costs one more probe per read
+	Phases     bool          // of a stock server, also the phases before and after the call; costs one more probe per read and per turn
 	// Returns is for a stock server other than KeyDB: see the end of a call by its return, which costs
 	// it some 0.2 µs per command less; but a stack that a profiler takes meanwhile ends
 	// at call.

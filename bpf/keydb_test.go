@@ -208,7 +208,7 @@ func TestKeyDBRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"by their functions", "when a command was read is not seen", "errors were answered to commands that were refused"} {
+	for _, want := range []string{"by their functions", "when a command was read and its reply was written is not seen", "errors were answered to commands that were refused"} {
 		if !slices.ContainsFunc(limits, func(l string) bool { return strings.Contains(l, want) }) {
 			t.Errorf("%q: no %q", limits, want)
 		}

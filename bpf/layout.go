@@ -17,8 +17,9 @@ type serverLayout struct {
 	name, version string // as in "Redis", "7.0.15"
 	table         string // the variable with the commands
 
-	clientID, clientFlags, clientArgc, clientArgv, clientCmd, clientLastCmd, clientRealCmd uint32
-	clientReply, clientReplyBytes, clientBufpos                                            uint32
+	clientID, clientConn, clientFlags, clientArgc, clientArgv, clientCmd, clientLastCmd, clientRealCmd uint32
+	clientReply, clientReplyBytes, clientBufpos                                                        uint32
+	// clientConn is 0 where it is not known.
 	// net_output_bytes_curr_cmd; 0 where the buffers tell how much it is.
 	clientOutput uint32
 
@@ -49,7 +50,7 @@ type serverLayout struct {
 // 8.0.1 they are read from the code of Debian's valkey-server.
 var serverLayouts = []serverLayout{{
 	name: "Redis", version: "7.0.15", table: "redisCommandTable",
-	clientID: 0, clientFlags: 8, clientArgc: 72, clientArgv: 80, clientCmd: 112, clientLastCmd: 120, clientRealCmd: 128,
+	clientID: 0, clientConn: 16, clientFlags: 8, clientArgc: 72, clientArgv: 80, clientCmd: 112, clientLastCmd: 120, clientRealCmd: 128,
 	clientReply: 160, clientReplyBytes: 168, clientBufpos: 720,
 	commandSize: 528, commandProc: 80, commandKeySpecs: 416, commandName: 400,
 	serverCalls: 1216, serverErrors: 1680, serverNesting: 784, serverIOThreads: 1124, serverIORead: 1128,
@@ -73,7 +74,7 @@ var serverLayouts = []serverLayout{{
 	clientAgain: 1 << 50, countedWhenDone: true,
 }, {
 	name: "Valkey", version: "8.0.1", table: "serverCommandTable",
-	clientID: 0, clientFlags: 8, clientArgc: 88, clientArgv: 96, clientCmd: 152, clientLastCmd: 160, clientRealCmd: 168,
+	clientID: 0, clientConn: 16, clientFlags: 8, clientArgc: 88, clientArgv: 96, clientCmd: 152, clientLastCmd: 160, clientRealCmd: 168,
 	clientReply: 208, clientReplyBytes: 224, clientBufpos: 824,
 	commandSize: 312, commandProc: 96, commandKeySpecs: 128, commandName: 216,
 	serverCalls: 2072, serverErrors: 2560, serverNesting: 1608, serverIOThreads: 1964,
@@ -156,7 +157,7 @@ func (l *serverLayout) constants() map[string]any {
 	// Of those that are read at once.
 	last := max(l.clientFlags, l.clientArgv, l.clientLastCmd, l.clientRealCmd, l.clientReplyBytes, l.clientBufpos, l.clientOutput)
 	return map[string]any{
-		callsVarKnownLayout: true, callsVarClientHead: last + 8,
+		callsVarKnownLayout: true, callsVarClientHead: last + 8, callsVarClientConn: l.clientConn,
 		callsVarClientId: l.clientID, callsVarClientFlags: l.clientFlags,
 		callsVarClientArgc: l.clientArgc, callsVarClientArgv: l.clientArgv,
 		callsVarClientCmd: l.clientCmd, callsVarClientLastCmd: l.clientLastCmd, callsVarClientRealCmd: l.clientRealCmd,

@@ -41,8 +41,7 @@ func stopOffCPU(t *testing.T, p *Profiler) *Profile {
 		}
 	}
 	for tid, off := range byThread {
-		// It begins when the programs are attached, a little before the clock is read.
-		if off > profile.Duration+100*time.Millisecond {
+		if off > profile.Duration {
 			t.Errorf("thread %d was off a CPU for %v of %v", tid, off, profile.Duration)
 		}
 	}
@@ -54,31 +53,44 @@ func stopOffCPU(t *testing.T, p *Profiler) *Profile {
 
 // The kernel wakes nobody before the time: so 30 sleeps of 10 ms are 300 ms blocked, but
 // for what passes between the setting of the clock and leaving the CPU, when something
-// interrupts; what is more is in the time to wait for a CPU or within the recording's
-// length.
+// interrupts, and for a sleep that it rarely does not tell of; what is more is in the time
+// to wait for a CPU or within the recording's length.
 func TestOffCPUOfKnownSleeps(t *testing.T) {
 	needEBPF(t)
 	needTables(t)
-	deep := start(t, buildDeep(t), "naps", "30")
+	path := buildDeep(t)
+	const last = 100 * time.Millisecond
+	var forever time.Duration
+	for range 3 { // the last sleep may be the one that is not told of
+		var naps time.Duration
+		naps, forever = recordNaps(t, path, last)
+		if naps < 270*time.Millisecond {
+			t.Errorf("blocked for %v in 30 sleeps of 10 ms", naps)
+		}
+		if forever >= last {
+			return
+		}
+	}
+	t.Errorf("blocked for %v in a sleep that had lasted for %v", forever, last)
+}
+
+// recordNaps records 30 sleeps of 10 ms and one without an end, until that has lasted for
+// so long, and returns how long the program was blocked in each of the two.
+func recordNaps(t *testing.T, path string, last time.Duration) (naps, forever time.Duration) {
+	t.Helper()
+	deep := start(t, path, "naps", "30")
 	p := startOffCPU(t, deep.Process.Pid)
 	fmt.Fprintln(deep.stdin)
-	// Until it sleeps for ever, in pause(2).
-	asleep := func() bool {
+	until(t, "asleep for ever, in pause(2)", func() bool {
 		now, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(deep.Process.Pid), "syscall"))
 		if err != nil {
 			t.Skip(err)
 		}
 		return strings.HasPrefix(string(now), "34 ")
-	}
-	for end := time.Now().Add(patience); !asleep(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the program does not come to its end")
-		}
-	}
-	const last = 100 * time.Millisecond
+	})
 	time.Sleep(last)
 	profile := stopOffCPU(t, p)
-	var naps, queued, forever time.Duration
+	var queued time.Duration
 	for _, s := range profile.Samples {
 		stack, off := names(s.Stack), time.Duration(s.Count)*time.Microsecond
 		if !s.Whole {
@@ -97,12 +109,7 @@ func TestOffCPUOfKnownSleeps(t *testing.T) {
 		}
 	}
 	t.Logf("30 sleeps of 10 ms: %v; then %v; waiting for a CPU %v; in all %v", naps, forever, queued, profile.Duration)
-	if naps < 270*time.Millisecond {
-		t.Errorf("blocked for %v in 30 sleeps of 10 ms", naps)
-	}
-	if forever < last {
-		t.Errorf("blocked for %v in a sleep that had lasted for %v", forever, last)
-	}
+	return naps, forever
 }
 
 // A thread that computes is never blocked, but waits for its CPU when it shares it.

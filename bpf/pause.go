@@ -13,8 +13,9 @@ import (
 type governed interface {
 	// costs says of each program what a hit of its probes costs.
 	costs() map[string]Cost
-	// recorded is how many commands and reads the server has made records of.
-	recorded(*ebpf.Collection) (commands, reads uint64, err error)
+	// besides is what looking has cost the process besides what the programs' run times
+	// and hits say. Those on tracepoints have run so often, for all processes.
+	besides(coll *ebpf.Collection, traced uint64) (time.Duration, error)
 	// setPhases attaches or detaches the probes that only tell phases.
 	setPhases(coll *ebpf.Collection, on bool) error
 	// pause calls detach, and makes ready for another attach.
@@ -27,12 +28,12 @@ const resetInPause = "the server's counts were reset while nobody looked, %d tim
 
 func (s *turnSource) costs() map[string]Cost { return map[string]Cost{turnProgLoopTurn: s.at.cost} }
 
-func (s *turnSource) recorded(coll *ebpf.Collection) (commands, reads uint64, err error) {
-	var sent, filtered, dropped uint64
-	err = readVariables(coll, map[string]*uint64{
+func (s *turnSource) besides(coll *ebpf.Collection, _ uint64) (time.Duration, error) {
+	var sent, filtered, dropped, reads uint64
+	err := readVariables(coll, map[string]*uint64{
 		turnVarCommandsSent: &sent, turnVarCommandsFiltered: &filtered, turnVarCommandsDropped: &dropped, turnVarTurnReads: &reads,
 	})
-	return sent + filtered + dropped, reads, err
+	return time.Duration(sent+filtered+dropped)*recordCost + time.Duration(reads)*readCost, err
 }
 
 func (s *turnSource) setPhases(*ebpf.Collection, bool) error { return nil }
@@ -132,12 +133,20 @@ func (s *callSource) costs() map[string]Cost {
 	return all
 }
 
-func (s *callSource) recorded(*ebpf.Collection) (commands, reads uint64, err error) { return 0, 0, nil }
+// elsewhereCost is the run time of a program on a tracepoint that finds itself in
+// another thread than the event loop's, most of it the kernel's measuring.
+const elsewhereCost = 50 * time.Nanosecond
+
+func (s *callSource) besides(coll *ebpf.Collection, traced uint64) (time.Duration, error) {
+	var receives, sends uint64
+	err := readVariables(coll, map[string]*uint64{callsVarReceives: &receives, callsVarSends: &sends})
+	return -time.Duration(max(traced, receives+sends)-receives-sends) * elsewhereCost, err
+}
 
 func (s *callSource) setPhases(coll *ebpf.Collection, on bool) (err error) {
 	s.withoutPhases = !on
 	if on && s.phaseLinks == nil {
-		s.phaseLinks, err = s.attachAll(coll, s.phases)
+		s.phaseLinks, err = s.attachPhases(coll)
 	} else if !on {
 		closeLinks(s.phaseLinks)
 		s.phaseLinks = nil

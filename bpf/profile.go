@@ -186,6 +186,7 @@ func startProfile(opts ProfileOptions, noTables error) (*Profiler, error) {
 // attachScheduler attaches the programs for the time off the CPU.
 func (p *Profiler) attachScheduler(switched *ebpf.Program) error {
 	p.frequency = 0
+	p.started = time.Now() // no time off the CPU is longer than the recording
 	// A wake-up that is seen without the switch before it does no harm; the other
 	// way round, the wait for a CPU would count as blocked.
 	for _, prog := range []*ebpf.Program{p.coll.Programs[profileProgOffCpuWoken], switched} {
@@ -195,7 +196,6 @@ func (p *Profiler) attachScheduler(switched *ebpf.Program) error {
 		}
 		p.links = append(p.links, l)
 	}
-	p.started = time.Now()
 	return nil
 }
 
@@ -279,10 +279,14 @@ func (p *Profiler) Stop() (*Profile, error) {
 	closeLinks(p.links)
 	offCPU := len(p.links) > 0
 	p.links = nil
-	now := time.Now()
 	close(p.stop)
 	p.done.Wait()
 	defer p.close()
+	var clock unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &clock); err != nil {
+		return nil, err
+	}
+	now := time.Now()
 
 	profile := &Profile{Frequency: p.frequency, Limits: p.limits, OffCPU: offCPU}
 	select {
@@ -296,11 +300,11 @@ func (p *Profiler) Stop() (*Profile, error) {
 	for _, m := range p.target.maps {
 		profile.Mappings = append(profile.Mappings, Mapping{m.start, m.end, m.offset, m.name})
 	}
-	return profile, p.collect(profile)
+	return profile, p.collect(profile, uint64(clock.Nano()))
 }
 
-// collect reads the kernel's tables.
-func (p *Profiler) collect(profile *Profile) error {
+// collect reads the kernel's tables, at the end of the recording by the kernel's clock.
+func (p *Profiler) collect(profile *Profile, end uint64) error {
 	if err := errors.Join(
 		p.coll.Variables[profileVarLostFull].Get(&profile.Lost),
 		p.coll.Variables[profileVarCutStacks].Get(&profile.Cut),
@@ -309,7 +313,7 @@ func (p *Profiler) collect(profile *Profile) error {
 	); err != nil {
 		return fmt.Errorf("reading the sampler's counts: %w", err)
 	}
-	counts, err := p.counts(profile.OffCPU)
+	counts, err := p.counts(profile.OffCPU, end)
 	if err != nil {
 		return err
 	}
@@ -362,8 +366,8 @@ func (p *Profiler) collect(profile *Profile) error {
 }
 
 // counts reads the counts by stack. Off the CPU they are times, to which those of
-// the threads that have not come back are added.
-func (p *Profiler) counts(offCPU bool) (map[profileSampleKey]uint64, error) {
+// the threads that have not come back by the end are added.
+func (p *Profiler) counts(offCPU bool, end uint64) (map[profileSampleKey]uint64, error) {
 	counts := map[profileSampleKey]uint64{}
 	var key profileSampleKey
 	var count uint64
@@ -377,22 +381,17 @@ func (p *Profiler) counts(offCPU bool) (map[profileSampleKey]uint64, error) {
 	if !offCPU {
 		return counts, nil
 	}
-	var clock unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &clock); err != nil {
-		return nil, err
-	}
-	now := uint64(clock.Nano())
 	var task uint64
 	var off profileOffCpu
 	threads := p.coll.Maps[profileMapOffCpuThreads].Iterate()
 	for threads.Next(&task, &off) {
 		woken := off.Woken
 		if woken == 0 {
-			woken = now
+			woken = max(end, off.Since)
 		}
 		counts[off.Key] += woken - off.Since
 		off.Key.Queued = 1
-		counts[off.Key] += now - woken
+		counts[off.Key] += max(end, woken) - woken
 	}
 	if err := threads.Err(); err != nil {
 		return nil, fmt.Errorf("reading the waiting threads: %w", err)

@@ -49,13 +49,14 @@ type Cause struct {
 	slice                   int   // of work, the last one that was added, plus one
 }
 
-// An Explanation says where the time of a slow command went. Those of one name and
-// client that were slow in the same turn, as in a pipeline, are explained together,
-// by the slowest.
+// An Explanation says where the time of a slow command went. Those of one name that were
+// slow in the same turn are explained together, by the slowest: of one client, as in a
+// pipeline, and of several if they had most of all to wait for the same.
 type Explanation struct {
 	Command CommandRecord
 	Total   time.Duration // from its request's arrival to its reply, as far as that is known
-	Alike   int           // how many more there were
+	Alike   int           // how many more there were,
+	Others  int           // of how many other clients
 	Unseen  int           // how often its thread may have been off the CPU without the kernel telling
 	Causes  []Cause       // longest first; together they are Total
 }
@@ -73,7 +74,7 @@ type turn struct {
 	records []CommandRecord
 	thread  uint32 // whose turn it is, of several that execute commands; else 0
 	slow    bool   // one of them is known to be
-	replies work   // writing them, where the records do not tell
+	replies work   // writing them all, where the records may not tell
 	rounds  int    // since the last record came
 	from    int64  // the first command's beginning, set by explain
 	to      int64  // the last one's end
@@ -109,8 +110,10 @@ func (e *explainer) add(r *CommandRecord) bool {
 
 // Flags of a record in c/commands.h.
 const (
-	commandNested = 0x1000
-	turnReplies   = 0x2000
+	commandNested     = 0x1000
+	turnReplies       = 0x2000
+	commandParsedLate = 0x4000
+	repliesGiven      = 0x8000 // not there: its write is that of all replies of its turn
 )
 
 // repliesAwaited is for how many calls of Explain a turn waits for its replies: a
@@ -193,7 +196,8 @@ type segment struct {
 type segmentLayer int
 
 const (
-	layerSocket segmentLayer = iota
+	layerReplies segmentLayer = iota // whosever they are
+	layerSocket
 	layerCall
 	layerWork // it may be in the middle of a call
 )
@@ -215,10 +219,9 @@ func (t *turn) explain(before *turn, slower time.Duration, waits []wait, works [
 		t.from, t.to = min(t.from, t.records[i].begin()), max(t.to, t.records[i].done())
 	}
 	// What the loop did meanwhile, in both turns. Those of this turn come first.
-	did := turn{records: t.records, replies: t.replies}
+	did := turn{records: t.records}
 	if before.to > t.from {
 		did.records = slices.Concat(t.records, before.records)
-		did.replies = cmp.Or(t.replies, before.replies)
 	}
 	for _, w := range []work{before.replies, t.replies} {
 		if w.to > t.from {
@@ -250,10 +253,44 @@ func (t *turn) explain(before *turn, slower time.Duration, waits []wait, works [
 		list = append(list, Explanation{Command: t.records[i], Total: t.records[i].total(), Alike: alike[k] - 1,
 			Causes: did.causes(i, segments, pieces, waits, works)})
 	}
+	list = together(list)
 	slices.SortFunc(list, func(a, b Explanation) int {
 		return cmp.Or(cmp.Compare(a.Command.Start, b.Command.Start), cmp.Compare(b.Command.End, a.Command.End))
 	})
 	return list
+}
+
+// together puts those together that had most of all to wait for the same.
+func together(list []Explanation) (all []Explanation) {
+	slices.SortFunc(list, func(a, b Explanation) int {
+		return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(a.Command.Start, b.Command.Start), cmp.Compare(a.Command.End, b.Command.End))
+	})
+	for _, e := range list {
+		i := slices.IndexFunc(all, func(s Explanation) bool {
+			c, d := s.longest(), e.longest()
+			return s.Command.Name == e.Command.Name && s.Command.nested() == e.Command.nested() &&
+				c.Kind == d.Kind && c.What == d.What && c.Client == d.Client && c.waitedFor()
+		})
+		if i < 0 {
+			all = append(all, e)
+			continue
+		}
+		all[i].Alike += 1 + e.Alike
+		all[i].Others++
+	}
+	return all
+}
+
+func (e *Explanation) longest() (c Cause) {
+	if len(e.Causes) > 0 {
+		c = e.Causes[0]
+	}
+	return c
+}
+
+// waitedFor reports whether it is what others did.
+func (c *Cause) waitedFor() bool {
+	return c.Kind == CauseBehind || c.Kind == CauseWork || c.Kind == CauseQueue || c.Kind == CauseStopped
 }
 
 // nested reports whether another command executed it, in a stock server.
@@ -277,8 +314,9 @@ func (t *turn) giveReplies() {
 	for i := range t.records {
 		r := &t.records[i]
 		// Without arguments: nothing is known of its reply either.
-		if t.replies.to != 0 && (r.ReplyBytes > 0 || r.Args == 0) && !r.nested() {
+		if t.replies.to != 0 && r.WriteEnd == 0 && (r.ReplyBytes > 0 || r.Args == 0) && !r.nested() {
 			r.WriteStart, r.WriteEnd = t.replies.from, t.replies.to
+			r.Flags |= repliesGiven
 		}
 	}
 }
@@ -292,7 +330,11 @@ func (t *turn) segments(works []work, from, to int64) []segment {
 		}
 	}
 	for i, w := range works {
-		add(segment{w.from, w.to, layerWork, i, 0})
+		layer := layerWork
+		if w.kind == WorkReplies {
+			layer = layerReplies
+		}
+		add(segment{w.from, w.to, layer, i, 0})
 	}
 	order := make([]int, len(t.records))
 	for i := range order {
@@ -317,10 +359,14 @@ func (t *turn) segments(works []work, from, to int64) []segment {
 				add(segment{r.ReadStart, r.ReadEnd, layerSocket, i, PhaseRead})
 			}
 			// Those before it have been executed meanwhile.
-			add(segment{max(cmp.Or(r.ReadEnd, r.ReadStart), ended[batch]), cmp.Or(r.Parsed, r.Start), layerSocket, i, PhaseParse})
+			parsed := cmp.Or(r.Parsed, r.Start)
+			if r.Flags&commandParsedLate != 0 {
+				parsed = r.Start
+			}
+			add(segment{max(cmp.Or(r.ReadEnd, r.ReadStart), ended[batch]), parsed, layerSocket, i, PhaseParse})
 			read[batch], ended[batch] = true, r.End
 		}
-		if write := (once{r.Client, r.WriteStart}); t.replies.to == 0 && r.WriteStart != 0 && !written[write] {
+		if write := (once{r.Client, r.WriteStart}); r.Flags&repliesGiven == 0 && r.WriteStart != 0 && !written[write] {
 			add(segment{r.WriteStart, r.WriteEnd, layerSocket, i, PhaseWrite})
 			written[write] = true
 		}
@@ -412,7 +458,7 @@ func (t *turn) causes(victim int, segments []segment, pieces []piece, waits []wa
 		}
 		var other *CommandRecord
 		switch {
-		case s != nil && s.layer == layerWork:
+		case s != nil && (s.layer == layerWork || s.layer == layerReplies):
 			k = key{kind: CauseWork, what: works[s.of].kind.String()}
 		case r.nested():
 			k = key{kind: CauseOwn, what: PhaseCall.String()}

@@ -111,8 +111,24 @@ func TestCauses(t *testing.T) {
 			}()},
 			nil, nil,
 			[]string{
-				`own call: 600; unknown: 170; behind SET of 7 (1, ""): 100; own write: 100; behind GET of 7 (1, ""): 50; own parse: 40; own read: 40 and 1 more`,
+				`own call: 600; unknown: 170; behind SET of 7 (1, ""): 100; own write: 100; behind GET of 7 (1, ""): 50; own parse: 40; own read: 40 and 1 more of 0 others`,
 				`behind SET of 7 (2, "second"): 700; unknown: 170; own write: 100; own call: 50; own parse: 40; own read: 40`,
+			},
+		},
+		{
+			"two clients behind a third, and one behind a command of its own that was slow too",
+			turn{},
+			turn{records: func() []CommandRecord {
+				list := []CommandRecord{key(command("KEYS", 7, 5000, 5000, 6500), "*"), command("GET", 8, 5000, 6500, 6600), command("GET", 9, 5000, 6600, 6650), command("GET", 9, 5000, 6650, 6700),
+					command("SORT", 10, 5000, 6700, 8500), command("GET", 10, 5000, 8500, 8510)}
+				return list
+			}()},
+			nil, nil,
+			[]string{
+				"own call: 1500",
+				`behind KEYS of 7 (1, "*"): 1500; behind GET of 8 (1, ""): 100; behind GET of 9 (1, ""): 50; own call: 50 and 2 more of 1 others`,
+				`own call: 1800; behind KEYS of 7 (1, "*"): 1500; behind GET of 8 (1, ""): 100; behind GET of 9 (2, ""): 100`,
+				`behind SORT of 10 (1, ""): 1800; behind KEYS of 7 (1, "*"): 1500; behind GET of 8 (1, ""): 100; behind GET of 9 (2, ""): 100; own call: 10`,
 			},
 		},
 		{
@@ -134,6 +150,36 @@ func TestCauses(t *testing.T) {
 			[]wait{{since: 5400, woken: 5900, back: 5900, blocked: blocked{"fsync", "f"}}},
 			[]work{{WorkAppend, 5300, 5950, 0}},
 			[]string{"work append-only file: 650, 500 in f; work replies: 400; own call: 200; unknown: 150"},
+		},
+		{
+			"replies that are known of some",
+			turn{},
+			turn{records: func() []CommandRecord {
+				list := []CommandRecord{command("SET", 7, 5000, 5100, 5200), command("KEYS", 8, 5000, 5200, 5300), command("GET", 9, 5000, 5300, 5400)}
+				list[0].WriteStart, list[0].WriteEnd = 6000, 6100 // that of KEYS was not written whole
+				list[2].WriteStart, list[2].WriteEnd = 6800, 6900
+				return list
+			}(), replies: work{WorkReplies, 6000, 7000, 0}},
+			nil, nil,
+			[]string{
+				`unknown: 700; behind GET of 9 (1, ""): 100; behind KEYS of 8 (1, ""): 100; own call: 100; own write: 100`,
+				`work replies: 800; unknown: 700; behind GET of 9 (1, ""): 200; behind SET of 7 (1, ""): 200; own call: 100`,
+				`unknown: 700; work replies: 700; behind SET of 7 (1, ""): 200; behind KEYS of 8 (1, ""): 100; own call: 100; own write: 100`,
+			},
+		},
+		{
+			"a stock server's pipeline, of which each is parsed when the one before it is done",
+			turn{},
+			turn{records: func() []CommandRecord {
+				list := []CommandRecord{command("SET", 7, 5000, 5100, 5200), command("GET", 7, 5000, 5230, 6100)}
+				for i := range list {
+					list[i].ReadStart, list[i].ReadEnd, list[i].Parsed = 5010, 5050, 5100
+				}
+				list[1].Parsed, list[1].Flags = 5080, commandParsedLate
+				return list
+			}()},
+			nil, nil,
+			[]string{`own call: 870; behind SET of 7 (1, ""): 100; own parse: 80; own read: 40; unknown: 10`},
 		},
 		{
 			"commands of a script",
@@ -160,7 +206,7 @@ func TestCauses(t *testing.T) {
 			for _, e := range test.turn.explain(&test.before, 1000, test.waits, test.works) {
 				s := strings.Join(shared(e.Causes), "; ")
 				if e.Alike > 0 {
-					s += fmt.Sprintf(" and %d more", e.Alike)
+					s += fmt.Sprintf(" and %d more of %d others", e.Alike, e.Others)
 				}
 				got = append(got, s)
 			}
@@ -421,13 +467,13 @@ func TestWhySocket(t *testing.T) {
 					victim.send("GET " + key)
 					victim.reply()
 					other.reply()
-				}, func(e Explanation) bool { return e.Command.Arrived != 0 && e.cause(CauseBehind, "DEBUG").Time > 0 })
+				}, func(e Explanation) bool { return e.Command.Arrived != 0 && e.cause(CauseBehind, "DEBUG").Blocked > 0 })
 				r := &e.Command
 				if sent := sent[string(r.FirstKey())]; sent == 0 || r.Arrived < sent || r.Arrived > r.Wake {
 					t.Errorf("%q sent at %d, arrived at %d, the loop woke up at %d", r.FirstKey(), sent, r.Arrived, r.Wake)
 				}
 				c := e.cause(CauseBehind, "DEBUG")
-				if fmt.Sprintf(":%d", c.Client) != id || c.Commands != 1 || c.Blocked == 0 {
+				if fmt.Sprintf(":%d", c.Client) != id || c.Commands != 1 {
 					t.Errorf("%+v, want client %s", c, id)
 				}
 				if socket, _ := e.Command.Socket(); c.Time+e.queued() < socket/2 {
@@ -563,14 +609,24 @@ func (s *redisServer) asleep(t *testing.T) bool {
 func TestWhyBlocked(t *testing.T) {
 	both(t, func(t *testing.T, s *redisServer) {
 		c := s.dial(t)
-		y := startWhy(t, s, 50*time.Millisecond)
-		e := y.await("DEBUG", func() { c.do("DEBUG SLEEP 0.1") }, func(e Explanation) bool { return e.Command.Args == 3 })
-		if b := e.cause(CauseBlocked, "sleep"); b.Time < 50*time.Millisecond || !strings.Contains(b.Function, "nanosleep") {
-			t.Errorf("of %v: %q", e.Total, shared(e.Causes))
+		y := startWhy(t, s, 25*time.Millisecond)
+		// Rarely a kernel does not tell of a sleep.
+		const sleeps, most = 30, 27
+		told := 0
+		for range sleeps {
+			e := y.await("DEBUG", func() { c.do("DEBUG SLEEP 0.03") }, func(e Explanation) bool { return e.Command.Args == 3 })
+			if b := e.cause(CauseBlocked, "sleep"); b.Time >= 25*time.Millisecond && strings.Contains(b.Function, "nanosleep") {
+				told++
+			} else {
+				t.Logf("of %v: %q", e.Total, shared(e.Causes))
+			}
+		}
+		if told < most {
+			t.Errorf("%d of %d sleeps were told", told, sleeps)
 		}
 
 		const stopped = 50 * time.Millisecond
-		e = y.await("DEBUG", func() {
+		e := y.await("DEBUG", func() {
 			c.send("DEBUG SLEEP 0.5")
 			if s.asleep(t) {
 				s.stop(t)
@@ -579,7 +635,8 @@ func TestWhyBlocked(t *testing.T) {
 			}
 			c.reply()
 		}, func(e Explanation) bool { return e.cause(CauseStopped, "").Time > 0 })
-		if got := e.cause(CauseStopped, ""); got.Time < stopped || !strings.Contains(got.Function, "stop") {
+		// It may be kept from its CPU on the way to its stop.
+		if got := e.cause(CauseStopped, ""); got.Time < stopped/2 || !strings.Contains(got.Function, "stop") {
 			t.Errorf("of %v: %q", e.Total, shared(e.Causes))
 		}
 	})
@@ -636,9 +693,10 @@ func TestWhyExpiry(t *testing.T) {
 		c := s.dial(t)
 		y := startWhy(t, s, time.Millisecond)
 		ours := strings.Contains(c.do("INFO server"), "redscope")
-		for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		within := time.Second
+		for deadline := time.Now().Add(patience); time.Now().Before(deadline); within *= 2 {
 			c.do("DEBUG SET-ACTIVE-EXPIRE 0")
-			c.expiring(keys)
+			c.expiring(keys, within)
 			y.take(true)
 			c.do("DEBUG SET-ACTIVE-EXPIRE 1")
 			for end := time.Now().Add(time.Second); time.Now().Before(end); {
@@ -660,9 +718,10 @@ func TestWhyExpiry(t *testing.T) {
 }
 
 // expiring sets keys that have expired by the time it returns, unless somebody looks.
-func (c *respClient) expiring(keys int) {
+// Those that it does not come to within the time given are none.
+func (c *respClient) expiring(keys int, within time.Duration) {
 	c.t.Helper()
-	at := time.Now().Add(time.Second)
+	at := time.Now().Add(within)
 	failed := make(chan error, 1)
 	go func() {
 		out := bufio.NewWriter(c)

@@ -40,7 +40,9 @@ type message struct {
 	Params json.RawMessage `json:"params"`
 }
 
-const patience = 2 * time.Minute
+// patience is how long tests wait for what must come, of which the first go tool pprof is
+// built before: it only passes when a test fails.
+const patience = 3 * time.Minute
 
 func openBrowser(t *testing.T) *browser {
 	t.Helper()

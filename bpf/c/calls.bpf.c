@@ -8,6 +8,10 @@
 // wants. So the calls under way are kept on a stack per thread. The stack pointer
 // tells when the end of a call was not seen: a call made within another one has a
 // lower one.
+//
+// Two tracepoints of the kernel tell when the event loop has read from a socket and
+// written to it. So a command whose reply will be written at the end of its turn is
+// accounted then, and not when its call ends.
 #include "arguments.h"
 #include "commands.h"
 #include "regs.h"
@@ -24,6 +28,7 @@ volatile const __u8 known_layout;
 volatile const __u32 client_head;
 volatile const __u32 client_id;
 volatile const __u32 client_flags;
+volatile const __u32 client_conn; // 0 when it is not known
 volatile const __u32 client_argc;
 volatile const __u32 client_argv;
 volatile const __u32 client_cmd;
@@ -62,9 +67,13 @@ struct call {
 
 struct thread {
 	__u64 depth;
-	__u64 wake, read_start;
-	__u64 replies; // since when they are written, 0: they are not
+	__u64 wake, read_start, read_end;
+	__u64 read_conn; // that is read since read_start
+	__u64 reading;   // none of what is read has been executed yet
 	__u64 batch;
+	__u64 batch_end; // of the last command of the read
+	__u64 replies; // since when they are written, 0: they are not
+	__u64 write_sock, write_start, write_end; // the last write
 	__u64 last_command; // the address of a command's structure,
 	__s64 last_number;  // and its number
 	struct call calls[MAX_DEPTH];
@@ -125,6 +134,7 @@ __u64 replies;    // times that it began or ended to write them
 __u64 other_errors; // error replies that belong to no command
 __u64 first_calls; // the server's count of calls when the first beginning was seen
 __u64 last_calls;  // the same at the first end after user space asked to stop, without it
+__u64 receives, sends; // of the event loop, as its sockets tell
 __u64 stop;        // 1: user space asks for an end, 2: there was one
 __u64 begun;       // a beginning was seen since user space last began to look
 
@@ -238,6 +248,157 @@ static __always_inline __s32 command_number(struct thread *t, __u64 addr)
 	return number;
 }
 
+// The commands of the turn that wait for their replies to be written, in the order of
+// their calls: those of one read follow one another. One entry when it is not used.
+#define ANSWERS 16384
+struct answer {
+	struct record record;
+	__u64 client; // its address; 0 when the command has been accounted
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, ANSWERS);
+	__type(key, __u32);
+	__type(value, struct answer);
+} answers SEC(".maps");
+
+// What was read last from a client's socket.
+struct socket_read {
+	__u64 read_start;
+	__u64 first; // where its commands are, or will be, in answers
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct socket_read);
+} socket_reads SEC(".maps");
+
+volatile const __u8 writes_seen;
+
+__u64 event_loop;   // its thread, as the kernel numbers it, when it has read
+__u64 answers_used; // by this turn
+__u64 awaited;      // of them, not yet written
+__u64 unanswered;   // commands of which it is not known when their replies were written
+
+// settle accounts a command whose reply was written then, or never: 0. It tells whether
+// the command is one of the read, 0 being any.
+__attribute__((noinline)) int settle(__u32 at, __u64 read_start, __u64 from, __u64 to)
+{
+	struct answer *a = bpf_map_lookup_elem(&answers, &at);
+
+	if (!a || at >= answers_used || (read_start && a->record.command.read_start != read_start))
+		return 0;
+	// User space settles what is left, maybe while this is about to end.
+	if (!__sync_lock_test_and_set(&a->client, 0))
+		return 1;
+	awaited--;
+	if (!to)
+		unanswered++;
+	arrived = a->record.arrived;
+	a->record.command.write_start = from;
+	a->record.command.write_end = to;
+	if (slow(&a->record.command))
+		a->record.command.flags |= KEPT_SLOW;
+	account(&a->record.command);
+	return 1;
+}
+
+// The verifier goes through a loop as often as it may run: hence two, of the root of ANSWERS.
+#define SOME 128
+__attribute__((noinline)) int settle_some(__u32 at, __u64 read_start, __u64 from, __u64 to)
+{
+	for (__u32 i = 0; i < SOME; i++)
+		if (!settle(at + i, read_start, from, to))
+			return 0;
+	return 1;
+}
+
+static __always_inline void settle_all(__u32 at, __u64 read_start, __u64 from, __u64 to)
+{
+	for (__u32 i = 0; i < SOME; i++)
+		if (!settle_some(at + i * SOME, read_start, from, to))
+			break;
+}
+
+// settle_rest accounts what will not be answered any more.
+__attribute__((noinline)) int settle_rest(void)
+{
+	if (awaited)
+		settle_all(0, 0, 0, 0);
+	answers_used = 0;
+	return 0;
+}
+
+// User space calls it when nothing is attached any more.
+SEC("syscall")
+int settle_now(void *ctx)
+{
+	__u64 thread = loop_thread, known = unanswered;
+
+	settle_rest();
+	loop_thread = thread;
+	unanswered = known;
+	return 0;
+}
+
+// finish accounts a command, at once unless its reply will be written.
+static __always_inline void finish(struct command *c, __u64 client)
+{
+	__u32 at;
+	struct answer *a;
+
+	if (!writes_seen || !c->read_start || !c->reply_bytes || c->flags & (COMMAND_BLOCKED | COMMAND_NESTED) || SHED(SHED_PHASES)) {
+		account(c);
+		return;
+	}
+	if (!c->read_end) {
+		unanswered++; // from which socket it came is not known
+		account(c);
+		return;
+	}
+	if (answers_used == ANSWERS)
+		settle_rest();
+	at = answers_used;
+	a = bpf_map_lookup_elem(&answers, &at);
+	if (!a)
+		return;
+	a->record.command = *c;
+	a->record.arrived = arrived;
+	a->client = client;
+	answers_used++;
+	awaited++;
+}
+
+// of_read tells whether a command that is in so many others was read last. The client is
+// the one whose beginning was read, when known; within a script there is another.
+static __always_inline int of_read(struct thread *t, int known, __u64 depth)
+{
+	if (depth)
+		return !!t->calls[0].command.read_start;
+	// One that a client had waited with has been read in a turn before.
+	return t->read_start && t->read_start >= t->wake && (!client_conn || (known && field(t, client_conn) == t->read_conn));
+}
+
+// read_times fills in when a command was read that begins now. It is parsed when the
+// one before it in its read is done.
+static __always_inline void read_times(struct thread *t, struct command *c)
+{
+	__u64 from = t->read_end;
+
+	t->reading = 0;
+	if (!from)
+		return;
+	c->read_end = from;
+	if (t->batch_end > from) {
+		from = t->batch_end;
+		c->flags |= COMMAND_PARSED_LATE;
+	}
+	c->parsed = c->read_end + (c->start - from);
+}
+
 // void call(client *c, int flags)
 SEC("uprobe")
 int call_start(struct regs *ctx)
@@ -282,8 +443,10 @@ int call_start(struct regs *ctx)
 		f->command.flags = COMMAND_BLOCKED; // this turn's times are those of whoever served it
 	} else {
 		f->command.wake = t->wake;
-		f->command.read_start = t->read_start;
-		f->command.batch = t->read_start ? t->batch : 0;
+		if (of_read(t, known, depth)) {
+			f->command.read_start = t->read_start;
+			f->command.batch = t->batch;
+		}
 	}
 	if (known) {
 		f->command.client = field(t, client_id);
@@ -297,6 +460,8 @@ int call_start(struct regs *ctx)
 		f->command.client = client;
 	}
 	f->command.start = bpf_ktime_get_ns();
+	if (!depth && f->command.read_start)
+		read_times(t, &f->command);
 	return 0;
 }
 
@@ -385,15 +550,18 @@ int call_end(struct regs *ctx)
 		return 0;
 	}
 	c->end = now;
+	if (top == 0 && c->read_start) {
+		t->batch++;
+		t->batch_end = now;
+	}
 	if (counted_when_done && read_client(t, f->client) && field(t, client_flags) & CLIENT_BLOCKED)
 		return 0;
-	if (top == 0)
-		t->batch++;
-	else
+	if (top)
 		c->flags |= COMMAND_NESTED;
 	decide(c);
-	// It may be sent yet, as what another one will have waited for.
-	__u32 keyed = c->flags & KEPT || (keep_turn && since(c->start, c->end) >= slower_than / 64);
+	// It may be sent yet, as what another one will have waited for, or because its reply
+	// is held.
+	__u32 keyed = c->flags & KEPT || ((keep_turn || writes_seen) && slower_than && since(c->start, c->end) >= slower_than / 64);
 	if (known_layout && read_client(t, f->client)) {
 		__u64 reply = reply_length(t, f->block ? f->block : reply_block(t, FIRST));
 		if (reply > f->reply)
@@ -401,7 +569,7 @@ int call_end(struct regs *ctx)
 		if (keyed)
 			read_key(t, c, field(t, client_real_cmd));
 	}
-	account(c);
+	finish(c, f->client);
 	return 0;
 }
 
@@ -468,15 +636,21 @@ int error_reply(struct regs *ctx)
 	c.command = command_number(t, field(t, client_cmd));
 	c.flags = COMMAND_REFUSED | (t->depth ? COMMAND_NESTED : 0);
 	c.wake = t->wake;
-	c.read_start = t->read_start;
-	c.batch = t->read_start ? t->batch : 0;
 	c.reply_bytes = read_code(&c, REGS_ARG2(ctx), REGS_ARG3(ctx)) + REGS_ARG3(ctx) + sizeof("\r\n") - 1;
 	c.start = c.end = bpf_ktime_get_ns();
+	if (of_read(t, known, t->depth)) {
+		c.read_start = t->read_start;
+		c.batch = t->batch;
+		if (!t->depth) {
+			read_times(t, &c);
+			t->batch_end = c.end;
+		}
+	}
 	ADD(refused, 1);
 	decide(&c);
 	if (c.command >= 0 && c.flags & KEPT)
 		read_key(t, &c, field(t, client_cmd));
-	account(&c);
+	finish(&c, client);
 	return 0;
 }
 
@@ -551,8 +725,80 @@ int read_start(struct regs *ctx)
 	if (!t)
 		return 0;
 	ADD(reads, 1);
+	event_loop = (__u32)bpf_get_current_pid_tgid();
+	t->read_conn = REGS_ARG1(ctx);
+	t->read_end = 0;
+	t->reading = 1;
+	t->batch = t->batch_end = 0;
 	t->read_start = bpf_ktime_get_ns();
-	t->batch = 0;
+	return 0;
+}
+
+// in_loop is the event loop's thread when it is the current one, of whatever process.
+static __always_inline struct thread *in_loop(void)
+{
+	__u32 zero = 0;
+
+	if (stop == 2 || (__u32)bpf_get_current_pid_tgid() != event_loop)
+		return 0;
+	return bpf_map_lookup_elem(&one_thread, &zero);
+}
+
+// The arguments of sock_recv_length (Linux 6.3): the socket that the current thread has
+// read, what recvmsg returned, and its flags.
+SEC("tp_btf/sock_recv_length")
+int socket_read(__u64 *ctx)
+{
+	struct thread *t = in_loop();
+	struct socket_read *s;
+
+	if (!t || !t->reading || (__s32)ctx[1] <= 0)
+		return 0;
+	ADD(receives, 1);
+	t->read_end = bpf_ktime_get_ns();
+	if (!writes_seen)
+		return 0;
+	s = bpf_sk_storage_get(&socket_reads, (void *)ctx[0], 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (s) {
+		s->read_start = t->read_start;
+		s->first = answers_used;
+	}
+	return 0;
+}
+
+// The arguments of sock_send_length (Linux 6.3): likewise, of what it has written.
+//
+// The replies of a client are known to be written when a write takes all that waits for
+// it: the server has not taken that out of its buffers yet.
+SEC("tp_btf/sock_send_length")
+int socket_written(__u64 *ctx)
+{
+	struct thread *t = in_loop();
+	struct socket_read *s;
+	struct answer *a;
+	__u64 sock = ctx[0], length;
+	__s32 written = ctx[1];
+	__u32 at;
+
+	if (!t || !t->replies)
+		return 0;
+	ADD(sends, 1);
+	if (sock != t->write_sock)
+		t->write_start = t->write_end;
+	t->write_sock = sock;
+	t->write_end = bpf_ktime_get_ns();
+	s = bpf_sk_storage_get(&socket_reads, (void *)ctx[0], 0, 0);
+	if (!s || written <= 0)
+		return 0;
+	at = s->first;
+	a = bpf_map_lookup_elem(&answers, &at);
+	if (!a || at >= answers_used || a->record.command.read_start != s->read_start)
+		return 0;
+	if (!a->client || !read_client(t, a->client))
+		return 0;
+	length = reply_length(t, reply_block(t, FIRST));
+	if (length == written)
+		settle_all(at, s->read_start, t->write_start, t->write_end);
 	return 0;
 }
 
@@ -565,11 +811,14 @@ int loop_wake(struct regs *ctx)
 	if (!t)
 		return 0;
 	ADD(wakes, 1);
+	if (writes_seen)
+		settle_rest();
+	t->replies = 0;
 	t->wake = bpf_ktime_get_ns();
 	return 0;
 }
 
-// int handleClientsWithPendingWritesUsingThreads(void)
+// int handleClientsWithPendingWrites(void), or the one that it is in: …UsingThreads
 SEC("uprobe")
 int replies_start(struct regs *ctx)
 {
@@ -578,7 +827,8 @@ int replies_start(struct regs *ctx)
 	if (!t)
 		return 0;
 	ADD(replies, 1);
-	t->replies = bpf_ktime_get_ns();
+	t->replies = t->write_end = bpf_ktime_get_ns();
+	t->write_sock = 0;
 	return 0;
 }
 

@@ -36,6 +36,9 @@ struct record {
 #define COMMAND_NESTED 0x1000 // executed by another command: EXEC, or a script
 // In place of a command: when the replies of a turn were written.
 #define TURN_REPLIES 0x2000
+// It was parsed behind those before it in its read, not before them: parsed tells how
+// long that took, and not when.
+#define COMMAND_PARSED_LATE 0x4000
 // Why a record is in the ring, set by decide,
 #define KEPT_SLOW 0x100
 #define KEPT_FAILED 0x200
@@ -200,20 +203,27 @@ static __always_inline __u64 done(struct command *c)
 	return c->write_end ? c->write_end : c->end;
 }
 
-// decide notes in a command's flags why its record will be kept. It comes once
-// for each command, before account.
-static __always_inline void decide(struct command *c)
+// slow tells whether a command is, by what is known of it.
+static __always_inline int slow(struct command *c)
 {
 	__u64 begin = began(c);
 
 	if (keep_turn) {
-		arrived = arrival_of(c);
 		if (c->flags & COMMAND_NESTED)
 			begin = c->start; // the rest is of the command that it is in
 		else if (arrived && arrived < begin)
 			begin = arrived;
 	}
-	if (slower_than && (since(begin, done(c)) >= slower_than || since(c->start, c->end) >= slower_than))
+	return slower_than && (since(begin, done(c)) >= slower_than || since(c->start, c->end) >= slower_than);
+}
+
+// decide notes in a command's flags why its record will be kept. It comes once
+// for each command, before account.
+static __always_inline void decide(struct command *c)
+{
+	if (keep_turn)
+		arrived = arrival_of(c);
+	if (slow(c))
 		c->flags |= KEPT_SLOW;
 	if (keep_failed && c->flags & COMMAND_FAILED)
 		c->flags |= KEPT_FAILED;

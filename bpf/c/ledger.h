@@ -43,12 +43,12 @@ __attribute__((noinline)) __u64 arrival_of(struct command *c)
 
 	if (!c || !a || !c->read_start || c->flags & (COMMAND_BLOCKED | COMMAND_NESTED))
 		return 0;
-	__u64 until = c->read_end ? c->read_end : c->start, before = c->wake == turn_wake ? turn_before : turn_wake;
+	__u64 before = c->wake == turn_wake ? turn_before : turn_wake;
 	if (a->count - arrivals_seen > ARRIVALS)
 		arrivals_seen = a->count - ARRIVALS;
 	for (int i = 0; i < 256; i++) {
 		struct arrival *r = &a->of[arrivals_seen & (ARRIVALS - 1)];
-		if (arrivals_seen == a->count || r->read > until)
+		if (arrivals_seen == a->count || r->read > c->start)
 			return 0;
 		if (r->read >= c->read_start)
 			// The turn before would have read what had been there when it began.

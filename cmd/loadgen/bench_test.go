@@ -374,7 +374,7 @@ func TestProgressOnTerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, "-p", strconv.Itoa(s.Port), "-n", "15000", "--rate", "20000", "-t", "set")
+	cmd := exec.Command(self, "-p", strconv.Itoa(s.Port), "-n", "15000", "--rate", "10000", "-t", "set")
 	cmd.Env = append(os.Environ(), envMain+"=1")
 	cmd.Stderr = tty
 	if err := cmd.Run(); err != nil {

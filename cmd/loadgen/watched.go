@@ -94,7 +94,7 @@ var ways = []way{
 	{"probes that count: `command_start`, `command_done`", counted(2, "command_start", "command_done"), nil, usual},
 	{"counts, bytes, histograms of `call` and total", nil, watched(bpf.CommandOptions{}), usual},
 	{"the same, and records: of 1 ms, failed, 1 in 1,000", nil, watched(sampling(false)), usual},
-	{"counts, bytes, histograms of all phases (stock: `wait`, `call`, total)", watched(bpf.CommandOptions{}), watched(bpf.CommandOptions{Phases: true}), usual},
+	{"counts, bytes, histograms of all phases", watched(bpf.CommandOptions{}), watched(bpf.CommandOptions{Phases: true}), usual},
 	{"all phases, and records: of 1 ms, failed, 1 in 1,000", watched(sampling(true)), watched(sampling(true)), usual},
 	{"the same, within a budget of 10 %", watched(budgeted), watched(budgeted), long},
 	{"all phases, and every record", watched(everything), watched(everything), usual},

@@ -32,7 +32,8 @@ event loop woke up; read and parse; queue, behind commands of the same read;
 call, the command's own function; hold, until the turn's replies are written;
 write. All commands are measured in the kernel; only those that are asked for
 leave it. The last line says what became of all. A stock redis-server shows the
-call, and with --phases what comes before it.
+call, and with --phases the rest too, of which read, parse, hold and write need
+Linux 6.3.
 `)
 	flags := addWatchFlags(fs)
 	slower := fs.Duration("slower-than", time.Millisecond, "show commands whose call, or all of whose phases, took that `TIME`; 0 is none")

@@ -52,7 +52,7 @@ func addWatchFlags(fs *flag.FlagSet) *watchFlags {
 	f := &watchFlags{
 		all:      fs.Bool("all", false, "with a name that several processes have, watch all of them"),
 		duration: fs.Duration("for", 0, "end after that `TIME`; 0 is at Ctrl-C"),
-		phases:   fs.Bool("phases", false, "of a stock server, also what comes before a command's call: two more probes per read"),
+		phases:   fs.Bool("phases", false, "of a stock server, also what comes before and after a command's call: one more probe per read and per turn"),
 		returns:  fs.Bool("returns", false, "of a stock server, the end of a call by its return: a little cheaper, but profilers' stacks end at call meanwhile"),
 		budget:   fs.String("budget", "", "see less rather than cost a server more than that `SHARE` of its processor time: 2%, 0.5%"),
 	}
