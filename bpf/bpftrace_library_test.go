@@ -64,8 +64,7 @@ func TestBpftraceLibrary(t *testing.T) {
 				args = append(args, c.threshold)
 			}
 			want := regexp.MustCompile(c.want)
-			// bpftrace does not say when it is ready: run it for longer and longer.
-			for d := 3 * time.Second; ; d *= 3 {
+			for d := 300 * time.Millisecond; ; d *= 3 {
 				out := bpftraceDuring(t, d, args, func() { do(c.commands) })
 				if want.MatchString(out) {
 					return
@@ -132,8 +131,8 @@ func serveCommands(t *testing.T, path string) (pid int, do func(commands string)
 	}
 }
 
-// bpftraceDuring runs bpftrace for d while work is done over and over, lets it
-// end as by Ctrl-C, and returns what it printed.
+// bpftraceDuring runs bpftrace, does work over and over for d once it has attached, lets
+// it end as by Ctrl-C, and returns what it printed.
 func bpftraceDuring(t *testing.T, d time.Duration, args []string, work func()) string {
 	t.Helper()
 	cmd := exec.Command("bpftrace", args...)
@@ -145,21 +144,30 @@ func bpftraceDuring(t *testing.T, d time.Duration, args []string, work func()) s
 	}
 	ended := make(chan struct{})
 	go func() { cmd.Wait(); close(ended) }()
-	kill := time.AfterFunc(d+2*patience, func() { cmd.Process.Kill() })
+	kill := time.AfterFunc(d+3*patience, func() { cmd.Process.Kill() })
 	defer kill.Stop()
+	until(t, "bpftrace attached", func() bool {
+		select {
+		case <-ended:
+			return true
+		default:
+		}
+		// It does not say so, but waits then, and only then, for what its probes tell.
+		at, _ := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", cmd.Process.Pid))
+		return string(at) == "ep_poll" || string(at) == "do_epoll_wait"
+	})
 	end := time.Now().Add(d)
 	for time.Now().Before(end) && !t.Failed() {
 		work()
 		time.Sleep(10 * time.Millisecond) // bpftrace prints slowly
 	}
 	for {
+		// On a busy machine bpftrace misses a signal that comes while it prints.
+		cmd.Process.Signal(syscall.SIGINT)
 		select {
 		case <-ended:
 			return out.String()
-		default:
-			// On a busy machine bpftrace misses a signal that comes while it prints.
-			cmd.Process.Signal(syscall.SIGINT)
-			time.Sleep(time.Second)
+		case <-time.After(time.Second):
 		}
 	}
 }

@@ -223,6 +223,7 @@ func (w *CommandWatcher) detachAtRest(t *testing.T, c *respClient, before uint64
 
 func TestTinyBudget(t *testing.T) {
 	bothServers(t, func(t *testing.T, s *redisServer) {
+		t.Parallel() // it waits for times to pass
 		c := s.dial(t)
 		c.do("PING")
 		w := watchCommands(t, CommandOptions{PID: s.Process.Pid, OneIn: 100, Budget: 0.001, Phases: true})

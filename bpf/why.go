@@ -49,13 +49,14 @@ type Cause struct {
 	slice                   int   // of work, the last one that was added, plus one
 }
 
-// An Explanation says where the time of a slow command went. Those of one name and
-// client that were slow in the same turn, as in a pipeline, are explained together,
-// by the slowest.
+// An Explanation says where the time of a slow command went. Those of one name that were
+// slow in the same turn are explained together, by the slowest: of one client, as in a
+// pipeline, and of several if they had most of all to wait for the same.
 type Explanation struct {
 	Command CommandRecord
 	Total   time.Duration // from its request's arrival to its reply, as far as that is known
-	Alike   int           // how many more there were
+	Alike   int           // how many more there were,
+	Others  int           // of how many other clients
 	Unseen  int           // how often its thread may have been off the CPU without the kernel telling
 	Causes  []Cause       // longest first; together they are Total
 }
@@ -249,10 +250,44 @@ func (t *turn) explain(before *turn, slower time.Duration, waits []wait, works [
 		list = append(list, Explanation{Command: t.records[i], Total: t.records[i].total(), Alike: alike[k] - 1,
 			Causes: did.causes(i, segments, pieces, waits, works)})
 	}
+	list = together(list)
 	slices.SortFunc(list, func(a, b Explanation) int {
 		return cmp.Or(cmp.Compare(a.Command.Start, b.Command.Start), cmp.Compare(b.Command.End, a.Command.End))
 	})
 	return list
+}
+
+// together puts those together that had most of all to wait for the same.
+func together(list []Explanation) (all []Explanation) {
+	slices.SortFunc(list, func(a, b Explanation) int {
+		return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(a.Command.Start, b.Command.Start), cmp.Compare(a.Command.End, b.Command.End))
+	})
+	for _, e := range list {
+		i := slices.IndexFunc(all, func(s Explanation) bool {
+			c, d := s.longest(), e.longest()
+			return s.Command.Name == e.Command.Name && s.Command.nested() == e.Command.nested() &&
+				c.Kind == d.Kind && c.What == d.What && c.Client == d.Client && c.waitedFor()
+		})
+		if i < 0 {
+			all = append(all, e)
+			continue
+		}
+		all[i].Alike += 1 + e.Alike
+		all[i].Others++
+	}
+	return all
+}
+
+func (e *Explanation) longest() (c Cause) {
+	if len(e.Causes) > 0 {
+		c = e.Causes[0]
+	}
+	return c
+}
+
+// waitedFor reports whether it is what others did.
+func (c *Cause) waitedFor() bool {
+	return c.Kind == CauseBehind || c.Kind == CauseWork || c.Kind == CauseQueue || c.Kind == CauseStopped
 }
 
 // nested reports whether another command executed it, in a stock server.

@@ -111,8 +111,24 @@ func TestCauses(t *testing.T) {
 			}()},
 			nil, nil,
 			[]string{
-				`own call: 600; unknown: 170; behind SET of 7 (1, ""): 100; own write: 100; behind GET of 7 (1, ""): 50; own parse: 40; own read: 40 and 1 more`,
+				`own call: 600; unknown: 170; behind SET of 7 (1, ""): 100; own write: 100; behind GET of 7 (1, ""): 50; own parse: 40; own read: 40 and 1 more of 0 others`,
 				`behind SET of 7 (2, "second"): 700; unknown: 170; own write: 100; own call: 50; own parse: 40; own read: 40`,
+			},
+		},
+		{
+			"two clients behind a third, and one behind a command of its own that was slow too",
+			turn{},
+			turn{records: func() []CommandRecord {
+				list := []CommandRecord{key(command("KEYS", 7, 5000, 5000, 6500), "*"), command("GET", 8, 5000, 6500, 6600), command("GET", 9, 5000, 6600, 6650), command("GET", 9, 5000, 6650, 6700),
+					command("SORT", 10, 5000, 6700, 8500), command("GET", 10, 5000, 8500, 8510)}
+				return list
+			}()},
+			nil, nil,
+			[]string{
+				"own call: 1500",
+				`behind KEYS of 7 (1, "*"): 1500; behind GET of 8 (1, ""): 100; behind GET of 9 (1, ""): 50; own call: 50 and 2 more of 1 others`,
+				`own call: 1800; behind KEYS of 7 (1, "*"): 1500; behind GET of 8 (1, ""): 100; behind GET of 9 (2, ""): 100`,
+				`behind SORT of 10 (1, ""): 1800; behind KEYS of 7 (1, "*"): 1500; behind GET of 8 (1, ""): 100; behind GET of 9 (2, ""): 100; own call: 10`,
 			},
 		},
 		{
@@ -190,7 +206,7 @@ func TestCauses(t *testing.T) {
 			for _, e := range test.turn.explain(&test.before, 1000, test.waits, test.works) {
 				s := strings.Join(shared(e.Causes), "; ")
 				if e.Alike > 0 {
-					s += fmt.Sprintf(" and %d more", e.Alike)
+					s += fmt.Sprintf(" and %d more of %d others", e.Alike, e.Others)
 				}
 				got = append(got, s)
 			}

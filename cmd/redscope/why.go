@@ -115,7 +115,7 @@ func (o *whyOutput) show(t *target, list []bpf.Explanation) error {
 		e := &list[i]
 		o.add(server, e)
 		if o.json {
-			if err := json.NewEncoder(o).Encode(jsonExplanation{recordOf(t, &e.Command), e.Total, e.Alike, e.Unseen, jsonCausesOf(blames(e.Causes), e.Total)}); err != nil {
+			if err := json.NewEncoder(o).Encode(jsonExplanation{recordOf(t, &e.Command), e.Total, e.Alike, e.Others, e.Unseen, jsonCausesOf(blames(e.Causes), e.Total)}); err != nil {
 				return err
 			}
 		} else if _, err := o.WriteString(explanation(server, e)); err != nil {
@@ -165,7 +165,14 @@ func explanation(server string, e *bpf.Explanation) string {
 		fmt.Fprintf(&b, "  the kernel did not tell of %d times that the server was off the CPU: what seems to be execution may be that\n", e.Unseen)
 	}
 	if e.Alike > 0 {
-		fmt.Fprintf(&b, "  and %d more %s of this client in the same turn\n", e.Alike, commandName(e.Command.Name))
+		whose := "this client"
+		switch {
+		case e.Others == e.Alike:
+			whose = "other clients"
+		case e.Others > 0:
+			whose = fmt.Sprintf("this and %d other clients", e.Others)
+		}
+		fmt.Fprintf(&b, "  and %d more %s of %s in the same turn\n", e.Alike, commandName(e.Command.Name), whose)
 	}
 	b.WriteByte('\n')
 	return b.String()
@@ -281,6 +288,7 @@ type jsonExplanation struct {
 	jsonRecord
 	Total  time.Duration `json:"total"`
 	Alike  int           `json:"alike"`
+	Others int           `json:"other_clients"`
 	Unseen int           `json:"unseen_switches"` // bpf.Explanation.Unseen
 	Why    []jsonCause   `json:"why"`
 }

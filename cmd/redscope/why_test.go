@@ -61,6 +61,12 @@ func TestExplanation(t *testing.T) {
 	if got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
+	for others, want := range map[int]string{2: "  and 3 more GET of this and 2 other clients in the same turn\n", 3: "  and 3 more GET of other clients in the same turn\n"} {
+		e.Others = others
+		if got := explanation("", &e); !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
 	for k := bpf.WorkCron; k <= bpf.WorkReplies; k++ {
 		if workTexts[k.String()] == "" {
 			t.Errorf("nothing is said of %v", k)

@@ -193,16 +193,17 @@ func TestRun(t *testing.T) {
 		return basic(args)
 	})
 	for _, test := range []struct {
-		ours string
-		want string
+		ours  string
+		lasts time.Duration // unless a difference ends it
+		want  string
 	}{
-		{theirs, ""},
-		{wrong, "SET;DEL"},
-		{dies, "INCR"},
+		{theirs, time.Second, ""},
+		{wrong, time.Minute, "SET;DEL"},
+		{dies, time.Minute, "INCR"},
 	} {
 		restart := func() error { return nil }
 		o := Options{Ours: Server{Addr: test.ours, Restart: restart}, Theirs: Server{Addr: theirs, Restart: restart},
-			For: 300 * time.Millisecond, Seed: 7, ShrinkFor: 10 * time.Second}
+			For: test.lasts, Seed: 7, ShrinkFor: time.Minute}
 		stats, m, err := Run(o)
 		if err != nil {
 			t.Fatal(err)
