@@ -454,11 +454,20 @@ func (s *callSource) attach(coll *ebpf.Collection) ([]link.Link, error) {
 		return nil, err
 	}
 	s.past.noteErrors(s.after.errors, s.before.errors)
-	end, err := s.attachAll(coll, s.probes[:1])
+	// Where the server counts a call, its count is noted in the end.
+	var counting, others []callProbe
+	for _, p := range s.probes {
+		if p.program == callsProgCallEnd || p.program == callsProgUnblocked {
+			counting = append(counting, p)
+		} else {
+			others = append(others, p)
+		}
+	}
+	end, err := s.attachAll(coll, counting)
 	if err != nil {
 		return nil, err
 	}
-	s.links, err = s.attachAll(coll, s.probes[1:])
+	s.links, err = s.attachAll(coll, others)
 	if err == nil && !s.withoutPhases {
 		s.phaseLinks, err = s.attachPhases(coll)
 	}
@@ -527,7 +536,7 @@ func (s *callSource) end(coll *ebpf.Collection, detach func()) error {
 	err := s.counts(&s.after.calls, &s.after.errors)
 	s.asleep.stop()
 	s.unlink()
-	detach() // the end of calls last, for it is there that the count is noted
+	detach() // where calls are counted last, for it is there that the count is noted
 	s.ended = err == nil && s.server != 0
 	if err := s.settle(coll); err != nil {
 		return err

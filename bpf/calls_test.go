@@ -427,6 +427,35 @@ func testStockBlockedClients(t *testing.T, s *redisServer) {
 	}
 }
 
+// A client whose time is over while the probes are taken out is not of those that were
+// seen, nor of the server's count of them.
+func TestStockBlockedClientAtTheEnd(t *testing.T) {
+	withStockServers(t, testStockBlockedClientAtTheEnd)
+}
+
+func testStockBlockedClientAtTheEnd(t *testing.T, s *redisServer) {
+	waiting, other := s.dial(t), s.dial(t)
+	source, coll := watchCalls(t, s.Process.Pid, func(*callSource, map[string]any) {})
+	waiting.send("BLPOP list 0.5")
+	until(t, "blocked", func() bool { return strings.Contains(other.do("INFO clients"), "blocked_clients:1\r") })
+	s.stop(t)
+	var calls uint64
+	if err := source.counts(&calls, new(uint64)); err != nil {
+		t.Fatal(err)
+	}
+	if err := source.end(coll, func() { // all that does not count is out
+		s.goOn(t)
+		waiting.reply()
+		other.do("PING")
+	}); err != nil {
+		t.Fatal(err)
+	}
+	totals, err := source.totals(coll)
+	if err != nil || totals.CallsAfter != calls {
+		t.Errorf("seen up to call %d of %d, %v", totals.CallsAfter, calls, err)
+	}
+}
+
 func (s *redisServer) layout(t *testing.T) *serverLayout {
 	t.Helper()
 	target, err := openProcess(s.Process.Pid)

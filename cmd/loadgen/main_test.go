@@ -546,11 +546,9 @@ func TestSecondInterrupt(t *testing.T) {
 		info, err := c.Info("clients")
 		return err == nil && info["connected_clients"] == "1"
 	})
-	began := time.Now()
 	j.cmd.Process.Signal(syscall.SIGINT)
-	// Less than what the server is given to stop in.
-	if status := j.wait(); status != 1 || time.Since(began) > 8*time.Second {
-		t.Errorf("exit status %d after %v", status, time.Since(began))
+	if status := j.wait(); status != 1 {
+		t.Errorf("exit status %d", status)
 	}
 	if got := j.lastLine(); got != "loadgen: killed by a second interrupt" {
 		t.Errorf("the last line is %q", got)
