@@ -25,12 +25,13 @@ type callSource struct {
 	mem    *memory
 	layout *serverLayout // nil when it is not known
 	server uint64        // address of the server's structure, 0 when it is not known
+	keyDB  bool
 
 	// The server's own counts when the watching began, and when it ended.
 	before, after struct{ calls, errors uint64 }
 	ended         bool
 	past          callsPast
-	asleep        sleepClock // of the first thread, which is the event loop's
+	asleep        sleepClock // of the first thread, where it is the event loop's
 
 	probes        []callProbe // the end of a call first, its beginning last
 	phases        []callProbe // those of CommandOptions.Phases
@@ -60,8 +61,10 @@ func newCallSource(p *process, opts CommandOptions) (s *callSource, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; watching commands needs a redscope server or a Redis, Valkey or KeyDB server with its symbols", err)
 	}
-	s = &callSource{target: p, names: map[int]string{}}
-	s.asleep.schedstat = p.path(fmt.Sprintf("task/%d/schedstat", p.pid))
+	s = &callSource{target: p, names: map[int]string{}, keyDB: exe.isKeyDB()}
+	if !s.manyThreads() {
+		s.asleep.schedstat = p.path(fmt.Sprintf("task/%d/schedstat", p.pid))
+	}
 	if s.mem, err = p.memory(); err != nil {
 		return nil, err
 	}
@@ -81,11 +84,20 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 	// to do after the command. A probe there leaves the stack as it is, which a return
 	// probe, that works everywhere, does not.
 	end := callProbe{program: callsProgCallEnd, at: probes{offsets: []uint64{start.Site.File}, returns: true, cost: costReturn}}
-	for _, name := range []string{"zmalloc_used_memory", "afterCommand"} {
-		if called, err := exe.cFunction(name); err == nil && !opts.Returns {
-			if off, ok := exe.callTo(call, called); ok {
-				end.at = probes{offsets: []uint64{off}, cost: CostEmulated}
-				break
+	if s.manyThreads() {
+		// KeyDB does not ask after each command, and must have no return probe.
+		at, err := exe.returns(call)
+		if err != nil {
+			return err
+		}
+		end.at = probes{offsets: at, cost: CostSingleStep}
+	} else if !opts.Returns {
+		for _, name := range []string{"zmalloc_used_memory", "afterCommand"} {
+			if called, err := exe.cFunction(name); err == nil {
+				if off, ok := exe.callTo(call, called); ok {
+					end.at = probes{offsets: []uint64{off}, cost: CostEmulated}
+					break
+				}
 			}
 		}
 	}
@@ -138,12 +150,14 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 	}
 	if opts.Phases {
 		threads, err := s.readingThreads()
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if threads > 1 {
+		case s.manyThreads(): // each reads from all of its clients before it executes what they want
+			s.limit("when a command was read and its reply was written is not seen: several threads execute commands")
+		case threads > 1:
 			s.limit("when a command was read and its reply was written is not seen: %d threads read (io-threads)", threads)
-		} else {
+		default:
 			more = append(more, functionProbe{&s.phases, callsProgReadStart, "readQueryFromClient", "when a command was read is not seen"})
 			if err := s.findSockets(); err != nil {
 				return err
@@ -163,13 +177,10 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 		}
 		*m.to = append(*m.to, callProbe{m.program, probes{offsets: []uint64{site.File}, cost: site.Cost}})
 	}
-	if opts.Explain || s.writesSeen {
+	if opts.Explain && s.manyThreads() {
+		s.limit("which command waited for which is not seen: several threads execute commands")
+	} else if opts.Explain || s.writesSeen {
 		s.findReplies(exe, opts)
-	}
-	if opts.Explain {
-		if s.manyThreads() {
-			s.limit("which command waited for which is not seen: several threads execute commands")
-		}
 	}
 	s.probes = append(s.probes, callProbe{callsProgCallStart, probes{offsets: []uint64{start.Site.File}, cost: start.Site.Cost}})
 	return nil
@@ -188,9 +199,6 @@ func (s *callSource) findSockets() error {
 	switch {
 	case err != nil:
 		return err
-	case s.manyThreads():
-		s.limit("how long reading took, and when a reply was written, is not seen: several threads execute commands")
-		return nil
 	case threads > 1:
 		s.limit("when a reply was written is not seen: %d threads write (io-threads)", threads)
 	case s.layout == nil || s.layout.clientConn == 0 || s.layout.clientOutput != 0:
@@ -254,8 +262,7 @@ const maxCommands = 1024
 // getCommand, and in C++ for _Z10getCommandP6client.
 func commandOfSymbol(symbol string) (name string, ok bool) {
 	if rest, mangled := strings.CutPrefix(symbol, "_Z"); mangled {
-		symbol = strings.TrimLeft(rest, "0123456789")
-		symbol, _, ok = strings.Cut(symbol, "P6client")
+		symbol, ok = strings.CutSuffix(strings.TrimLeft(rest, "0123456789"), "P6client")
 		if !ok {
 			return "", false
 		}
@@ -273,7 +280,9 @@ func (b *image) site(f symbol) (Site, error) {
 	return site, nil
 }
 
-// cFunction finds a function by its name in C, or in C++ with any arguments.
+// cFunction finds a function by its name in C, or in C++ with any arguments. With a
+// point in its name it is a part of a function, which the compiler has put elsewhere:
+// for what happens rarely (.cold), most often.
 func (b *image) cFunction(name string) (symbol, error) {
 	sym, err := b.lookup(name)
 	if err == nil {
@@ -281,11 +290,60 @@ func (b *image) cFunction(name string) (symbol, error) {
 	}
 	mangled := fmt.Sprintf("_Z%d%s", len(name), name)
 	for _, s := range b.symbols {
-		if strings.HasPrefix(s.name, mangled) {
+		if strings.HasPrefix(s.name, mangled) && !strings.Contains(s.name, ".") {
 			return b.sized(s), nil
 		}
 	}
 	return symbol{}, err
+}
+
+// isKeyDB reports whether the file is a KeyDB server: by its name, or as the one that
+// is in C++. Several of its threads execute commands. SHUTDOWN and SIGTERM make it throw
+// an exception through call and serverCron, which does not find its way past a return
+// probe: a server with one aborts.
+func (b *image) isKeyDB() bool {
+	_, err := b.lookup("call")
+	return err != nil || strings.HasPrefix(filepath.Base(b.name), "keydb")
+}
+
+// returns finds the instructions by which f returns, as offsets in the file.
+func (b *image) returns(f symbol) (all []uint64, err error) {
+	parts := []symbol{f}
+	if cold, err := b.lookup(f.name + ".cold"); err == nil {
+		parts = append(parts, cold)
+	}
+	for _, part := range parts {
+		code, err := b.code(part)
+		if err != nil {
+			return nil, err
+		}
+		for at := 0; at < len(code); {
+			length, is := 4, false
+			switch b.elf.Machine {
+			case elf.EM_X86_64:
+				inst, err := decodeX86(code[at:])
+				if err != nil {
+					return nil, fmt.Errorf("%s: %s cannot be read to its end: %w", b.name, part.name, err)
+				}
+				length, is = inst.Len, inst.Op == x86asm.RET
+			case elf.EM_AARCH64:
+				inst, err := arm64asm.Decode(code[at:])
+				is = err == nil && inst.Op == arm64asm.RET
+			}
+			if is {
+				off, err := b.offset(part.addr + uint64(at))
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, off)
+			}
+			at += length
+		}
+	}
+	if all == nil {
+		return nil, fmt.Errorf("%s: %s does not return", b.name, f.name)
+	}
+	return all, nil
 }
 
 // callTo finds the one place in f that is passed with a call of to, as an offset
@@ -303,7 +361,7 @@ func (b *image) callTo(f, to symbol) (uint64, bool) {
 		var is bool
 		switch b.elf.Machine {
 		case elf.EM_X86_64:
-			inst, err := x86asm.Decode(code[at:], 64)
+			inst, err := decodeX86(code[at:])
 			if err != nil {
 				return 0, false
 			}
@@ -355,11 +413,8 @@ func jumpBehind(code []byte, at int) int {
 	return 0
 }
 
-// manyThreads reports whether the server executes commands in several threads, as
-// KeyDB does.
-func (s *callSource) manyThreads() bool {
-	return strings.HasPrefix(filepath.Base(s.target.exe), "keydb")
-}
+// manyThreads reports whether the server executes commands in several threads.
+func (s *callSource) manyThreads() bool { return s.keyDB }
 
 func (s *callSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
 	spec, err := loadCalls()
@@ -666,7 +721,9 @@ func (s *callSource) limitsNow(coll *ebpf.Collection) ([]string, error) {
 	if unanswered > 0 {
 		all = append(all, fmt.Sprintf("of %d commands it is not known when their replies were written: not whole in their turn, or the kernel did not tell", unanswered))
 	}
-	if other > 0 {
+	if other > 0 && s.layout == nil {
+		all = append(all, fmt.Sprintf("%d errors were answered to commands that were refused, or to clients that had been waiting: of whom and for what is not seen", other))
+	} else if other > 0 {
 		all = append(all, fmt.Sprintf("%d errors belong to no command: clients that had been waiting got them, or those that do not speak the protocol", other))
 	}
 	return all, nil

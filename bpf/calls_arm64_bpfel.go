@@ -67,6 +67,7 @@ type callsRecord struct {
 		Key        [32]uint8
 	}
 	Arrived uint64
+	Thread  uint64
 }
 
 type callsSocketRead struct {

@@ -50,6 +50,8 @@ type CommandRecord struct {
 	Name    string // as "GET" or "CONFIG SET", "" for an unknown command
 	// Why it was kept; more than one may hold.
 	Slow, Failed, Sampled bool
+
+	thread uint32 // that executed it, of several, as the kernel numbers it; else 0
 }
 
 const (
@@ -218,7 +220,7 @@ type CommandOptions struct {
 	Failed     bool          // those answered with an error
 	Histograms uint32        // how many commands can have histograms, which take 128 KiB each; 0 for 128
 	Phases     bool          // of a stock server, also the phases before and after the call; costs one more probe per read and per turn
-	// Returns is for a stock server: see the end of a call by its return, which costs
+	// Returns is for a stock server other than KeyDB: see the end of a call by its return, which costs
 	// it some 0.2 µs per command less; but a stack that a profiler takes meanwhile ends
 	// at call.
 	Returns bool
@@ -353,6 +355,7 @@ func newCommandSource(p *process, opts CommandOptions) (commandSource, error) {
 type ringRecord struct {
 	probe.Command
 	Arrived int64
+	Thread  uint64
 }
 
 // drainAtMost is more than the ring has room for: Drain ends although records may
@@ -360,7 +363,7 @@ type ringRecord struct {
 const drainAtMost = 60_000
 
 // Drain calls f with each record that is there. Call it every 20 ms or so: the
-// ring has room for 52,000. When the process has exited it returns ErrExited,
+// ring has room for 49,000. When the process has exited it returns ErrExited,
 // after the last of them. The record is valid during the call only. It is Drain
 // that keeps to the budget; with one, call nothing of w meanwhile.
 func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
@@ -370,7 +373,7 @@ func (w *CommandWatcher) Drain(f func(*CommandRecord)) error {
 	}
 	var r CommandRecord
 	err := drainRing(w.ring, &w.record, drainAtMost, func(sent *ringRecord) {
-		r.Command, r.Arrived = sent.Command, sent.Arrived
+		r.Command, r.Arrived, r.thread = sent.Command, sent.Arrived, uint32(sent.Thread)
 		r.Name = w.source.name(w.coll, int(r.Command.Command))
 		r.Slow, r.Failed, r.Sampled = r.Flags&keptSlow != 0, r.Flags&keptFailed != 0, r.Flags&keptSampled != 0
 		if w.why == nil || w.why.add(&r) {

@@ -204,6 +204,10 @@ func (l *loopWatcher) attachOurs(exe *image) error {
 
 // attachStock attaches to a stock server's functions.
 func (l *loopWatcher) attachStock(exe *image) error {
+	if exe.isKeyDB() { // which must have no return probes
+		l.limit("what the event loops do besides commands is not seen: there are several")
+		return nil
+	}
 	var at probes
 	for _, w := range stockWork {
 		f, err := exe.cFunction(w.function)
@@ -279,6 +283,14 @@ func (l *loopWatcher) add(e *loopLoopEvent) {
 	}
 }
 
+// waitsOf are the waits of a thread.
+func (l *loopWatcher) waitsOf(thread uint32) []wait {
+	if l.thread == thread {
+		return l.waits // those of others are left out
+	}
+	return slices.DeleteFunc(slices.Clone(l.waits), func(w wait) bool { return w.thread != thread })
+}
+
 // forget drops what ended before a time.
 func (l *loopWatcher) forget(before int64) {
 	i, _ := slices.BinarySearchFunc(l.waits, before, func(w wait, t int64) int { return cmp.Compare(w.back, t) })
@@ -288,11 +300,11 @@ func (l *loopWatcher) forget(before int64) {
 	l.unseen = slices.DeleteFunc(l.unseen, func(u unseenSwitches) bool { return u.to < before })
 }
 
-// unseenIn is how many switches from the loop's CPU may have been in a time and were not
-// told of.
-func (l *loopWatcher) unseenIn(from, to int64) (n int) {
+// unseenIn is how many switches from the thread's CPU may have been in a time and were
+// not told of.
+func (l *loopWatcher) unseenIn(thread uint32, from, to int64) (n int) {
 	for _, u := range l.unseen {
-		if u.from < to && from < u.to {
+		if u.thread == thread && u.from < to && from < u.to {
 			n += u.count
 		}
 	}

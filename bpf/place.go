@@ -60,6 +60,15 @@ var (
 	endbr64 = []byte{0xf3, 0x0f, 0x1e, 0xfa}
 )
 
+// decodeX86 decodes an instruction, also the one that our disassembler does not know and
+// that branches land on in code that was compiled for Intel's CET.
+func decodeX86(code []byte) (x86asm.Inst, error) {
+	if bytes.HasPrefix(code, endbr64) {
+		return x86asm.Inst{Op: x86asm.NOP, Len: len(endbr64)}, nil
+	}
+	return x86asm.Decode(code, 64)
+}
+
 // prologueLength is the number of instructions in which a site is searched.
 const prologueLength = 16
 
@@ -252,11 +261,7 @@ func inspectX86(code []byte) (length int, text string, cost Cost, carryOn bool) 
 // end, only the entry is taken to be free of that.
 func jumpedToX86(code []byte, pos int) bool {
 	for at := 0; at < len(code); {
-		if bytes.HasPrefix(code[at:], endbr64) {
-			at += len(endbr64)
-			continue
-		}
-		inst, err := x86asm.Decode(code[at:], 64)
+		inst, err := decodeX86(code[at:])
 		if err != nil {
 			return pos != 0
 		}

@@ -63,6 +63,7 @@ type turnRecord struct {
 	_       structs.HostLayout
 	Command turnCommand
 	Arrived uint64
+	Thread  uint64
 }
 
 type turnRecords struct {

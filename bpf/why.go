@@ -72,11 +72,12 @@ type explainer struct {
 // turn is a turn of the event loop with a slow command in it, or one before such a turn.
 type turn struct {
 	records []CommandRecord
-	slow    bool  // one of them is known to be
-	replies work  // writing them all, where the records may not tell
-	rounds  int   // since the last record came
-	from    int64 // the first command's beginning, set by explain
-	to      int64 // the last one's end
+	thread  uint32 // whose turn it is, of several that execute commands; else 0
+	slow    bool   // one of them is known to be
+	replies work   // writing them all, where the records may not tell
+	rounds  int    // since the last record came
+	from    int64  // the first command's beginning, set by explain
+	to      int64  // the last one's end
 }
 
 // newExplainer begins to see what keeps a server's event loop from its commands, and
@@ -94,7 +95,7 @@ func (e *explainer) add(r *CommandRecord) bool {
 	}
 	t := e.turns[key]
 	if t == nil {
-		t = &turn{}
+		t = &turn{thread: r.thread}
 		e.turns[key] = t
 	}
 	t.rounds = 0
@@ -147,13 +148,15 @@ func (w *CommandWatcher) Explain(all bool) ([]Explanation, error) {
 			}
 			break // those after it may have waited for it
 		}
-		for _, x := range t.explain(e.before, e.slower, e.loop.waits, e.loop.works) {
-			x.Unseen = e.loop.unseenIn(x.Command.done()-int64(x.Total), x.Command.done())
+		// A turn of another thread is none before this one.
+		of := cmp.Or(t.thread, uint32(thread))
+		for _, x := range t.explain(e.before, e.slower, e.loop.waitsOf(of), e.loop.works) {
+			x.Unseen = e.loop.unseenIn(of, x.Command.done()-int64(x.Total), x.Command.done())
 			list = append(list, x)
 		}
 		delete(e.turns, wake)
 		e.loop.forget(e.before.from)
-		if wake > 0 && len(t.records) > 0 {
+		if wake > 0 && len(t.records) > 0 && t.thread == 0 {
 			e.before = t
 		}
 	}

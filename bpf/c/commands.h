@@ -27,6 +27,7 @@ struct command {
 struct record {
 	struct command command;
 	__u64 arrived; // its request in its socket, 0 when that is not known
+	__u64 thread;  // of many_threads that executed it, as the kernel numbers it; else 0
 };
 
 #define COMMAND_FAILED 1
@@ -129,6 +130,7 @@ static __always_inline int put(struct command *c, __u64 arrived)
 		return 0;
 	r->command = *c;
 	r->arrived = arrived;
+	r->thread = many_threads ? (__u32)bpf_get_current_pid_tgid() : 0;
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 	return 1;
 }

@@ -239,6 +239,15 @@ func TestTop(t *testing.T) { testTop(t, buildServer(t)) }
 
 func TestTopOfStockServer(t *testing.T) { testTop(t, require.Redis(t)) }
 
+// A redis-server under the name of a server that executes commands in several threads
+// is watched as such a one.
+func TestRedisAsKeyDB(t *testing.T) {
+	p := strconv.Itoa(startServer(t, require.RedisAs(t, "keydb-server")))
+	for _, w := range append(works(p), work{"record -p " + p + " -d TIME -o= --by command --folded -", "SET;"}) {
+		w.does(t, func(args ...string) (int, string, string) { return runRedscope(t, "", args...) })
+	}
+}
+
 func testTop(t *testing.T, path string) {
 	pid, client := watchedServer(t, path)
 	top := startAttached(t, pid, "top", "--json")

@@ -79,6 +79,7 @@ func TestExplanation(t *testing.T) {
 func TestWhy(t *testing.T) {
 	t.Run("ours", func(t *testing.T) { testWhy(t, buildServer(t)) })
 	t.Run("stock", func(t *testing.T) { testWhy(t, require.Redis(t)) })
+	t.Run("as KeyDB", func(t *testing.T) { testWhy(t, require.RedisAs(t, "keydb-server")) })
 }
 
 func testWhy(t *testing.T, path string) {

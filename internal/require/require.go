@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +24,7 @@ var programs = map[string][]string{
 	"python":   {"python3"},
 	"go":       {"go"},
 	"gcc":      {"gcc"},
+	"g++":      {"g++"},
 }
 
 // Tool skips the test, naming the reason, when the part called name is not on
@@ -47,6 +49,21 @@ func Redis(t testing.TB) string {
 	Tool(t, "redis")
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// RedisAs returns the path of a copy of that redis-server under another name, which
+// is gone when the test ends.
+func RedisAs(t testing.TB, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(Redis(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, data, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path
