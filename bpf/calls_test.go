@@ -274,10 +274,14 @@ func (s *redisServer) mixedLoad(t *testing.T) (stop func()) {
 // Attached and detached under load, all that the server counts meanwhile is
 // accounted for, to the single command.
 func TestStockCommandsAddUpUnderLoad(t *testing.T) {
-	withStockServers(t, testStockCommandsAddUpUnderLoad)
+	least, times := uint64(100_000), 10
+	if testing.Short() {
+		least, times = 10_000, 3
+	}
+	withStockServers(t, func(t *testing.T, s *redisServer) { testStockCommandsAddUpUnderLoad(t, s, least, times) })
 }
 
-func testStockCommandsAddUpUnderLoad(t *testing.T, s *redisServer) {
+func testStockCommandsAddUpUnderLoad(t *testing.T, s *redisServer, least uint64, times int) {
 	stop := s.mixedLoad(t)
 	defer stop()
 	watch := func(opts CommandOptions, least uint64) {
@@ -302,10 +306,6 @@ func testStockCommandsAddUpUnderLoad(t *testing.T, s *redisServer) {
 		if got.Missed > 3 {
 			t.Errorf("%+v: missed %d", opts, got.Missed)
 		}
-	}
-	least, times := uint64(100_000), 10
-	if testing.Short() {
-		least, times = 10_000, 3
 	}
 	watch(CommandOptions{OneIn: 100}, least)
 	watch(CommandOptions{OneIn: 7, Phases: true}, least)

@@ -341,7 +341,7 @@ func TestRedisAsKeyDB(t *testing.T) {
 	needEBPF(t)
 	path := require.RedisAs(t, "keydb-server")
 	start := func(t *testing.T) *redisServer { return startRedisServer(t, path, "--save", "") }
-	t.Run("under load", func(t *testing.T) { testStockCommandsAddUpUnderLoad(t, start(t)) })
+	t.Run("under load", func(t *testing.T) { testStockCommandsAddUpUnderLoad(t, start(t), 10_000, 3) })
 	t.Run("commandstats", func(t *testing.T) { testStockCommandsEqualCommandstats(t, start(t)) })
 	t.Run("bytes", func(t *testing.T) { testStockReplyBytes(t, start(t)) })
 	t.Run("blocked", func(t *testing.T) { testStockBlockedClients(t, start(t)) })
