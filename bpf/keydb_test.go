@@ -333,7 +333,6 @@ func TestKeyDBLabels(t *testing.T) {
 			}
 		}
 	}
-	t.Log(by)
 }
 
 // A Redis server under KeyDB's name is watched as a KeyDB server is.
