@@ -295,7 +295,7 @@ __attribute__((noinline)) int settle(__u32 at, __u64 read_start, __u64 from, __u
 	if (!__sync_lock_test_and_set(&a->client, 0))
 		return 1;
 	awaited--;
-	if (!to)
+	if (!to && !stop && !SHED(SHED_PHASES))
 		unanswered++;
 	arrived = a->record.arrived;
 	a->record.command.write_start = from;
