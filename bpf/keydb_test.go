@@ -187,7 +187,7 @@ func TestKeyDBRecords(t *testing.T) {
 		want := log[of[records[0].Client]]
 		slices.SortStableFunc(records, func(a, b CommandRecord) int { return cmp.Compare(a.End, b.End) })
 		if len(records) != len(want) {
-			t.Fatalf("%d records of a thread, %d calls", len(records), len(want))
+			t.Fatalf("%d records of a thread, %d calls; %+v", len(records), len(want), w.totals(t))
 		}
 		var last int64
 		for i, r := range records {

@@ -101,7 +101,7 @@ volatile const __u8 governed;     // user space may shed; else what asks for it 
 __u64 commands_sent;
 __u64 commands_filtered;
 __u64 commands_dropped; // no room in the ring
-__u64 commands_countdown;
+__u64 commands_counted; // down to the next sample, by many threads up
 __u64 histograms_used;
 
 // What user space has given up for now, to spend less (budget.go).
@@ -217,6 +217,21 @@ static __always_inline int slow(struct command *c)
 	return slower_than && (since(begin, done(c)) >= slower_than || since(c->start, c->end) >= slower_than);
 }
 
+// sampled tells of one command in one_in, or of fewer.
+static __always_inline int sampled(void)
+{
+	__u64 in = one_in << (rarer & 31);
+
+	if (many_threads) // a countdown would be past 0 before somebody has begun it anew
+		return __sync_fetch_and_add(&commands_counted, 1) % in == 0;
+	if (commands_counted) {
+		commands_counted--;
+		return 0;
+	}
+	commands_counted = in - 1;
+	return 1;
+}
+
 // decide notes in a command's flags why its record will be kept. It comes once
 // for each command, before account.
 static __always_inline void decide(struct command *c)
@@ -227,11 +242,8 @@ static __always_inline void decide(struct command *c)
 		c->flags |= KEPT_SLOW;
 	if (keep_failed && c->flags & COMMAND_FAILED)
 		c->flags |= KEPT_FAILED;
-	// Threads that count down at once may keep one more or less.
-	if (one_in && commands_countdown-- == 0) {
-		commands_countdown = (one_in << (rarer & 31)) - 1;
+	if (one_in && sampled())
 		c->flags |= KEPT_SAMPLED;
-	}
 }
 
 // account is verified by itself, so that calling it in a loop costs the verifier
