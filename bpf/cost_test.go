@@ -305,7 +305,7 @@ func BenchmarkBudget(b *testing.B) {
 			s := c.start(b)
 			conn := s.dial(b)
 			s.load(b, "-t", "set", "-P", c.pipeline, "-n", "1000000000", "-l")
-			w := watchCommands(b, CommandOptions{PID: s.Process.Pid, OneIn: 101, Budget: 1})
+			w := watchCommands(b, CommandOptions{PID: s.Process.Pid, OneIn: 101, Phases: true, Budget: 1})
 			defer drainAlways(b, w)()
 			w.budget.due = never
 			var real, estimate, attach, detach []float64
