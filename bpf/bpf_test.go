@@ -78,6 +78,16 @@ func start(t testing.TB, path string, args ...string) target {
 
 func startCommand(t testing.TB, cmd *exec.Cmd) target {
 	t.Helper()
+	stdin, stdout := startPiped(t, cmd)
+	if _, err := stdout.ReadString('\n'); err != nil {
+		t.Fatalf("%s did not become ready: %v", cmd.Path, err)
+	}
+	return target{cmd, stdin}
+}
+
+// startPiped starts a program that ends with the test.
+func startPiped(t testing.TB, cmd *exec.Cmd) (io.WriteCloser, *bufio.Reader) {
+	t.Helper()
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -91,10 +101,7 @@ func startCommand(t testing.TB, cmd *exec.Cmd) target {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
-		t.Fatalf("%s did not become ready: %v", cmd.Path, err)
-	}
-	return target{cmd, stdin}
+	return stdin, bufio.NewReader(stdout)
 }
 
 // patience is how long tests wait for what must come: it only passes when a test

@@ -25,7 +25,8 @@ type callSource struct {
 	mem    *memory
 	layout *serverLayout // nil when it is not known
 	server uint64        // address of the server's structure, 0 when it is not known
-	keyDB  bool
+	// manyThreads: several threads execute commands.
+	manyThreads bool
 
 	// The server's own counts when the watching began, and when it ended.
 	before, after struct{ calls, errors uint64 }
@@ -61,8 +62,8 @@ func newCallSource(p *process, opts CommandOptions) (s *callSource, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; watching commands needs a redscope server or a Redis, Valkey or KeyDB server with its symbols", err)
 	}
-	s = &callSource{target: p, names: map[int]string{}, keyDB: exe.isKeyDB()}
-	if !s.manyThreads() {
+	s = &callSource{target: p, names: map[int]string{}, manyThreads: exe.isKeyDB()}
+	if !s.manyThreads {
 		s.asleep.schedstat = p.path(fmt.Sprintf("task/%d/schedstat", p.pid))
 	}
 	if s.mem, err = p.memory(); err != nil {
@@ -84,7 +85,7 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 	// to do after the command. A probe there leaves the stack as it is, which a return
 	// probe, that works everywhere, does not.
 	end := callProbe{program: callsProgCallEnd, at: probes{offsets: []uint64{start.Site.File}, returns: true, cost: costReturn}}
-	if s.manyThreads() {
+	if s.manyThreads {
 		// KeyDB does not ask after each command, and must have no return probe.
 		at, err := exe.returns(call)
 		if err != nil {
@@ -153,7 +154,7 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 		switch {
 		case err != nil:
 			return err
-		case s.manyThreads(): // each reads from all of its clients before it executes what they want
+		case s.manyThreads: // each reads from all of its clients before it executes what they want
 			s.limit("when a command was read and its reply was written is not seen: several threads execute commands")
 		case threads > 1:
 			s.limit("when a command was read and its reply was written is not seen: %d threads read (io-threads)", threads)
@@ -165,19 +166,14 @@ func (s *callSource) find(exe *image, call symbol, opts CommandOptions) error {
 		}
 	}
 	for _, m := range more {
-		f, err := exe.cFunction(m.function)
-		if err != nil {
-			s.limit("%s: %v", m.without, err)
-			continue
-		}
-		site, err := exe.site(f)
+		site, err := exe.cSite(m.function)
 		if err != nil {
 			s.limit("%s: %v", m.without, err)
 			continue
 		}
 		*m.to = append(*m.to, callProbe{m.program, probes{offsets: []uint64{site.File}, cost: site.Cost}})
 	}
-	if opts.Explain && s.manyThreads() {
+	if opts.Explain && s.manyThreads {
 		s.limit("which command waited for which is not seen: several threads execute commands")
 	} else if opts.Explain || s.writesSeen {
 		s.findReplies(exe, opts)
@@ -227,16 +223,11 @@ func hasSocketTracepoints() bool {
 // findReplies finds where the replies of a turn are written.
 func (s *callSource) findReplies(exe *image, opts CommandOptions) {
 	const without = "how long replies were held back is not seen"
-	f, err := exe.cFunction("handleClientsWithPendingWritesUsingThreads")
-	if err != nil {
-		f, err = exe.cFunction("handleClientsWithPendingWrites")
+	function := "handleClientsWithPendingWritesUsingThreads"
+	if _, err := exe.cFunction(function); err != nil {
+		function = "handleClientsWithPendingWrites"
 	}
-	if err != nil {
-		s.limit("%s: %v", without, err)
-		s.writesSeen = false
-		return
-	}
-	site, err := exe.site(f)
+	site, err := exe.cSite(function)
 	if err != nil {
 		s.limit("%s: %v", without, err)
 		s.writesSeen = false
@@ -297,6 +288,15 @@ func (b *image) cFunction(name string) (symbol, error) {
 	return symbol{}, err
 }
 
+// cSite is where a probe on that function goes.
+func (b *image) cSite(name string) (Site, error) {
+	f, err := b.cFunction(name)
+	if err != nil {
+		return Site{}, err
+	}
+	return b.site(f)
+}
+
 // isKeyDB reports whether the file is a KeyDB server: by its name, or as the one that
 // is in C++. Several of its threads execute commands. SHUTDOWN and SIGTERM make it throw
 // an exception through call and serverCron, which does not find its way past a return
@@ -304,6 +304,42 @@ func (b *image) cFunction(name string) (symbol, error) {
 func (b *image) isKeyDB() bool {
 	_, err := b.lookup("call")
 	return err != nil || strings.HasPrefix(filepath.Base(b.name), "keydb")
+}
+
+// instruction is what is asked of one.
+type instruction struct {
+	length         int
+	returns, calls bool
+	to             int64 // what it calls, from its own address
+}
+
+// decode decodes the first instruction of code. On arm64 one that is not known has its
+// length all the same.
+func (b *image) decode(code []byte) (i instruction, err error) {
+	switch b.elf.Machine {
+	case elf.EM_X86_64:
+		inst, err := decodeX86(code)
+		if err != nil {
+			return i, err
+		}
+		i.length, i.returns = inst.Len, inst.Op == x86asm.RET
+		if r, ok := inst.Args[0].(x86asm.Rel); ok && inst.Op == x86asm.CALL {
+			i.calls, i.to = true, int64(inst.Len)+int64(r)
+		}
+	case elf.EM_AARCH64:
+		i.length = 4
+		inst, err := arm64asm.Decode(code)
+		if err != nil {
+			return i, nil
+		}
+		i.returns = inst.Op == arm64asm.RET
+		if r, ok := inst.Args[0].(arm64asm.PCRel); ok && inst.Op == arm64asm.BL {
+			i.calls, i.to = true, int64(r)
+		}
+	default:
+		return i, fmt.Errorf("the instructions of %v are not known", b.elf.Machine)
+	}
+	return i, nil
 }
 
 // returns finds the instructions by which f returns, as offsets in the file.
@@ -318,26 +354,18 @@ func (b *image) returns(f symbol) (all []uint64, err error) {
 			return nil, err
 		}
 		for at := 0; at < len(code); {
-			length, is := 4, false
-			switch b.elf.Machine {
-			case elf.EM_X86_64:
-				inst, err := decodeX86(code[at:])
-				if err != nil {
-					return nil, fmt.Errorf("%s: %s cannot be read to its end: %w", b.name, part.name, err)
-				}
-				length, is = inst.Len, inst.Op == x86asm.RET
-			case elf.EM_AARCH64:
-				inst, err := arm64asm.Decode(code[at:])
-				is = err == nil && inst.Op == arm64asm.RET
+			inst, err := b.decode(code[at:])
+			if err != nil {
+				return nil, fmt.Errorf("%s: %s cannot be read to its end: %w", b.name, part.name, err)
 			}
-			if is {
+			if inst.returns {
 				off, err := b.offset(part.addr + uint64(at))
 				if err != nil {
 					return nil, err
 				}
 				all = append(all, off)
 			}
-			at += length
+			at += inst.length
 		}
 	}
 	if all == nil {
@@ -356,34 +384,18 @@ func (b *image) callTo(f, to symbol) (uint64, bool) {
 	}
 	var found []uint64
 	for at := 0; at < len(code); {
-		var length, behind int
-		var rel int64
-		var is bool
-		switch b.elf.Machine {
-		case elf.EM_X86_64:
-			inst, err := decodeX86(code[at:])
-			if err != nil {
-				return 0, false
-			}
-			length = inst.Len
-			if r, ok := inst.Args[0].(x86asm.Rel); ok && inst.Op == x86asm.CALL {
-				rel, is = int64(length)+int64(r), true
-				behind = jumpBehind(code, at+length)
-			}
-		case elf.EM_AARCH64:
-			length = 4
-			if inst, err := arm64asm.Decode(code[at:]); err == nil && inst.Op == arm64asm.BL {
-				if r, ok := inst.Args[0].(arm64asm.PCRel); ok {
-					rel, is = int64(r), true
-				}
-			}
-		default:
+		inst, err := b.decode(code[at:])
+		if err != nil {
 			return 0, false
 		}
-		if is && f.addr+uint64(at)+uint64(rel) == to.addr {
+		if inst.calls && f.addr+uint64(at)+uint64(inst.to) == to.addr {
+			behind := 0
+			if b.elf.Machine == elf.EM_X86_64 {
+				behind = jumpBehind(code, at+inst.length)
+			}
 			found = append(found, f.addr+uint64(cmp.Or(behind, at)))
 		}
-		at += length
+		at += inst.length
 	}
 	if len(found) != 1 {
 		return 0, false
@@ -413,14 +425,11 @@ func jumpBehind(code []byte, at int) int {
 	return 0
 }
 
-// manyThreads reports whether the server executes commands in several threads.
-func (s *callSource) manyThreads() bool { return s.keyDB }
-
 func (s *callSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
 	spec, err := loadCalls()
 	constants := map[string]any{
 		callsVarTargetOnly:  multiSupported(),
-		callsVarManyThreads: s.manyThreads(),
+		callsVarManyThreads: s.manyThreads,
 		callsVarWritesSeen:  s.writesSeen,
 	}
 	if err != nil {
@@ -428,14 +437,12 @@ func (s *callSource) spec() (*ebpf.CollectionSpec, map[string]any, error) {
 	}
 	if !s.readsSeen {
 		delete(spec.Programs, callsProgSocketRead)
+		delete(spec.Maps, callsMapSocketReads)
 	}
 	if !s.writesSeen {
 		delete(spec.Programs, callsProgSocketWritten)
 		delete(spec.Programs, callsProgSettleNow)
 		spec.Maps[callsMapAnswers].MaxEntries = 1
-	}
-	if !s.readsSeen {
-		delete(spec.Maps, callsMapSocketReads)
 	}
 	if s.layout != nil {
 		maps.Copy(constants, s.layout.constants())

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -38,20 +37,7 @@ func startKeyDB(t *testing.T, flags ...string) *keyDB {
 		t.Fatalf("%v: %s", err, out)
 	}
 	k := &keyDB{Cmd: exec.Command(path), t: t}
-	k.Stderr = os.Stderr
-	in, err := k.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := k.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	k.in, k.out = in, bufio.NewReader(out)
-	if err := k.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { k.Process.Kill(); k.Wait() })
+	k.in, k.out = startPiped(t, k.Cmd)
 	k.order("counts") // its executable is its own by now
 	return k
 }
@@ -109,6 +95,17 @@ func (k *keyDB) log() (threads [keyDBThreads][]keyDBCall) {
 		threads[c.thread] = append(threads[c.thread], c)
 	}
 	return threads
+}
+
+// threadsOf says of each client which thread executes its commands.
+func threadsOf(log [keyDBThreads][]keyDBCall) map[uint64]int {
+	of := map[uint64]int{}
+	for i, calls := range log {
+		for _, c := range calls {
+			of[c.client] = i
+		}
+	}
+	return of
 }
 
 // Several threads execute commands at once: what was seen of each command is what the
@@ -176,12 +173,7 @@ func TestKeyDBRecords(t *testing.T) {
 		t.Fatalf("%d threads", len(threads))
 	}
 	log := k.log()
-	of := map[uint64]int{}
-	for i, calls := range log {
-		for _, c := range calls {
-			of[c.client] = i
-		}
-	}
+	of := threadsOf(log)
 	errors := map[string]string{"incr": "WRONGTYPE", "lpush": "ERR", "hset": "NOAUTH"}
 	for _, records := range threads {
 		want := log[of[records[0].Client]]
@@ -277,12 +269,7 @@ func TestKeyDBExplained(t *testing.T) {
 	k.order("run 50")
 	y := &whyWatch{t: t, w: w}
 	list := y.take(true)
-	of := map[uint64]int{}
-	for i, calls := range k.log() {
-		for _, c := range calls {
-			of[c.client] = i
-		}
-	}
+	of := threadsOf(k.log())
 	if len(list) == 0 {
 		t.Fatal("nothing is explained")
 	}

@@ -210,12 +210,7 @@ func (l *loopWatcher) attachStock(exe *image) error {
 	}
 	var at probes
 	for _, w := range stockWork {
-		f, err := exe.cFunction(w.function)
-		if err != nil {
-			l.limit("%s is not seen: %v", w.kind, err)
-			continue
-		}
-		site, err := exe.site(f)
+		site, err := exe.cSite(w.function)
 		if err != nil {
 			l.limit("%s is not seen: %v", w.kind, err)
 			continue
@@ -247,7 +242,6 @@ func (l *loopWatcher) follow(thread uint32) error {
 	}
 	l.thread = thread
 	l.waits = slices.DeleteFunc(l.waits, func(w wait) bool { return w.thread != thread })
-	l.unseen = slices.DeleteFunc(l.unseen, func(u unseenSwitches) bool { return u.thread != thread })
 	return l.coll.Variables[loopVarOnlyThread].Set(uint64(thread))
 }
 

@@ -249,12 +249,12 @@ static __always_inline int switched(__u64 *ctx, int by_tables)
 	}
 	if ((__u32)ctx[3] & TASK_DEAD)
 		return 0;
-	was = bpf_map_lookup_elem(&off_cpu_threads, &prev);
-	if (was && was->woken)
-		tell(was, was->woken, was->woken); // a switch back that was not seen, as in loop.bpf.c
 	struct off_cpu is = { .since = now };
 	if (!here(ctx, by_tables, &is.key))
 		return 0;
+	was = bpf_map_lookup_elem(&off_cpu_threads, &prev);
+	if (was && was->woken)
+		tell(was, was->woken, was->woken); // a switch back that was not seen, as in loop.bpf.c
 	if (ctx[0] & 1 || (__u32)ctx[3] == 0)
 		is.woken = now;
 	if (bpf_map_update_elem(&off_cpu_threads, &prev, &is, BPF_ANY))
